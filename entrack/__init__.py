@@ -1,3 +1,3 @@
-"""entrack: measurements behind the executable book on entity tracking. Import from the submodules."""
+"""entrack: how language models track entities, measured by patching (Prakash et al., ICLR 2024)."""
 
 __version__ = "0.1.0"
