@@ -1,0 +1,98 @@
+"""One look for every figure of the book, readable on white, on the dark theme, in print and by the colour-blind.
+
+Each colour has a contrast of at least 3:1 on the white and on the dark page (WCAG 2.2, 1.4.11), and any two colours of
+one table stay apart under simulated protanopia, deuteranopia and tritanopia; tests measure both. Markers repeat what
+the colours say. Text and axes are black here: `display.show` turns pure black into the reader's text colour.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib as mpl
+from matplotlib.colors import to_rgb
+
+VERSIONS = {
+    "raw": "#666666",
+    "base": "#4c64f5",
+    "instruct": "#cb6b07",
+    "math": "#df399e",
+    "code": "#1d788d",
+    "boxes": "#cc1228",
+}
+"""Colour of each version of the model."""
+
+VERSION_MARKERS = {"raw": "x", "base": "o", "instruct": "s", "math": "^", "code": "D", "boxes": "v"}
+"""Marker of each version of the model, so that no figure rests on colour alone."""
+
+GROUPS = {
+    "value_fetcher": "#5949f6",
+    "position_transmitter": "#9c9413",
+    "position_detector": "#d929b5",
+    "structure_reader": "#00a76e",
+}
+"""Colour of each head group: the paper's A, B, C and D, in this order."""
+
+NEUTRAL = "#808080"
+"""Reference lines: chance, a random control, a number of the paper."""
+
+SEQUENTIAL = "cividis"
+"""Colour map for a quantity that starts at zero."""
+
+DIVERGING = "PuOr"
+"""Colour map for a signed quantity; centre it on zero."""
+
+WIDTH = 6.8
+"""Width in inches of a figure that fills the text column."""
+
+_RC = {
+    "figure.figsize": (WIDTH, 3.6),
+    "figure.constrained_layout.use": True,
+    "figure.dpi": 100,
+    "font.size": 10.0,
+    "axes.titlesize": 10.5,
+    "axes.labelsize": 10.0,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#808080",
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.0,
+    "errorbar.capsize": 2.5,
+    "image.cmap": SEQUENTIAL,
+    "image.interpolation": "nearest",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "entrack",
+}
+
+
+@contextmanager
+def look() -> Iterator[None]:
+    """Draw in the book's style inside a `with` block; matplotlib's own settings come back after it."""
+    with mpl.rc_context(_RC):
+        yield
+
+
+def version_colour(name: str) -> str:
+    """Colour of a version; a name outside the table (a reader's own model) gets `NEUTRAL`."""
+    return VERSIONS.get(name, NEUTRAL)
+
+
+def version_marker(name: str) -> str:
+    """Marker of a version; a name outside the table gets `"P"`."""
+    return VERSION_MARKERS.get(name, "P")
+
+
+def ink_on(colour) -> str:
+    """Text colour that reads best on a filled `colour` (any matplotlib colour), such as a cell of a heat map.
+
+    Off-black or off-white, never pure black: pure black follows the reader's theme and would vanish on a light cell.
+    """
+    channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
+    luminance = 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
+    return "#111111" if luminance > 0.18 else "#fdfdfd"
