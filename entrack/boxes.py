@@ -22,7 +22,8 @@ from functools import cached_property
 
 from entrack.errors import TaskError
 
-FORMATS = ("alternative", "standard")
+LINKS = {"alternative": " is in ", "standard": " contains "}
+FORMATS = tuple(LINKS)
 SPLITS = ("training", "validation", "discovery", "pruning", "evaluation")
 LABELS = tuple(string.ascii_uppercase)
 ROLES = ("last", "query_label", "prev_query_label", "correct_object")
@@ -124,9 +125,7 @@ class Scene:
 
     @cached_property
     def split(self) -> str:
-        """The split this scene belongs to, by a hash of objects and labels in their order: a fifth of all
-        scenes each.
-        """
+        """The split this scene belongs to, by a hash of its words in their order: a fifth of all scenes each."""
         content = " ".join(f"{o}:{label}" for o, label in zip(self.objects, self.labels, strict=True))
         return SPLITS[int(hashlib.sha256(content.encode()).hexdigest(), 16) % len(SPLITS)]
 
@@ -153,9 +152,8 @@ class Example:
     def __post_init__(self) -> None:
         check_format(self.format)
         if not 0 <= self.query < self.scene.n_boxes:
-            raise TaskError(
-                f"query {self.query}; the boxes of this scene are 0 to {self.scene.n_boxes - 1}. Use one of them."
-            )
+            last = self.scene.n_boxes - 1
+            raise TaskError(f"query {self.query}; the boxes of this scene are 0 to {last}. Use one of them.")
         if self.query_label is not None:
             check_label(self.query_label)
 
@@ -194,17 +192,16 @@ class Example:
         return write(parts, query=self.query, answer=self.answer)
 
 
-def segment(scene: Scene, index: int, format: str, *, verb: str = "is in") -> list[str | Word]:
+def segment(scene: Scene, index: int, format: str, *, link: str | None = None) -> list[str | Word]:
     """The words for one box: "the apple is in Box F", or "Box F contains the apple" in the standard format.
 
-    `verb` replaces "is in" in the alternative format.
+    `link` replaces what stands between the two, LINKS[format], spaces included.
     """
+    link = LINKS[format] if link is None else link
     box, thing = Word(scene.labels[index], f"label_{index}"), Word(scene.objects[index], f"object_{index}")
-    return (
-        ["the ", thing, f" {verb} Box ", box]
-        if format == "alternative"
-        else ["Box ", box, " contains the ", thing]
-    )
+    if format == "standard":
+        return ["Box ", box, f"{link}the ", thing]
+    return ["the ", thing, f"{link}Box ", box]
 
 
 def question(label: str) -> list[str | Word]:
@@ -212,9 +209,7 @@ def question(label: str) -> list[str | Word]:
     return [" Box ", Word(label, "query_label"), " contains ", Word("the", "last")]
 
 
-def scenes(
-    n: int, *, split: str, n_boxes: int = 7, seed: int = 0, words: Sequence[str] = NOUNS
-) -> list[Scene]:
+def scenes(n: int, *, split: str, n_boxes: int = 7, seed: int = 0, words: Sequence[str] = NOUNS) -> list[Scene]:
     """`n` different random scenes of one split.
 
     Scenes are drawn uniformly (objects and labels without replacement) and kept if their hash falls in the
@@ -257,8 +252,7 @@ def examples(
     format: str = "alternative",
     words: Sequence[str] = NOUNS,
 ) -> list[Example]:
-    """`n` prompts, one per scene; box i mod `n_boxes` is queried, so that every position is asked for
-    equally often.
+    """`n` prompts, one per scene; prompt i queries box i mod `n_boxes`, so that positions are balanced.
 
     Balance matters: accuracy depends strongly on the queried position. Raises TaskError as `scenes` does.
     """
@@ -273,9 +267,7 @@ def all_queries(scenes: Sequence[Scene], *, format: str = "alternative") -> list
 
 @dataclass(frozen=True)
 class Pair:
-    """A clean prompt, and a corrupt one of the same shape whose objects, labels and query tell nothing
-    about it.
-    """
+    """A clean prompt, and a corrupt one of the same shape that tells nothing about it."""
 
     clean: Example
     corrupt: Example
@@ -291,8 +283,7 @@ def pairs(
     words: Sequence[str] = NOUNS,
     as_published: bool = False,
 ) -> list[Pair]:
-    """Clean prompts as `examples` gives them, each with a corrupt prompt for path patching (paper, appendix
-    B).
+    """Clean prompts as `examples` gives them, each with a corrupt one for path patching (paper, appendix B).
 
     The corrupt prompt tells another scene of the same list, its query position is the clean one plus one
     (modulo `n_boxes`), and its question names a random letter that is a label in neither scene.
@@ -309,8 +300,8 @@ def pairs(
     out = []
     for index, scene in enumerate(drawn[:n]):
         query = index % n_boxes
-        others = range(len(drawn)) if as_published else [i for i in range(len(drawn)) if i != index]
-        other = drawn[rng.choice(others)]
+        step = rng.randrange(0 if as_published else 1, len(drawn))
+        other = drawn[(index + step) % len(drawn)]
         letters = LABELS if as_published else sorted(set(LABELS) - set(scene.labels) - set(other.labels))
         corrupt = Example(other, (query + 1) % n_boxes, format, query_label=rng.choice(letters))
         out.append(Pair(Example(scene, query, format), corrupt))
