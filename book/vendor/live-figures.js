@@ -9,13 +9,14 @@
     const axis = { gridcolor: "rgba(128,128,128,0.3)", zerolinecolor: "rgba(128,128,128,0.6)", linecolor: ink,
                    automargin: true };
     const clear = "rgba(0,0,0,0)";
-    return { layout: {
+    const heatmap = [{ type: "heatmap", colorscale: "Cividis", colorbar: { outlinewidth: 0 } }];
+    return { data: { heatmap: heatmap }, layout: {
       paper_bgcolor: clear, plot_bgcolor: clear, font: { color: ink, size: 13 }, xaxis: axis, yaxis: axis,
       legend: { bgcolor: clear }, hoverlabel: { bgcolor: surface, font: { color: ink } },
       margin: { l: 50, r: 20, t: 40, b: 40 }, modebar: { bgcolor: clear, color: ink },
       colorway: ["#4c64f5", "#cb6b07", "#1d788d", "#df399e", "#cc1228", "#808080"],
       updatemenudefaults: { bgcolor: surface, bordercolor: ink, font: { color: ink } },
-      sliderdefaults: { bgcolor: surface, bordercolor: ink, font: { color: ink } } } };
+      sliderdefaults: { pad: { t: 55 }, bgcolor: surface, bordercolor: ink, font: { color: ink } } } };
   }
 
   function draw(figure) {
