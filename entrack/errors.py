@@ -42,7 +42,11 @@ class ConfigError(EntrackError):
 
 
 class ChapterError(EntrackError):
-    """An unknown chapter, a parameter it does not take, or a cell that failed."""
+    """A chapter that cannot be read, executed or shown: a cell that failed, outputs that are not fresh."""
+
+
+class ParameterError(ChapterError):
+    """A chapter, a parameter or a value that was asked for and does not exist; refused before anything runs."""
 
 
 class StampError(EntrackError):

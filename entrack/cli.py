@@ -1,0 +1,174 @@
+"""The `entrack` command: thin words around the package's functions.
+
+Exit codes: 0 done; 1 something failed or is not fresh; 2 the command itself asks for what does not exist, and nothing
+was run; 130 interrupted.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from entrack import __version__, building
+from entrack.chapters import Chapter, glued, project
+from entrack.errors import EntrackError, ParameterError
+from entrack.execution import run
+from entrack.parameters import read_all
+
+INTERRUPTED = (
+    "Interrupted; nothing half-written was left. The same command goes on: experiments that had finished are stored."
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with `arguments` (by default those of the process); returns the exit code."""
+    options = parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except KeyboardInterrupt:
+        print(f"\n{INTERRUPTED}", file=sys.stderr)
+        return 130
+    except EntrackError as error:
+        print(f"entrack: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ParameterError) else 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; each entry of COMMANDS adds one subcommand."""
+    top = argparse.ArgumentParser(prog="entrack", description="The executable book on entity tracking.")
+    top.add_argument("--version", action="version", version=f"entrack {__version__}")
+    commands = top.add_subparsers(required=True, metavar="command")
+    for name, (command, add_arguments, words) in COMMANDS.items():
+        sub = commands.add_parser(name, help=words, description=words)
+        add_arguments(sub)
+        sub.set_defaults(command=command)
+    return top
+
+
+def list_chapters(options: argparse.Namespace) -> int:
+    for chapter in project().chapters():
+        state = chapter.state()
+        print(f"{chapter.name}  {chapter.title}\n    {state.name}{f': {state.reason}' if state.reason else ''}")
+        for parameter in chapter.parameters:
+            print(f"    -p {parameter.name}={parameter.shown_default}  {parameter.help} ({parameter.allowed})")
+    return 0
+
+
+def run_chapter(options: argparse.Namespace) -> int:
+    chapter = project().find(options.chapter)
+    values = read_all(chapter.parameters, _texts(options), chapter=chapter.name)
+    path = run(chapter, values)
+    print(path.relative_to(chapter.project.root))
+    if options.compare:
+        _compare(chapter, glued(chapter.read(path)))
+    return 0
+
+
+def _run_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("chapter", help="its number or name, such as 01")
+    sub.add_argument("-p", dest="given", action="append", default=[], metavar="name=value", help="a parameter")
+    sub.add_argument("--family", help="short for -p family=...")
+    sub.add_argument("--model", help="short for -p model=...")
+    sub.add_argument("--compare", action="store_true", help="show its numbers beside the published ones")
+
+
+def _texts(options: argparse.Namespace) -> dict[str, str]:
+    texts = {}
+    for given in options.given:
+        name, equals, text = given.partition("=")
+        if not equals:
+            raise ParameterError(f"-p {given} has no value; name=value is needed. Try -p {given}=...")
+        texts[name.strip()] = text.strip()
+    return texts | {name: getattr(options, name) for name in ("family", "model") if getattr(options, name)}
+
+
+def _compare(chapter: Chapter, here: dict[str, object]) -> None:
+    """Print each glued value of this run beside that of the committed notebook."""
+    notebook = chapter.read(chapter.notebook)
+    published = glued(notebook) if notebook else {}
+    width = max(map(len, [*here, *published, "value"]))
+    print(f"{'value':{width}}  {'published':>12}  {'this run':>12}  {'difference':>12}")
+    for name in sorted({*here, *published}):
+        then, now = published.get(name), here.get(name)
+        both = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (then, now))
+        gap = f"{now - then:+.4g}" if both else ""
+        print(f"{name:{width}}  {_short(then):>12}  {_short(now):>12}  {gap:>12}")
+
+
+def _short(value: object) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def build(options: argparse.Namespace) -> int:
+    book = project()
+    which = building.ALL if options.all else building.NOTHING if options.html_only else building.STALE
+    chosen = [book.find(text) for text in options.chapters]
+    path = building.build(book, chosen, execute_which=which, publish=options.publish, html=not options.no_html)
+    print(path)
+    return 0
+
+
+def _build_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("chapters", nargs="*", metavar="chapter", help="execute and publish only these")
+    which = sub.add_mutually_exclusive_group()
+    which.add_argument("--all", action="store_true", help="execute every chapter, fresh or not")
+    which.add_argument("--html-only", action="store_true", help="execute none; render the published outputs")
+    sub.add_argument("--publish", action="store_true", help="write the executed notebooks beside their sources")
+    sub.add_argument("--no-html", action="store_true", help="execute and publish only")
+
+
+def check(options: argparse.Namespace) -> int:
+    book = project()
+    chapters = [book.find(text) for text in options.chapters] or book.chapters()
+    states = {chapter.name: chapter.state() for chapter in chapters}
+    width = max(map(len, states), default=0)
+    for name, state in states.items():
+        print(f"{name:{width}}  {state.name}{f': {state.reason}' if state.reason else ''}")
+    wrong = [name for name, state in states.items() if not state.fresh]
+    if wrong:
+        print(f"{len(wrong)} of {len(states)} not fresh. Mend with: entrack build --publish {' '.join(wrong)}")
+    return bool(wrong)
+
+
+def _check_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("chapters", nargs="*", metavar="chapter", help="only these")
+
+
+def fetch(options: argparse.Namespace) -> int:
+    from entrack.models import load  # the import costs seconds that no other command should pay
+
+    model = load("smollm2/raw")
+    print(f"{model.name} is ready ({model.digest})")
+    return 0
+
+
+def train(options: argparse.Namespace) -> int:
+    from entrack.finetune.train import train as train_version
+
+    print(train_version(options.name, steps=options.steps, seed=options.seed, out=options.out))
+    return 0
+
+
+def _train_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("name", help="the version to make, such as base")
+    sub.add_argument("--steps", type=int, help="instead of the recipe's")
+    sub.add_argument("--seed", type=int, help="instead of the recipe's")
+    sub.add_argument("--out", help="the folder to write, instead of the version's own")
+
+
+def _no_arguments(sub: argparse.ArgumentParser) -> None:
+    """For a command that takes none."""
+
+
+COMMANDS = {
+    "chapters": (list_chapters, _no_arguments, "List the chapters, their state and their parameters."),
+    "run": (run_chapter, _run_arguments, "Execute one chapter with other parameters, into runs/."),
+    "build": (build, _build_arguments, "Execute what is stale and render the book to _build/html."),
+    "check": (check, _check_arguments, "Say whether the published outputs are fresh; exit 1 if one is not."),
+    "fetch": (fetch, _no_arguments, "Fetch and convert the default model, so that later commands need no network."),
+    "train": (train, _train_arguments, "Fine-tune one version of the default family by its recipe."),
+}
+"""{subcommand: (function of the options returning the exit code, function adding its arguments, help)}."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

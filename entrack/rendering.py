@@ -1,0 +1,79 @@
+"""Put the pages of the book together in a staging folder and render them with Jupyter Book."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from entrack.chapters import Project
+from entrack.errors import ChapterError
+from entrack.normalise import notebook_bytes
+
+_TOP_FILES = ("_config.yml", "_toc.yml")
+_JUPYTER_BOOK = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
+_TAIL_LINES = 25
+_SKIPPED = {"__pycache__", ".ipynb_checkpoints"}
+
+
+def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
+    """Make `_build/staging` hold exactly the book's configuration, its prose, and `pages`; returns the folder.
+
+    pages: {chapter name: notebook}. Files that are the same stay untouched, all others are written or deleted.
+    Raises ChapterError when the configuration is missing.
+    """
+    staging = project.build / "staging"
+    for name in _TOP_FILES:
+        if not (project.root / name).is_file():
+            raise ChapterError(f"no {name} in {project.root}; Jupyter Book needs it. Restore it from the repository.")
+    folders = (project.root / "book", project.notebooks)
+    files = [project.root / name for name in _TOP_FILES]
+    files += [path for folder in folders for path in sorted(folder.rglob("*")) if _is_page(path, project)]
+    contents = {path.relative_to(project.root): path.read_bytes() for path in files}
+    contents |= {Path("notebooks", f"{name}.ipynb"): notebook_bytes(notebook) for name, notebook in pages.items()}
+    if staging.exists():
+        for path in sorted(staging.rglob("*"), reverse=True):
+            if path.is_file() and path.relative_to(staging) not in contents:
+                path.unlink()
+    for name, data in contents.items():
+        path = staging / name
+        if not path.exists() or path.read_bytes() != data:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    return staging
+
+
+def _is_page(path: Path, project: Project) -> bool:
+    if not path.is_file() or _SKIPPED & set(path.parts):
+        return False
+    return path.parent != project.notebooks or path.suffix not in {".py", ".ipynb"}
+
+
+def render(project: Project, pages: Mapping[str, NotebookNode], *, log: Callable[[str], None] = print) -> Path:
+    """Render the book to `_build/html`; returns its first page, which opens from the file system.
+
+    Every page is rendered anew: Sphinx does not know that a page shows a number from another one. A warning is an
+    error. Raises ChapterError with the warnings, the whole output being in `_build/render.log`.
+    """
+    staging = stage(project, pages)
+    log("rendering")
+    shutil.rmtree(project.build / "html", ignore_errors=True)  # pages that are gone must not stay readable
+    command = [sys.executable, "-c", _JUPYTER_BOOK, "build", str(staging), "--path-output", str(project.root),
+               "-W", "--keep-going", "-n", "--all"]
+    environment = os.environ | {"ENTRACK_ROOT": str(project.root), "NO_COLOR": "1"}
+    done = subprocess.run(command, cwd=project.root, env=environment, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace")
+    (project.build / "render.log").write_text(done.stdout)
+    index = project.build / "html" / "index.html"
+    if done.returncode or not index.exists():
+        lines = done.stdout.strip().splitlines()
+        told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines
+        raise ChapterError(
+            "the book was not rendered cleanly; a warning counts as an error:\n"
+            + "\n".join(f"    {line}" for line in told[-_TAIL_LINES:])
+            + "\nThe whole output is _build/render.log."
+        )
+    return index
