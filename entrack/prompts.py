@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from entrack.boxes import ROLES, Example, Pair, RoleText
+from entrack.desiderata import Counterfactual
 from entrack.errors import AlignmentError, TaskError
 
 
@@ -109,8 +110,6 @@ def encode(
             )
     places = [_places(tokenizer, text, row, spans) for text, row, spans in zip(texts, ids, offsets, strict=True)]
     longest = max(map(len, ids))
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    answer_ids = {word: _answer_id(tokenizer, word) for word in {text.answer for text in texts}}
     n_boxes = {sum(name.startswith("label_") for name in place) for place in places}
     segments = {}
     if len(n_boxes) == 1:
@@ -118,9 +117,9 @@ def encode(
             names = [f"{kind}_{slot}" for slot in range(*n_boxes)]
             segments[kind] = torch.tensor([[place[name] for name in names] for place in places])
     return Prompts(
-        tokens=torch.tensor([row + [pad] * (longest - len(row)) for row in ids]),
+        tokens=torch.tensor([row + [_pad_id(tokenizer)] * (longest - len(row)) for row in ids]),
         lengths=torch.tensor([len(row) for row in ids]),
-        answers=torch.tensor([answer_ids[text.answer] for text in texts]),
+        answers=_answer_ids(tokenizer, [text.answer for text in texts]),
         roles={role: torch.tensor([place[role] for place in places]) for role in ROLES},
         segments=segments,
         texts=tuple(text.text for text in texts),
@@ -166,13 +165,21 @@ def _places(
     return places
 
 
-def _answer_id(tokenizer: PreTrainedTokenizerBase, word: str) -> int:
-    """The token that follows "... contains the" when the prompt goes on with `word`."""
+def _answer_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> Tensor:
+    """Long[word], the token with which "... contains the" goes on to each word."""
     prompt = tokenizer("contains the")["input_ids"]
-    ids = tokenizer(f"contains the {word}")["input_ids"]
-    if ids[: len(prompt)] != prompt or len(ids) != len(prompt) + 1:
-        raise TaskError(f"answer {word!r} is {len(ids) - len(prompt)} tokens; it must be one. Use another word.")
-    return ids[-1]
+    known = {}
+    for word in dict.fromkeys(words):
+        ids = tokenizer(f"contains the {word}")["input_ids"]
+        if ids[: len(prompt)] != prompt or len(ids) != len(prompt) + 1:
+            raise TaskError(f"answer {word!r} is {len(ids) - len(prompt)} tokens; it must be one. Use another word.")
+        known[word] = ids[-1]
+    return torch.tensor([known[word] for word in words])
+
+
+def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that fills up rows; which one does not matter, as no real token sees it."""
+    return 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
 
 def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair]) -> tuple[Prompts, Prompts]:
@@ -189,6 +196,77 @@ def encode_pairs(tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair]) -> t
                 "Use one format and words of one token."
             )
     return clean, corrupt
+
+
+@dataclass(frozen=True)
+class CounterfactualPrompts:
+    """Counterfactuals as tokens.
+
+    Attributes:
+        base, source: the prompts; `base.answers` and `source.answers` are their own correct answers.
+        answers: Long[example], the expected answer of the patched base.
+        alternatives: candidate name -> Long[example], what other ideas predict (see `desiderata.Counterfactual`).
+    """
+
+    base: Prompts
+    source: Prompts
+    answers: Tensor
+    alternatives: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def subset(self, indices: Iterable[int] | slice | Tensor) -> CounterfactualPrompts:
+        """The chosen counterfactuals, in the order given."""
+        chosen = range(len(self))[indices] if isinstance(indices, slice) else [int(index) for index in indices]
+        rows = torch.tensor(list(chosen), dtype=torch.long)
+        alternatives = {name: ids[rows] for name, ids in self.alternatives.items()}
+        return CounterfactualPrompts(
+            self.base.subset(chosen), self.source.subset(chosen), self.answers[rows], alternatives
+        )
+
+
+def encode_counterfactuals(
+    tokenizer: PreTrainedTokenizerBase, counterfactuals: Sequence[Counterfactual], *, max_length: int | None = None
+) -> CounterfactualPrompts:
+    """Bases and sources as tokens, with the tokens of the expected answer and of the alternatives.
+
+    Where a counterfactual was made as published, its slip is made here too: the answer without its leading space, or the
+    source's "last" and "query_label" counted from the base's length, so that "last" lies behind the source's last token.
+
+    Raises TaskError for candidates that not all counterfactuals share, and as `encode` does.
+    """
+    base = encode(tokenizer, [item.base for item in counterfactuals], max_length=max_length)
+    source = encode(tokenizer, [item.source for item in counterfactuals], max_length=max_length)
+    names = tuple(counterfactuals[0].alternatives)
+    if any(tuple(item.alternatives) != names for item in counterfactuals):
+        raise TaskError("counterfactuals with different candidates; one list needs one desideratum. Encode them apart.")
+    if any(item.padded_source for item in counterfactuals):
+        source = _read_at(source, base.lengths, _pad_id(tokenizer))
+    words = [item.answer for item in counterfactuals]
+    bare = torch.tensor([item.bare_answer for item in counterfactuals])
+    return CounterfactualPrompts(
+        base=base,
+        source=source,
+        answers=torch.where(bare, _bare_ids(tokenizer, words), _answer_ids(tokenizer, words)),
+        alternatives={
+            name: _answer_ids(tokenizer, [item.alternatives[name] for item in counterfactuals]) for name in names
+        },
+    )
+
+
+def _bare_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> Tensor:
+    """Long[word], the entry of the vocabulary that is the word without a space before it, else the unknown token."""
+    ids = [tokenizer.convert_tokens_to_ids(word) for word in words]
+    return torch.tensor([_pad_id(tokenizer) if token is None else token for token in ids])
+
+
+def _read_at(prompts: Prompts, lengths: Tensor, pad: int) -> Prompts:
+    """The prompts with "last" and "query_label" where they would be if the prompts had these (greater) lengths."""
+    behind = (lengths - prompts.lengths).clamp(min=0)
+    padding = prompts.tokens.new_full((len(prompts), int(behind.max())), pad)
+    moved = {role: prompts.roles[role] + behind for role in ("last", "query_label")}
+    return replace(prompts, tokens=torch.cat([prompts.tokens, padding], 1), roles={**prompts.roles, **moved})
 
 
 @dataclass(frozen=True)
