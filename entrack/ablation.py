@@ -1,0 +1,152 @@
+"""Accuracy with heads mean-ablated: of a circuit alone, of a circuit less some heads, of a model less some heads.
+
+Ablating a head at a position replaces its output by its mean at that position over other prompts. In a circuit
+alone, every head at every position is ablated except the circuit's heads at their roles (paper, section 4.2).
+So everything but the three role positions is a constant of the example: it is computed once, and each circuit
+costs three tokens.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entrack.activations import CHUNK, Means, Run, clean_run
+from entrack.circuit import Circuit
+from entrack.errors import AlignmentError, SiteError
+from entrack.models import Model
+from entrack.prompts import Prompts
+from entrack.replay import Edit, Outcome, by_suffix, joined, outcomes, rerun, suffix
+from entrack.sites import GROUPS, Head, check_heads
+
+SLOTS = ("prev_query_label", "query_label", "last")
+
+
+@dataclass(frozen=True)
+class AblationScores:
+    """Answers of several ablated versions of a model on the same prompts.
+
+    Attributes:
+        hits: whether the most likely token is the right object [variant example].
+        log_prob: natural log of the right object's probability [variant example].
+    """
+
+    hits: np.ndarray
+    log_prob: np.ndarray
+
+
+def score_circuits(model: Model, prompts: Prompts, *, circuits: Sequence[Circuit], means: Means) -> AblationScores:
+    """Each circuit alone: every other head is mean-ablated at every position.
+
+    Cost: one pass without attention per prompt, and three tokens per circuit and prompt.
+    Raises SiteError for a head that the model does not have, AlignmentError when `means` has another length.
+    """
+    keep = torch.stack([_kept(model, c) for c in circuits]).to(model.device)
+    return _collect(prompts, lambda run: outcomes(
+        model, run, positions=_role_positions(run), start=0, variants=len(circuits),
+        edits=_ablations(run, means, keep=keep, slots=range(3), start=0)), lambda part: ablated_run(model, part, means))
+
+
+def score_knockouts(
+    model: Model, prompts: Prompts, *, circuit: Circuit, group: str, removed: Sequence[Collection[Head]], means: Means
+) -> AblationScores:
+    """The circuit less each set of heads of one group.
+
+    Only the positions from the group's role on, from the lowest removed head's layer on, are recomputed.
+    """
+    role = GROUPS[group].role
+    start = min((h.layer for heads in removed for h in heads), default=model.n_layers - 1)
+    slots = range(SLOTS.index(role), 3)
+    keep = torch.stack([_kept(model, circuit.without(group, list(heads))) for heads in removed]).to(model.device)
+    whole = _kept(model, circuit)[None].to(model.device)
+
+    def base(part: Prompts) -> Run:
+        run = ablated_run(model, part, means)
+        return rerun(model, run, positions=_role_positions(run), edits=_ablations(run, means, keep=whole, slots=range(3), start=0))
+
+    return _collect(prompts, lambda run: outcomes(
+        model, run, positions=_role_positions(run)[:, slots.start :], start=start, variants=len(removed),
+        edits=_ablations(run, means, keep=keep, slots=slots, start=start)), base)
+
+
+def score_removed(model: Model, prompts: Prompts, *, removed: Sequence[Circuit], means: Means) -> AblationScores:
+    """The whole model less the heads of each of `removed`, mean-ablated at their roles only: F(M without K)."""
+    keep = ~torch.stack([_kept(model, c) for c in removed]).to(model.device)
+    hits, log_prob = (np.empty((len(removed), len(prompts)), dtype=kind) for kind in (bool, np.float32))
+    for group in by_suffix(prompts, "prev_query_label"):
+        for lo in range(0, len(group), CHUNK):
+            chosen = group[lo : lo + CHUNK]
+            run = clean_run(model, prompts.subset(chosen))
+            positions = suffix(run, "prev_query_label")
+            # The role positions are among the recomputed ones; the edits name them by their place there.
+            places = [int((run.prompts.at(role) - positions[:, 0])[0]) for role in SLOTS]
+            edits = [Edit(e.kind, e.layer, places[e.slot], e.value, e.mask)
+                     for e in _ablations(run, means, keep=keep, slots=range(3), start=0)]
+            found = outcomes(model, run, positions=positions, edits=edits, variants=len(removed), start=0)
+            hits[:, chosen], log_prob[:, chosen] = found.hit.T.cpu(), found.log_prob.T.cpu()
+    return AblationScores(hits=hits, log_prob=log_prob)
+
+
+@torch.no_grad()
+def ablated_run(model: Model, prompts: Prompts, means: Means) -> Run:
+    """A run in which every head at every position gives its mean; MLPs and embeddings are intact.
+
+    No attention is computed. Raises AlignmentError when the prompts have another length than `means`.
+    """
+    n_pos = means.z.shape[1]
+    if prompts.lengths.tolist() != [n_pos] * len(prompts):
+        raise AlignmentError(f"means over prompts of {n_pos} tokens for prompts of {sorted(set(prompts.lengths.tolist()))}; "
+                             "both need one length. Make the means from prompts of the same format and number of boxes.")
+    h = model.hf.model.embed_tokens(prompts.tokens.to(model.device))
+    cos, sin = model.hf.model.rotary_emb(h, torch.arange(n_pos, device=model.device)[None])
+    resid, keys, values = [h], [], []
+    for layer, block in enumerate(model.layers):
+        x = block.input_layernorm(h)
+        k, v = (getattr(block.self_attn, f"{n}_proj")(x).unflatten(-1, (-1, model.d_head)).transpose(1, 2) for n in "kv")
+        first, second = k.chunk(2, dim=-1)
+        keys.append(k * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None])
+        values.append(v)
+        h = h + block.self_attn.o_proj(means.z[layer].flatten(-2))
+        h = h + block.mlp(block.post_attention_layernorm(h))
+        resid.append(h)
+    z = means.z[:, None].expand(-1, len(prompts), -1, -1, -1)
+    return Run(prompts=prompts, resid=torch.stack(resid), keys=torch.stack(keys), values=torch.stack(values), z=z)
+
+
+def _role_positions(run: Run) -> Tensor:
+    return torch.stack([run.prompts.at(role) for role in SLOTS], dim=1)
+
+
+def _kept(model: Model, circuit: Circuit) -> Tensor:
+    """Which heads a circuit keeps at each role [layer slot head]."""
+    keep = torch.zeros(model.n_layers, len(SLOTS), model.n_heads, dtype=torch.bool)
+    for slot, role in enumerate(SLOTS):
+        heads = sorted(circuit.at(role))
+        try:
+            check_heads(heads, model.n_layers, model.n_heads)
+        except SiteError as error:
+            raise SiteError(f"the circuit of {circuit.model} does not fit {model.name}: {error}") from error
+        for head in heads:
+            keep[head.layer, slot, head.head] = True
+    return keep
+
+
+def _ablations(run: Run, means: Means, *, keep: Tensor, slots: range, start: int) -> list[Edit]:
+    """Edits that give every head its mean except where `keep` [variant layer slot head]; slots count from 0."""
+    positions = _role_positions(run)
+    edits = []
+    for layer in range(start, means.z.shape[0]):
+        for place, slot in enumerate(slots):
+            mask = ~keep[:, layer, slot]
+            if bool(mask.any()):
+                value = means.z[layer][positions[:, slot]]
+                edits.append(Edit("z", layer, place, value[:, None], mask[None]))
+    return edits
+
+
+def _collect(prompts: Prompts, score: Callable[[Run], Outcome], base: Callable[[Prompts], Run]) -> AblationScores:
+    chunks = (prompts.subset(range(lo, min(lo + CHUNK, len(prompts)))) for lo in range(0, len(prompts), CHUNK))
+    found = joined([score(base(part)) for part in chunks], dim=0)
+    return AblationScores(hits=found.hit.T.cpu().numpy(), log_prob=found.log_prob.T.cpu().numpy())

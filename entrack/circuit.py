@@ -1,0 +1,150 @@
+"""The entity-tracking circuit: four groups of heads, found by path patching from the answer backwards.
+
+Stage A finds the heads that write the answer, B those that A's queries listen to, C those that B's values
+listen to, D those that C's values listen to (paper, section 4.1). A *candidate* circuit keeps, per group, the
+fewest heads that make up a given share of the group's helpful effect; the share is chosen on held-out prompts.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from entrack.errors import ConfigError, SiteError
+from entrack.models import Model
+from entrack.path_patching import PathConfig, path_patching
+from entrack.prompts import Prompts
+from entrack.provenance import write_atomic
+from entrack.results import HeadScores, stored
+from entrack.sites import GROUPS, Head, check_heads
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """Heads of each group of a model.
+
+    Attributes:
+        groups: group name -> heads, all four groups, sorted.
+        model: name of the model it was found in.
+    """
+
+    groups: Mapping[str, tuple[Head, ...]]
+    model: str
+
+    def __post_init__(self) -> None:
+        if set(self.groups) != set(GROUPS):
+            raise SiteError(f"a circuit of groups {', '.join(self.groups) or 'none'}; it has exactly {', '.join(GROUPS)}. Name all four.")
+
+    @property
+    def size(self) -> int:
+        """Number of (group, head) items."""
+        return sum(map(len, self.groups.values()))
+
+    def at(self, role: str) -> frozenset[Head]:
+        """Heads that are kept at a token role."""
+        return frozenset(h for name, heads in self.groups.items() if GROUPS[name].role == role for h in heads)
+
+    def without(self, group: str, heads: Sequence[Head]) -> "Circuit":
+        """This circuit less some heads of one group."""
+        return Circuit({**self.groups, group: tuple(h for h in self.groups[group] if h not in set(heads))}, self.model)
+
+    def only(self, group: str) -> "Circuit":
+        """One group alone; the others empty."""
+        return Circuit({name: heads if name == group else () for name, heads in self.groups.items()}, self.model)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, heads as "layer.head"."""
+        tree = {"model": self.model, "groups": {n: [str(h) for h in hs] for n, hs in self.groups.items()}}
+        write_atomic(Path(path), (json.dumps(tree, indent=1) + "\n").encode())
+
+
+def load_circuit(path: Path, model: Model) -> Circuit:
+    """Read a circuit for `model`.
+
+    Raises SiteError when the file is no circuit, or names heads that `model` does not have.
+    """
+    try:
+        tree = json.loads(Path(path).read_text())
+        circuit = Circuit({n: tuple(Head.parse(h) for h in hs) for n, hs in tree["groups"].items()}, tree["model"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SiteError(f"{Path(path).name} is no circuit file ({error}); it must be JSON with 'model' and 'groups'. Write it with Circuit.save.") from error
+    for heads in circuit.groups.values():
+        try:
+            check_heads(heads, model.n_layers, model.n_heads)
+        except SiteError as error:
+            raise SiteError(f"the circuit of {circuit.model} does not fit {model.name}: {error}") from error
+    return circuit
+
+
+@dataclass(frozen=True)
+class DiscoveryConfig:
+    """How a circuit is discovered.
+
+    Attributes:
+        receiver_share: the receivers of the next stage are the fewest heads of a group that make up this
+            share of its helpful effect (the paper picked 20, 5 and 10 heads by hand in Llama).
+        path: how path patching is done.
+    """
+
+    receiver_share: float = 0.5
+    path: PathConfig = PathConfig()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.receiver_share <= 1:
+            raise ConfigError(f"receiver_share {self.receiver_share}; allowed is more than 0 and at most 1. Use 0.5, say.")
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """The four score maps and who received in each stage.
+
+    Attributes:
+        scores: group name -> HeadScores of the stage that finds it.
+        receivers: group name -> heads of the group before it that were its receivers (none for A).
+        model: name of the model.
+    """
+
+    scores: Mapping[str, HeadScores]
+    receivers: Mapping[str, tuple[Head, ...]]
+    model: str
+
+    def top(self, group: str, share: float) -> tuple[Head, ...]:
+        """The fewest heads that make up `share` of a group's helpful (negative) effect, strongest first."""
+        grid = self.scores[group].grid()
+        helpful = [h for h in self.scores[group].ranked() if grid[h.layer, h.head] < 0]
+        effects = np.array([-grid[h.layer, h.head] for h in helpful])
+        if not len(effects):
+            return ()
+        n = int(np.searchsorted(effects.cumsum() / effects.sum(), share - 1e-9)) + 1
+        return tuple(helpful[: min(n, len(helpful))])
+
+    def candidate(self, share: float) -> Circuit:
+        """The candidate circuit at a share; a head that is in B is not also counted in A, as in the paper."""
+        groups = {name: self.top(name, share) for name in GROUPS}
+        transmitters = set(groups["position_transmitter"])
+        groups["value_fetcher"] = tuple(h for h in groups["value_fetcher"] if h not in transmitters)
+        return Circuit({name: tuple(sorted(heads)) for name, heads in groups.items()}, self.model)
+
+
+def discover(model: Model, clean: Prompts, *, corrupt: Prompts, config: DiscoveryConfig = DiscoveryConfig()) -> Discovery:
+    """The four stages of path patching, each stored as it is finished.
+
+    Raises SiteError when a stage finds no head that helps, so that the next has no receivers.
+    """
+    scores: dict[str, HeadScores] = {}
+    receivers: dict[str, tuple[Head, ...]] = {}
+    partial = Discovery(scores, receivers, model.name)
+    for name, group in GROUPS.items():
+        receivers[name] = () if group.receivers is None else partial.top(group.receivers, config.receiver_share)
+        if group.receivers is not None and not receivers[name]:
+            raise SiteError(f"no head of {group.receivers} helps {model.name}, so {name} has no receivers; each stage needs "
+                            "some. Use more pairs, or a model that does the task.")
+        scores[name] = stored(
+            lambda: path_patching(model, clean, corrupt=corrupt, role=group.role, receivers=receivers[name],
+                                  via=group.composition, config=config.path),
+            name=f"path-{group.letter}", modules=["entrack.path_patching"],
+            key=[model.digest, model.dtype, clean.tokens, corrupt.tokens, group.role, list(receivers[name]), group.composition, config.path],
+        )
+    return partial

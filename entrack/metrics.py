@@ -1,0 +1,137 @@
+"""One number per example, and what many of them say: estimates that carry their interval.
+
+Prompts of one scene share a context, so where several boxes of a scene are asked for, intervals resample whole
+scenes (`clusters`). Comparisons are paired: the same prompts on both sides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from entrack.errors import ConfigError
+
+LEVEL = 0.95
+DRAWS = 4000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval [low, high] and the number of examples `n` behind it.
+
+    `f"{e:.2f}"` prints "0.66 [0.62, 0.70]"; with a percent format all three are percentages.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __format__(self, spec: str) -> str:
+        spec = spec or ".2f"
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the interval."""
+        return (self.high - self.low) / 2
+
+    def excludes(self, value: float) -> bool:
+        """Whether the interval leaves `value` out."""
+        return not self.low <= value <= self.high
+
+
+@dataclass(frozen=True)
+class Difference(Estimate):
+    """A paired difference, first minus second, with a two-sided p-value of no difference.
+
+    Attributes:
+        better, worse: on how many prompts the first, or the second, is the larger of the two.
+        p_value: exact sign test on the prompts where the two differ (McNemar's test for hits), or on the
+            scenes where they differ when there are clusters.
+    """
+
+    better: int
+    worse: int
+    p_value: float
+
+
+def rate(hits: Sequence[bool] | np.ndarray, *, clusters: Sequence[int] | None = None) -> Estimate:
+    """Share of `hits` [example] that are true: Wilson's interval, or a bootstrap over `clusters` [example]."""
+    hits = _checked(np.asarray(hits, dtype=float))
+    if clusters is None:
+        interval = stats.binomtest(int(hits.sum()), len(hits)).proportion_ci(LEVEL, method="wilson")
+        return Estimate(float(hits.mean()), float(interval.low), float(interval.high), len(hits))
+    return mean(hits, clusters=clusters)
+
+
+def mean(values: Sequence[float] | np.ndarray, *, clusters: Sequence[int] | None = None) -> Estimate:
+    """Mean of `values` [example] with a percentile bootstrap over examples, or over `clusters` [example]."""
+    values = _checked(np.asarray(values, dtype=float))
+    draws = _bootstrap(values, clusters)
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(float(values.mean()), float(low), float(high), len(values))
+
+
+def difference(first: np.ndarray, second: np.ndarray, *, clusters: Sequence[int] | None = None) -> Difference:
+    """Paired difference `first - second` [example], bootstrapped as in `mean`."""
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if first.shape != second.shape:
+        raise ConfigError(f"a paired difference of {len(first)} and {len(second)} examples; both sides need the same prompts. "
+                          "Score both models on one set.")
+    change = first - second
+    estimate = mean(change, clusters=clusters)
+    units = change if clusters is None else _sums(change, clusters)[0]
+    better, worse = int((units > 0).sum()), int((units < 0).sum())
+    p_value = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
+    return Difference(estimate.value, estimate.low, estimate.high, estimate.n,
+                      better=int((change > 0).sum()), worse=int((change < 0).sum()), p_value=float(p_value))
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> Estimate:
+    """Ratio of two means over the same examples, e.g. faithfulness F(C)/F(M): paired bootstrap.
+
+    NaN when the denominator's mean is 0. Neither mean is rounded first.
+    """
+    pair = np.stack([np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)], 1)
+    if len(pair) == 0:
+        raise ConfigError("no examples to estimate from; at least one is needed. Ask for more prompts.")
+    draws = np.random.default_rng(0).integers(len(pair), size=(DRAWS, len(pair)))
+    sums = pair[draws].mean(1)
+    ratios = sums[sums[:, 1] > 0]
+    top, bottom = pair.mean(0)
+    if bottom == 0 or len(ratios) == 0:
+        return Estimate(float("nan"), float("nan"), float("nan"), len(pair))
+    low, high = np.quantile(ratios[:, 0] / ratios[:, 1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(float(top / bottom), float(low), float(high), len(pair))
+
+
+def relative_change(patched: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """(p_patched - p_clean) / p_clean from natural-log probabilities, any shapes that broadcast.
+
+    0 = no effect, -1 = the answer is gone, positive = the patch helps (paper, section 4.1).
+    """
+    return np.expm1(patched - clean)
+
+
+def _checked(values: np.ndarray) -> np.ndarray:
+    if values.size == 0:
+        raise ConfigError("no examples to estimate from; at least one is needed. Ask for more prompts.")
+    return values
+
+
+def _bootstrap(values: np.ndarray, clusters: Sequence[int] | None) -> np.ndarray:
+    """Resampled means [draw]; the seed is fixed so that an interval is the same every time."""
+    generator = np.random.default_rng(0)
+    if clusters is None:
+        return values[generator.integers(len(values), size=(DRAWS, len(values)))].mean(1)
+    sums, sizes = _sums(values, clusters)
+    draws = generator.integers(len(sums), size=(DRAWS, len(sums)))
+    return sums[draws].sum(1) / sizes[draws].sum(1)
+
+
+def _sums(values: np.ndarray, clusters: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and size of each cluster."""
+    _, member = np.unique(np.asarray(clusters), return_inverse=True)
+    return np.bincount(member, weights=values), np.bincount(member).astype(float)

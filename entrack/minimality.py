@@ -1,0 +1,129 @@
+"""Is every head of the circuit needed? The paper's minimality score, and a plain leave-one-out alternative."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from entrack.ablation import score_circuits, score_knockouts
+from entrack.activations import Means
+from entrack.circuit import Circuit
+from entrack.errors import ConfigError, SiteError
+from entrack.metrics import Estimate, difference
+from entrack.models import Model
+from entrack.prompts import Prompts
+from entrack.results import stored
+from entrack.sites import GROUPS, Head
+
+
+@dataclass(frozen=True)
+class MinimalityConfig:
+    """How minimality is judged (paper, section 4.2 and appendix).
+
+    Attributes:
+        share: K is drawn from the top `share` of the pair effects (30 % in the paper).
+        threshold: a head is kept when its score reaches this (1 % in the paper).
+        as_published: as the released code computes it: accuracies rounded to two decimals, and two heads of
+            one number in different layers never removed together.
+    """
+
+    share: float = 0.3
+    threshold: float = 0.01
+    as_published: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"share {self.share}; allowed is 0 to 1. The paper uses 0.3.")
+
+
+@dataclass(frozen=True)
+class Minimality:
+    """What each head of a candidate circuit contributes.
+
+    Attributes:
+        scores: group -> head -> F(C without K) / F(C without K and the head) - 1. 0 = the head adds nothing,
+            negative = the circuit is better without it, inf = nothing is left without it.
+        removed_first: group -> head -> the set K.
+        single: group -> hits of the circuit less one head [head example].
+        single_log_prob: the same for the answer's log probability [head example].
+        whole: hits of the candidate circuit [example]; whole_log_prob: its log probabilities.
+        circuit: the candidate; threshold: the least score that is kept.
+    """
+
+    scores: Mapping[str, Mapping[str, float]]
+    removed_first: Mapping[str, Mapping[str, tuple[Head, ...]]]
+    single: Mapping[str, np.ndarray]
+    single_log_prob: Mapping[str, np.ndarray]
+    whole: np.ndarray
+    whole_log_prob: np.ndarray
+    circuit: Circuit
+    threshold: float
+
+    def pruned(self) -> Circuit:
+        """The candidate less every head whose score stays below the threshold, all removed together."""
+        return Circuit({n: tuple(h for h in heads if self.scores[n][str(h)] >= self.threshold)
+                        for n, heads in self.circuit.groups.items()}, self.circuit.model)
+
+    def leave_one_out(self, group: str, head: Head) -> Estimate:
+        """The plain alternative: what the head adds to the answer's log probability (nats), with its interval."""
+        return difference(self.whole_log_prob, self.single_log_prob[group][self.circuit.groups[group].index(head)])
+
+
+def measure_minimality(
+    model: Model, prompts: Prompts, *, circuit: Circuit, means: Means, config: MinimalityConfig = MinimalityConfig()
+) -> Minimality:
+    """Pair knock-outs within each group, then each head's score. Stored.
+
+    Raises SiteError for a circuit with an empty group.
+    Cost: about n**2 / 2 knock-outs for a group of n heads; each recomputes only the positions from the group's
+    role on and the layers from its lowest head on.
+    """
+    for name, heads in circuit.groups.items():
+        if not heads:
+            raise SiteError(f"the group {name} of this circuit is empty, so it has no minimality; each group needs a head. Keep a larger share.")
+    return stored(lambda: _measure(model, prompts, circuit, means, config), name="minimality", modules=["entrack.minimality"],
+                  key=[model.digest, model.dtype, prompts.tokens, circuit, means.z, config])
+
+
+def _measure(model: Model, prompts: Prompts, circuit: Circuit, means: Means, config: MinimalityConfig) -> Minimality:
+    whole = score_circuits(model, prompts, circuits=[circuit], means=means)
+    scores, first, single, single_log_prob = {}, {}, {}, {}
+    for name in GROUPS:
+        heads = circuit.groups[name]
+        pairs = [(v, u) for i, v in enumerate(heads) for u in heads[i:]]
+        tables = score_knockouts(model, prompts, circuit=circuit, group=name, means=means,
+                                 removed=[_together(v, u, config) for v, u in pairs])
+        accuracy = _rounded(tables.hits.mean(1), config)
+        index = {frozenset(pair): i for i, pair in enumerate(pairs)}
+        alone = [index[frozenset([h])] for h in heads]
+        single[name], single_log_prob[name] = tables.hits[alone], tables.log_prob[alone]
+        chosen = {}
+        for v in heads:
+            # How much more the loss of v hurts when u is gone too (paper, appendix on minimality).
+            effect = {u: accuracy[index[frozenset([u])]] - accuracy[index[frozenset([v, u])]] for u in heads if u != v}
+            best = sorted(effect, key=lambda u: (-effect[u], u))[: math.ceil(config.share * len(heads))]
+            chosen[v] = tuple(sorted(u for u in best if effect[u] > 0))
+        sets = [s for v in heads for s in (chosen[v], (*chosen[v], v))]
+        found = _rounded(score_knockouts(model, prompts, circuit=circuit, group=name, removed=sets, means=means).hits.mean(1), config)
+        without, with_v = found[0::2], found[1::2]
+        scores[name] = {str(v): _ratio(a, b) for v, a, b in zip(heads, without, with_v, strict=True)}
+        first[name] = {str(v): chosen[v] for v in heads}
+    return Minimality(scores=scores, removed_first=first, single=single, single_log_prob=single_log_prob,
+                      whole=whole.hits[0], whole_log_prob=whole.log_prob[0], circuit=circuit, threshold=config.threshold)
+
+
+def _together(v: Head, u: Head, config: MinimalityConfig) -> tuple[Head, ...]:
+    if config.as_published and v.head == u.head:
+        return (v,)
+    return (v,) if v == u else (v, u)
+
+
+def _rounded(accuracy: np.ndarray, config: MinimalityConfig) -> np.ndarray:
+    return accuracy.round(2) if config.as_published else accuracy
+
+
+def _ratio(without: float, with_v: float) -> float:
+    if with_v == 0:
+        return math.inf if without > 0 else 0.0
+    return float(without / with_v - 1)

@@ -1,0 +1,195 @@
+"""Path patching: what each head sends to the answer, or to other heads, and through nothing else.
+
+The algorithm is Wang et al. 2022 (appendix B) as the paper uses it (section 4.1):
+
+1. run clean and corrupt prompts and keep every head's output z;
+2. run the clean prompt with the sender's z taken from the corrupt run and every other head, from the sender's
+   position on, frozen to its clean z; MLPs and norms are recomputed; note what the receivers are given;
+3. run the clean prompt with only the receivers' q, k or v replaced by that, and everything after recomputed.
+
+Done literally, steps 2 and 3 are a forward pass of the whole prompt each, per sender. Done here:
+
+* in step 2 nothing can move between positions, for no head may carry it. The change stays at one token and
+  passes only through `o_proj` and MLPs: no attention is computed, and all senders go at once;
+* in step 3 only the positions from the receivers' on can change: `replay` recomputes these, senders packed;
+* a sender above every receiver has no path and is not run.
+
+The results are equal to the literal algorithm's (`tests/reference/literal_path_patching.py`) up to rounding.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entrack.activations import CHUNK, Run, clean_run, project
+from entrack.errors import AlignmentError, ConfigError, SiteError
+from entrack.metrics import relative_change
+from entrack.models import Model
+from entrack.prompts import Prompts
+from entrack.replay import Edit, by_suffix, outcomes, read_out, suffix
+from entrack.results import HeadScores
+from entrack.sites import COMPOSITIONS, Head, check_heads
+
+UNIT = "relative change of the right answer's probability, (p_patched - p_clean) / p_clean; negative = the head helps"
+
+
+@dataclass(frozen=True)
+class PathConfig:
+    """How path patching is done.
+
+    Attributes:
+        by_kv_head: under grouped-query attention, patch k and v of the whole kv-head that a receiver reads
+            (all query heads that share it). Default: of the chosen query heads alone.
+        as_published: take the corrupt z of `prev_query_label` from a random label of the corrupt prompt, drawn
+            anew per head and example, as the released code does.
+        seed: of those draws.
+        chunk: examples whose runs are held at once.
+        budget: bytes for intermediate tensors of the receiver pass; None = see `replay.outcomes`.
+    """
+
+    by_kv_head: bool = False
+    as_published: bool = False
+    seed: int = 0
+    chunk: int = CHUNK
+    budget: int | None = None
+
+
+def path_patching(
+    model: Model,
+    clean: Prompts,
+    *,
+    corrupt: Prompts,
+    role: str,
+    receivers: Sequence[Head] = (),
+    via: str = "logits",
+    config: PathConfig = PathConfig(),
+) -> HeadScores:
+    """Effect of every sender head at `role` on the answer, through `receivers` only.
+
+    Args:
+        clean, corrupt: pairs of prompts of equal length, in the same order.
+        role: token role at which senders act and receivers are read.
+        receivers: heads whose inputs may change; none for `via="logits"`.
+        via: "logits", or the input of the receivers that takes the change: "q", "k" or "v".
+
+    Returns:
+        HeadScores [layer head example]: relative change of the probability of the right answer. 0 = no effect,
+        -1 = the answer is gone. NaN = no causal path (a layer at or above the highest receiver).
+
+    Raises:
+        SiteError: a receiver that the model does not have, or receivers that no sender can reach.
+        AlignmentError: clean and corrupt prompts that do not pair up.
+        ConfigError: receivers and `via` contradict each other.
+
+    Cost: per example, one token through the MLPs per sender, and (with receivers) the tokens from `role` to
+    the last one through the layers from the lowest receiver on, per sender.
+    """
+    receivers = sorted(set(receivers))
+    _check(model, clean, corrupt, receivers, via)
+    values = np.full((model.n_layers, model.n_heads, len(clean)), np.nan, dtype=np.float32)
+    baseline = np.zeros(len(clean), dtype=np.float32)
+    generator = torch.Generator().manual_seed(config.seed)
+    for indices in _batches(clean, role, via, config.chunk):
+        run = clean_run(model, clean.subset(indices))
+        change = _corrupt_z(model, corrupt.subset(indices), role, config, generator).float() - run.z_at(role).float()
+        if via == "logits":
+            log_prob = _to_logits(model, run, change, role=role)
+        else:
+            log_prob = _to_receivers(model, run, change, role=role, receivers=receivers, via=via, config=config)
+        reached = (log_prob.shape[1] - 1) // model.n_heads
+        effect = relative_change(log_prob[:, 1:], log_prob[:, :1])
+        values[:reached, :, indices] = effect.reshape(len(indices), reached, model.n_heads).transpose(1, 2, 0)
+        baseline[indices] = np.exp(log_prob[:, 0])
+    target = "logits" if via == "logits" else f"{via} of {len(receivers)} heads"
+    return HeadScores(values=values, unit=UNIT, baseline=baseline, label=f"senders at {role} -> {target}")
+
+
+def _batches(clean: Prompts, role: str, via: str, chunk: int) -> Iterator[list[int]]:
+    """Examples that are run together; with receivers they must share the distance from `role` to the end."""
+    for group in [list(range(len(clean)))] if via == "logits" else by_suffix(clean, role):
+        for lo in range(0, len(group), chunk):
+            yield group[lo : lo + chunk]
+
+
+@torch.no_grad()
+def _corrupt_z(model: Model, corrupt: Prompts, role: str, config: PathConfig, generator: torch.Generator) -> Tensor:
+    """Step 1: the senders' z in the corrupt run [layer example head d_head]."""
+    run = clean_run(model, corrupt)
+    if not (config.as_published and role == "prev_query_label"):
+        return run.z_at(role)
+    labels = corrupt.segments["label"]
+    drawn = torch.randint(labels.shape[1], run.z.shape[:2] + (model.n_heads,), generator=generator)
+    where = labels[None, :, None].expand(*drawn.shape, -1).gather(-1, drawn[..., None])[..., 0]  # [layer example head]
+    examples, heads = torch.arange(len(corrupt))[:, None], torch.arange(model.n_heads)
+    return torch.stack([run.z[layer][examples, where[layer], heads] for layer in range(model.n_layers)])
+
+
+@torch.no_grad()
+def _send(model: Model, run: Run, change: Tensor, *, role: str, until: int) -> Iterator[tuple[int, Tensor]]:
+    """Step 2: the residual stream entering each layer up to `until`, one row per sender below that layer.
+
+    Yields (layer, [example 1+layer*n_heads d_model]); row 0 is the clean prompt in the same batch, so that
+    rounding cancels. The last item enters `until` (the final norm when that is n_layers).
+    """
+    resid, z = run.resid_at(role), run.z_at(role)
+    h = resid[0][:, None]
+    for layer in range(until):
+        yield layer, h
+        block = model.layers[layer]
+        attended = block.self_attn.o_proj(z[layer].flatten(-2))[:, None]
+        by_head = block.self_attn.o_proj.weight.unflatten(-1, (model.n_heads, model.d_head)).float()
+        moved = torch.einsum("bhd,mhd->bhm", change[layer], by_head).to(h.dtype)
+        mid = torch.cat([h, resid[layer][:, None] + moved], dim=1) + attended
+        h = mid + block.mlp(block.post_attention_layernorm(mid))
+    yield until, h
+
+
+@torch.no_grad()
+def _to_logits(model: Model, run: Run, change: Tensor, *, role: str) -> np.ndarray:
+    """Log probability of the answer after step 2 [example 1+sender]."""
+    *_, (_, final) = _send(model, run, change, role=role, until=model.n_layers)
+    return read_out(model, final, run.prompts.answers).log_prob.cpu().numpy()
+
+
+@torch.no_grad()
+def _to_receivers(
+    model: Model, run: Run, change: Tensor, *, role: str, receivers: Sequence[Head], via: str, config: PathConfig
+) -> np.ndarray:
+    """Log probability of the answer after step 3 [example 1+sender], senders below the highest receiver."""
+    until = max(h.layer for h in receivers)
+    variants = 1 + until * model.n_heads
+    edits = []
+    for layer, h in _send(model, run, change, role=role, until=until):
+        here = [r.head for r in receivers if r.layer == layer]
+        if here:
+            mask = torch.zeros(1, 1, model.n_heads, dtype=torch.bool, device=model.device)
+            mask[..., _patched_heads(model, here, by_kv_head=config.by_kv_head and via != "q")] = True
+            given = project(model, h, kind=via, layer=layer)
+            # Senders at or above this receiver leave it as it was: the clean row stands for them.
+            rest = given[:, :1].expand(-1, variants - given.shape[1], -1, -1)
+            edits.append(Edit(via, layer, 0, torch.cat([given, rest], dim=1), mask))
+    found = outcomes(model, run, positions=suffix(run, role), edits=edits, variants=variants, budget=config.budget)
+    return found.log_prob.cpu().numpy()
+
+
+def _patched_heads(model: Model, heads: Sequence[int], *, by_kv_head: bool) -> list[int]:
+    if not by_kv_head:
+        return list(heads)
+    shared = {h // model.group_size for h in heads}
+    return [h for h in range(model.n_heads) if h // model.group_size in shared]
+
+
+def _check(model: Model, clean: Prompts, corrupt: Prompts, receivers: Sequence[Head], via: str) -> None:
+    if via not in COMPOSITIONS:
+        raise ConfigError(f"no composition {via!r}; allowed are {', '.join(COMPOSITIONS)}. Use one of them.")
+    if (via == "logits") == bool(receivers):
+        raise ConfigError(f"{len(receivers)} receivers with via={via!r}; receivers go with q, k or v, and logits with none. Change one of the two.")
+    check_heads(receivers, model.n_layers, model.n_heads)
+    if receivers and max(h.layer for h in receivers) == 0:
+        raise SiteError("all receivers are in layer 0, below every sender; a sender reaches only higher layers. Choose higher receivers.")
+    if len(clean) != len(corrupt) or not torch.equal(clean.lengths, corrupt.lengths):
+        raise AlignmentError(f"{len(clean)} clean and {len(corrupt)} corrupt prompts that do not pair up; "
+                             "each pair must have equal length. Make them with boxes.pairs and encode_pairs.")
