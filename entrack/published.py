@@ -65,13 +65,6 @@ class Faithfulness(NamedTuple):
     faithfulness: float
 
 
-class Evaluated(NamedTuple):
-    """A circuit in a model: accuracy, and accuracy divided by the model's own."""
-
-    accuracy: float
-    faithfulness: float
-
-
 class Overlap(NamedTuple):
     """Number of heads in the first circuit, in the second, and in both."""
 
@@ -95,7 +88,7 @@ class Stage(NamedTuple):
         candidates: number of heads kept, and the score of the last of them in `cutoff`. For the value fetchers the heads
             that are also position transmitters were then taken out.
         offset: score of heads that cannot act on the receivers; None where all can. Not 0 where the code was wrong.
-        minimum, maximum, median: of all 1,024 heads.
+        median: of all 1,024 heads.
         signs: number of heads with negative, positive and zero score.
         top: the 20 most negative heads.
         circuit: the group's heads in the released circuit.
@@ -105,8 +98,6 @@ class Stage(NamedTuple):
     candidates: int
     cutoff: float
     offset: float | None
-    minimum: float
-    maximum: float
     median: float
     signs: tuple[int, int, int]
     top: tuple[ScoredHead, ...]
@@ -215,9 +206,9 @@ def table1() -> Published[Mapping[str, Faithfulness]]:
     return _item("table1", _map(lambda row: Faithfulness(**row)))
 
 
-def cross_evaluation() -> Published[Mapping[str, Mapping[str, Evaluated]]]:
-    """values[circuit][model]; circuit "llama_enlarged_175" is Llama's best 175 heads."""
-    return _item("cross_evaluation", _map(_map(lambda row: Evaluated(*row))))
+def cross_evaluation() -> Published[Mapping[str, Mapping[str, tuple[float, float]]]]:
+    """values[circuit][model] = (accuracy, faithfulness); circuit "llama_enlarged_175" is Llama's best 175 heads."""
+    return _item("cross_evaluation", _map(_map(tuple)))
 
 
 def circuits() -> Published[Mapping[str, Mapping[str, tuple[LayerHead, ...]]]]:
@@ -227,12 +218,12 @@ def circuits() -> Published[Mapping[str, Mapping[str, tuple[LayerHead, ...]]]]:
 
 def overlap() -> Published[Mapping[str, Mapping[str, Overlap]]]:
     """values["llama_goat", "llama_float" or "goat_float"][group or "all"]."""
-    return _item("overlap", _map(_map(lambda row: Overlap(*row))))
+    return _item("overlap", _map(_map(_form(Overlap))))
 
 
 def overlap_by_threshold() -> Published[Mapping[str, Mapping[str, Mapping[str, Overlap]]]]:
     """values["candidates", "both_at_1_percent" or "both_at_0_percent"][pair][group or "all"]."""
-    return _item("overlap_by_threshold", _map(_map(_map(lambda row: Overlap(*row)))))
+    return _item("overlap_by_threshold", _map(_map(_map(_form(Overlap)))))
 
 
 def path_patching() -> Published[Mapping[str, PathPatching]]:
@@ -252,14 +243,10 @@ def minimality() -> Published[Mapping[str, Mapping[str, Pruning]]]:
 
 def completeness() -> Published[Mapping[str, Completeness]]:
     """values[circuit]; the closer the two accuracies of a K, the more complete."""
+    knocked = _form(Knocked)
     return _item(
         "completeness",
-        _map(
-            lambda row: Completeness(
-                {name: Knocked(*pair) for name, pair in row["groups"].items()},
-                tuple(Knocked(*pair) for pair in row["random"]),
-            )
-        ),
+        _map(lambda row: Completeness(_map(knocked)(row["groups"]), tuple(map(knocked, row["random"])))),
     )
 
 
@@ -275,12 +262,13 @@ def activation_patching() -> Published[Mapping[str, Mapping[str, Mapping[str, Ma
 
 def variations() -> Published[Mapping[str, Variation]]:
     """values[desideratum]: "position" and its eleven variations, by their names in `desiderata.DESIDERATA`."""
-    return _item("variations", _map(lambda row: Variation(_heads(row["heads"]), row["dcm_accuracy"], _patched(row))))
+    form = _map(lambda row: Variation(_heads(row["heads"]), row["dcm_accuracy"], _patched(row)))
+    return _item("variations", form)
 
 
 def cmap() -> Published[Mapping[str, Mapping[str, Donated]]]:
     """values[donor][group or "full_circuit"]."""
-    return _item("cmap", _map(_map(lambda row: Donated(*row))))
+    return _item("cmap", _map(_map(_form(Donated))))
 
 
 def cmap_earlier() -> Published[Mapping[str, Mapping[str, Any]]]:
@@ -332,6 +320,11 @@ def _map(form: Callable[[Any], Any]) -> Callable[[Mapping[str, Any]], dict[str, 
     return lambda raw: {key: form(value) for key, value in raw.items()}
 
 
+def _form(kind: Callable[..., Any]) -> Callable[[Any], Any]:
+    """From a row in the file to a tuple with names."""
+    return lambda row: kind(*row)
+
+
 def _head(text: str) -> LayerHead:
     layer, head = text.split(".")
     return int(layer), int(head)
@@ -347,8 +340,6 @@ def _stage(raw: Mapping[str, Any]) -> Stage:
         candidates=raw["candidates"],
         cutoff=raw["cutoff"],
         offset=raw["offset"],
-        minimum=raw["min"],
-        maximum=raw["max"],
         median=raw["median"],
         signs=tuple(raw["negative_positive_zero"]),
         top=tuple(ScoredHead(_head(head), score) for head, score in raw["top"]),
