@@ -1,0 +1,1 @@
+"""How the fine-tuned versions in `models/` were made: data, recipes, trainer."""

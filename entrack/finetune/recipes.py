@@ -1,0 +1,101 @@
+"""The recipe of every fine-tuned version of the default family, and nothing else about them.
+
+How each number was arrived at, with what did not work, is in `models/README.md`.
+"""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Any
+
+from entrack.errors import ConfigError
+from entrack.finetune.arithmetic_data import ArithmeticData
+from entrack.finetune.boxes_data import BoxesData
+from entrack.finetune.code_data import CodeData
+from entrack.finetune.data import DataConfig
+from entrack.finetune.instructions_data import InstructionData
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that determines an adapter, but the weights it stands on.
+
+    Attributes:
+        name: of the version it makes.
+        on: the version of the same family it is trained on top of.
+        data: what it is trained on.
+        steps: optimiser steps, of `batch` examples each.
+        horizon: the step at which the learning rate would reach 0; at least `steps`.
+        lr: the highest learning rate, reached after `warmup` steps.
+        rank, alpha: of the LoRA on the q, k, v and o projections; the update is scaled by alpha / rank.
+        clip: largest norm of the gradient.
+        seed: of the data and of the adapter's first weights.
+        dtype: of the frozen weights and the matrix products while training.
+        validate_every: steps between two measurements on the validation split.
+    """
+
+    name: str
+    on: str
+    data: DataConfig
+    steps: int
+    horizon: int
+    lr: float = 4e-4
+    warmup: int = 20
+    batch: int = 16
+    rank: int = 16
+    alpha: int = 32
+    clip: float = 1.0
+    seed: int = 0
+    dtype: str = "bfloat16"
+    validate_every: int = 25
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.steps <= self.horizon:
+            raise ConfigError(f"{self.steps} steps; recipe {self.name!r} takes 1 to {self.horizon}. "
+                              "Choose a number in that range.")
+        if self.dtype not in ("bfloat16", "float32"):
+            raise ConfigError(f"dtype {self.dtype!r}; allowed are bfloat16 and float32. Use one of them.")
+
+    def changed(self, *, steps: int | None = None, seed: int | None = None) -> "Recipe":
+        """This recipe with another number of steps or another seed; None leaves it as it is."""
+        given = {k: v for k, v in {"steps": steps, "seed": seed}.items() if v is not None}
+        return dataclasses.replace(self, **given)
+
+    def schedule(self, step: int) -> float:
+        """Share of `lr` at `step` (0 = the first): a linear rise over `warmup` steps, then down to 0 at `horizon`."""
+        rise = (step + 1) / self.warmup if self.warmup else 1.0
+        fall = (self.horizon - step) / max(1, self.horizon - self.warmup)
+        return min(rise, fall, 1.0)
+
+    def lora(self) -> Any:
+        """peft's configuration of the adapter."""
+        from peft import LoraConfig
+
+        return LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=0.0,
+            target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
+            task_type="CAUSAL_LM",
+        )
+
+
+RECIPES = {
+    r.name: r
+    for r in (
+        Recipe("base", on="raw", data=BoxesData(), steps=32, horizon=150, validate_every=8),
+        Recipe("code", on="base", data=CodeData(), steps=250, horizon=250, seed=1),
+        Recipe("math", on="base", data=ArithmeticData(), steps=250, horizon=250, seed=1),
+        Recipe("instruct", on="base", data=InstructionData(), steps=250, horizon=250, seed=1),
+        Recipe("boxes", on="base", data=BoxesData(), steps=150, horizon=150, seed=1),
+    )
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe called `name`; ConfigError names those there are."""
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "Use one of them."
+        raise ConfigError(f"no recipe {name!r}; there are {', '.join(RECIPES)}. {hint}")
+    return RECIPES[name]
