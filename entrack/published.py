@@ -88,8 +88,7 @@ class Stage(NamedTuple):
         candidates: number of heads kept, and the score of the last of them in `cutoff`. For the value fetchers the heads
             that are also position transmitters were then taken out.
         offset: score of heads that cannot act on the receivers; None where all can. Not 0 where the code was wrong.
-        median: of all 1,024 heads.
-        signs: number of heads with negative, positive and zero score.
+        signs: number of heads, of 1,024, with negative, positive and zero score.
         top: the 20 most negative heads.
         circuit: the group's heads in the released circuit.
     """
@@ -98,7 +97,6 @@ class Stage(NamedTuple):
     candidates: int
     cutoff: float
     offset: float | None
-    median: float
     signs: tuple[int, int, int]
     top: tuple[ScoredHead, ...]
     circuit: tuple[ScoredHead, ...]
@@ -243,11 +241,9 @@ def minimality() -> Published[Mapping[str, Mapping[str, Pruning]]]:
 
 def completeness() -> Published[Mapping[str, Completeness]]:
     """values[circuit]; the closer the two accuracies of a K, the more complete."""
-    knocked = _form(Knocked)
-    return _item(
-        "completeness",
-        _map(lambda row: Completeness(_map(knocked)(row["groups"]), tuple(map(knocked, row["random"])))),
-    )
+    pair = _form(Knocked)
+    form = _map(lambda row: Completeness(_map(pair)(row["groups"]), tuple(map(pair, row["random"]))))
+    return _item("completeness", form)
 
 
 def dcm() -> Published[Mapping[str, Mapping[str, Mapping[str, Selected]]]]:
@@ -326,8 +322,7 @@ def _form(kind: Callable[..., Any]) -> Callable[[Any], Any]:
 
 
 def _head(text: str) -> LayerHead:
-    layer, head = text.split(".")
-    return int(layer), int(head)
+    return tuple(map(int, text.split(".")))
 
 
 def _heads(text: str) -> tuple[LayerHead, ...]:
@@ -340,7 +335,6 @@ def _stage(raw: Mapping[str, Any]) -> Stage:
         candidates=raw["candidates"],
         cutoff=raw["cutoff"],
         offset=raw["offset"],
-        median=raw["median"],
         signs=tuple(raw["negative_positive_zero"]),
         top=tuple(ScoredHead(_head(head), score) for head, score in raw["top"]),
         circuit=tuple(ScoredHead(_head(head), score) for head, score in raw["circuit"]),
