@@ -1,6 +1,5 @@
 """What stands in `models/`: every adapter is the one on its card, and the card is its recipe's."""
 
-import dataclasses
 import json
 import re
 
@@ -36,7 +35,7 @@ class TestEveryVersion:
         assert card(version)["adapter_bytes"] == adapter.stat().st_size < 5_000_000
 
     def test_card_holds_the_recipe_that_train_would_follow(self, version):
-        assert card(version)["recipe"] == json.loads(json.dumps(dataclasses.asdict(RECIPES[version])))
+        assert card(version)["recipe"] == json.loads(json.dumps(RECIPES[version].record()))
 
     def test_data_can_be_made_again(self, version):
         chosen = RECIPES[version]

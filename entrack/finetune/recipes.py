@@ -67,6 +67,10 @@ class Recipe:
         fall = (self.horizon - step) / max(1, self.horizon - self.warmup)
         return min(rise, fall, 1.0)
 
+    def record(self) -> dict[str, Any]:
+        """The recipe as plain values for a card; every kind of data is named by its class."""
+        return {**dataclasses.asdict(self), "data": _record(self.data)}
+
     def lora(self) -> Any:
         """peft's configuration of the adapter."""
         from peft import LoraConfig
@@ -78,6 +82,13 @@ class Recipe:
             target_modules=["q_proj", "k_proj", "v_proj", "o_proj"],
             task_type="CAUSAL_LM",
         )
+
+
+def _record(data: DataConfig) -> dict[str, Any]:
+    values = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
+    if "parts" in values:
+        values["parts"] = [_record(part) for part in values["parts"]]
+    return {"kind": type(data).__name__, **values}
 
 
 RECIPES = {

@@ -4,9 +4,7 @@ The frozen weights may be held in bfloat16 while training (`Recipe.dtype`); the 
 stream are float32 throughout, and what is measured for the card is the stored adapter merged in float32.
 """
 
-import dataclasses
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,7 +60,7 @@ def train(name: str, *, steps: int | None = None, seed: int | None = None, out: 
         "family": FAMILY,
         "on": chosen.on,
         "on_digest": parent.digest,
-        "recipe": dataclasses.asdict(chosen),
+        "recipe": chosen.record(),
         "seed": chosen.seed,
         "data_digest": data_digest,
         "adapter_sha256": sha256_file(adapter),
