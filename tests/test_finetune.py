@@ -126,15 +126,13 @@ def test_code_asks_for_the_value_of_the_name(name):
     pair = re.compile(re.sub(r"\\\{(name|value)\\\}", lambda m: sides[m[1]], re.escape(template.pair)))
     for item in items(CodeData(templates=(name,)), 100, seed=0):
         context, question = item.prompt.rsplit("\n", 1)
-        pairs = [m.groupdict() for m in pair.finditer(context)]
+        pairs = list(pair.finditer(context))
         assert 2 <= len(pairs) <= 8
-        value = {p["name"]: p["value"] for p in pairs}
+        value = {m["name"]: m["value"] for m in pairs}
         asked = [n for n in value if question == template.question.format(name=n)]
         assert [value[n] for n in asked] == [item.answer.strip()]
         assert item.answer.startswith(" ") == template.spaced
-        first = pairs[0]
-        assert (context.index(first["name"] if template.name_first else first["value"])
-                <= context.index(first["value"] if template.name_first else first["name"]))
+        assert all((m.start("name") < m.start("value")) == template.name_first for m in pairs)
 
 
 def test_python_templates_are_python():

@@ -88,7 +88,8 @@ def _record(data: DataConfig) -> dict[str, Any]:
     values = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
     if "parts" in values:
         values["parts"] = [_record(part) for part in values["parts"]]
-    return {"kind": type(data).__name__, **values}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    return {"kind": type(data).__name__, **plain}
 
 
 RECIPES = {
