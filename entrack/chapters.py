@@ -7,7 +7,9 @@ another, whose own `entrack/`, `models/` and `notebooks/` then count.
 
 import ast
 import difflib
+import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +18,7 @@ from nbformat import NotebookNode
 
 from entrack.errors import ChapterError, ParameterError
 from entrack.normalise import parameters_source, read_notebook, read_source, title
-from entrack.parameters import Parameter, parse
+from entrack.parameters import Parameter, Value, parse, read_all
 from entrack.stamps import State, check
 
 _GLUE = "application/papermill.record/text/plain"
@@ -107,6 +109,16 @@ class Chapter:
         except (ChapterError, SyntaxError) as error:
             raise ChapterError(f"chapter {self.name}: {error}") from error
 
+    def values(self, texts: Mapping[str, str]) -> dict[str, Value]:
+        """{parameter: value} for `texts`, as typed on a command line; those equal to their defaults are left out.
+
+        Raises ParameterError for an unknown name, a value not allowed, and a family or version that is not there.
+        """
+        values = read_all(self.parameters, texts, chapter=self.name)
+        for name in {"family", "model"} & values.keys():
+            _check_model_name(f"{name}={values[name]}", str(values[name]), self.project.root / "models")
+        return values
+
     def state(self, notebook: NotebookNode | None = None) -> State:
         """The state of the committed notebook, or of `notebook` where one is given."""
         try:
@@ -119,6 +131,21 @@ class Chapter:
     def read(path: Path) -> NotebookNode | None:
         """The notebook at `path`; None when there is no file."""
         return read_notebook(path) if path.exists() else None
+
+
+def _check_model_name(given: str, name: str, models: Path) -> None:
+    """Refuse at once what no loading could find; a folder and a hub id (`org/name`) are left to the loading."""
+    families = {path.stem: path for path in sorted(models.glob("*.json"))}
+    family, _, version = name.partition("/")
+    if family in families:
+        allowed = list(json.loads(families[family].read_bytes()).get("versions", {}))
+        if version and version not in allowed:
+            raise ParameterError(f"{given} is not a version of {family}; there are {', '.join(allowed)}. Name one.")
+    elif not Path(name).is_dir() and name.count("/") != 1:
+        near = difflib.get_close_matches(name, families, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "Name one of them."
+        known = ", ".join(families) or "none"
+        raise ParameterError(f"{given} is not known; there are {known}, and any folder or hub id. {hint}")
 
 
 def glued(notebook: NotebookNode) -> dict[str, object]:

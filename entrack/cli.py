@@ -5,6 +5,7 @@ was run; 130 interrupted.
 """
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 
@@ -12,7 +13,6 @@ from entrack import __version__, building
 from entrack.chapters import Chapter, glued, project
 from entrack.errors import EntrackError, ParameterError
 from entrack.execution import run
-from entrack.parameters import read_all
 
 INTERRUPTED = (
     "Interrupted; nothing half-written was left. The same command goes on: experiments that had finished are stored."
@@ -55,8 +55,7 @@ def list_chapters(options: argparse.Namespace) -> int:
 
 def run_chapter(options: argparse.Namespace) -> int:
     chapter = project().find(options.chapter)
-    values = read_all(chapter.parameters, _texts(options), chapter=chapter.name)
-    path = run(chapter, values)
+    path = run(chapter, chapter.values(_texts(options)))
     print(path.relative_to(chapter.project.root))
     if options.compare:
         _compare(chapter, glued(chapter.read(path)))
@@ -144,7 +143,8 @@ def fetch(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     from entrack.finetune.train import train as train_version
 
-    print(train_version(options.name, steps=options.steps, seed=options.seed, out=options.out))
+    card = train_version(options.name, steps=options.steps, seed=options.seed, out=options.out)
+    print(json.dumps(card, indent=1, ensure_ascii=False))
     return 0
 
 

@@ -82,8 +82,8 @@ def execute(chapter: Chapter, values: Mapping[str, Value], *, progress: bool = T
                     _with_probe(chapter.source), output, _plain(values), kernel_name="python3",
                     cwd=chapter.project.notebooks, request_save_on_cell_execute=False, stderr_file=stderr,
                     progress_bar={"desc": chapter.name, "mininterval": 0.5} if progress else False,
-                    # The kernel is a child on this machine: its warning about unencrypted TCP tells nobody anything.
-                    extra_arguments=["--log-level=ERROR"],
+                    # The kernel is a child on this machine: its words on unencrypted TCP help nobody.
+                    extra_arguments=["--log-level=CRITICAL"],
                 )
         except PapermillExecutionError as error:
             os.replace(output, failed)

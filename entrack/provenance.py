@@ -5,6 +5,7 @@ prompts, weights) and `code_digest` for the package's own code. Both give the sa
 """
 
 import ast
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -59,7 +60,8 @@ def write_atomic(path: str | os.PathLike, data: bytes) -> None:
     except OSError as error:
         raise _cannot_write(path, len(data), error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _cannot_write(path: Path, n_bytes: int, error: OSError) -> DataError:

@@ -1,6 +1,7 @@
 """Put the pages of the book together in a staging folder and render them with Jupyter Book."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from entrack.normalise import notebook_bytes
 _TOP_FILES = ("_config.yml", "_toc.yml")
 _JUPYTER_BOOK = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
 _TAIL_LINES = 25
+_COLOURS = re.compile("\x1b\\[[0-9;]*m")
 _SKIPPED = {"__pycache__", ".ipynb_checkpoints"}
 
 
@@ -63,13 +65,14 @@ def render(project: Project, pages: Mapping[str, NotebookNode], *, log: Callable
     shutil.rmtree(project.build / "html", ignore_errors=True)  # pages that are gone must not stay readable
     command = [sys.executable, "-c", _JUPYTER_BOOK, "build", str(staging), "--path-output", str(project.root),
                "-W", "--keep-going", "-n", "--all"]
-    environment = os.environ | {"ENTRACK_ROOT": str(project.root), "NO_COLOR": "1"}
+    environment = os.environ | {"ENTRACK_ROOT": str(project.root)}
     done = subprocess.run(command, cwd=project.root, env=environment, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, errors="replace")
-    (project.build / "render.log").write_text(done.stdout)
+    text = _COLOURS.sub("", done.stdout).replace(f"{staging}{os.sep}", "")
+    (project.build / "render.log").write_text(text)
     index = project.build / "html" / "index.html"
     if done.returncode or not index.exists():
-        lines = done.stdout.strip().splitlines()
+        lines = text.strip().splitlines()
         told = [line for line in lines if "WARNING" in line or "ERROR" in line] or lines
         raise ChapterError(
             "the book was not rendered cleanly; a warning counts as an error:\n"

@@ -215,9 +215,10 @@ def _stale_reasons(chapter: str, source: NotebookNode, executed: NotebookNode, s
     if cells_digest(source) != stamp.cells:
         now, then = ([cell_digest(cell) for cell in code_cells(notebook)] for notebook in (source, executed))
         changed = [str(i) for i, (a, b) in enumerate(zip(now, then, strict=False), 1) if a != b]
-        yield f"code cells {', '.join(changed)} changed" if len(now) == len(then) else (
-            f"code cells: {len(then)} became {len(now)}"
-        )
+        if len(now) != len(then):
+            yield f"{len(then)} code cells became {len(now)}"
+        else:
+            yield f"code cell{'s' if len(changed) > 1 else ''} {', '.join(changed)} changed"
     yield from _differences("module", stamp.modules, used_modules(source, package=root / "entrack"))
     yield from _differences("model", stamp.models, used_models(source, stamp.parameters, models=root / "models"))
 
