@@ -97,9 +97,9 @@ RECIPES = {
     for r in (
         Recipe("base", on="raw", data=BoxesData(), steps=32, horizon=150, validate_every=8),
         Recipe("code", on="base", data=CodeData(), steps=250, horizon=250, seed=1),
-        Recipe("math", on="base", data=ArithmeticData(), steps=250, horizon=250, seed=1),
-        Recipe("instruct", on="base", data=InstructionData(), steps=250, horizon=250, seed=1),
-        Recipe("boxes", on="base", data=BoxesData(), steps=150, horizon=150, seed=1),
+        Recipe("math", on="base", data=ArithmeticData(), steps=250, horizon=250, seed=1, validate_every=50),
+        Recipe("instruct", on="base", data=InstructionData(), steps=250, horizon=250, seed=1, validate_every=50),
+        Recipe("boxes", on="base", data=BoxesData(), steps=150, horizon=150, seed=1, validate_every=50),
     )
 }
 
