@@ -1,5 +1,6 @@
 """What a person gets who installs, cites or copies this: versions, pins, licences, commands."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -56,6 +57,21 @@ def test_the_pins_are_what_is_installed():
     differing = {name: (version, installed[name]) for name, version in pinned.items()
                  if name in installed and installed[name] != version}
     assert not differing
+
+
+def test_every_imported_package_is_declared():
+    """Relying on what another package happens to need breaks with that package's next version."""
+    declared = {canonicalize_name(requirement.name) for requirement in requirements()}
+    sources = metadata.packages_distributions()
+    undeclared = set()
+    for path in [*ROOT.glob("entrack/**/*.py"), *ROOT.glob("tests/**/*.py"), *ROOT.glob("notebooks/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else (
+                [node.module] if isinstance(node, ast.ImportFrom) and node.module and not node.level else [])
+            for module in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"entrack", "baukit"}:
+                if module in sources and not declared & {canonicalize_name(name) for name in sources[module]}:
+                    undeclared.add((module, path.name))
+    assert not undeclared
 
 
 def test_the_pins_agree_with_each_other():
