@@ -13,7 +13,7 @@ KV_HEADS = {"mha": 4, "gqa": 2, "mqa": 1}
 
 
 def tiny_model(kind: str = "gqa", *, n_layers: int = 5, seed: int = 0) -> Model:
-    """A random Llama of `n_layers` with 4 heads of 8 dimensions; large weights, so that effects are large."""
+    """A random Llama of `n_layers` with 4 heads of 8 dimensions; large heads, so that effects are large."""
     torch.manual_seed(seed)
     tokenizer = make_tokenizer()
     config = LlamaConfig(
@@ -22,6 +22,9 @@ def tiny_model(kind: str = "gqa", *, n_layers: int = 5, seed: int = 0) -> Model:
         initializer_range=0.35, tie_word_embeddings=True,
     )
     hf = LlamaForCausalLM(config).eval().requires_grad_(False)
+    for layer in hf.model.layers:
+        layer.self_attn.o_proj.weight.mul_(4)
+        layer.mlp.down_proj.weight.mul_(0.25)
     return Model(name=f"tiny/{kind}", digest=f"tiny-{kind}-{n_layers}-{seed}", hf=hf, tokenizer=tokenizer, family="tiny", version=kind)
 
 

@@ -10,7 +10,7 @@ from entrack.path_patching import PathConfig, path_patching
 from entrack.replay import by_suffix
 from entrack.sites import Head
 
-RECEIVERS = [Head(2, 1), Head(3, 3), Head(3, 0)]
+RECEIVERS = [Head(layer, head) for layer in (1, 2, 3) for head in (0, 1, 3)]
 
 
 def literal_map(model, clean, corrupt, layers, **options):
@@ -24,7 +24,7 @@ def literal_map(model, clean, corrupt, layers, **options):
 @pytest.mark.parametrize("via", ["logits", "q", "k", "v"])
 def test_equals_the_literal_algorithm(any_model, pair_prompts, role, via):
     """Every sender, q, k, v and logits, another position in each example, MHA, GQA and MQA."""
-    clean, corrupt = (p.subset([0, 2, 5, 9]) for p in pair_prompts)
+    clean, corrupt = (p.subset([0, 2, 5, 9, 11, 13]) for p in pair_prompts)
     if via == "logits" and role != "last":
         pytest.skip("the logits are read at the last token")
     receivers = [] if via == "logits" else RECEIVERS

@@ -8,7 +8,10 @@ from entrack.errors import AlignmentError, SiteError
 from entrack.hooks import TraceDict
 from entrack.replay import Edit, by_suffix, outcomes, read_out, replay, rerun, suffix
 
-CLOSE = {"rtol": 1e-4, "atol": 2e-5}
+
+def close(actual, expected):
+    """Equal up to rounding: within 2e-5 of the largest value (residual streams of these models reach 30)."""
+    torch.testing.assert_close(actual, expected, rtol=0, atol=2e-5 * max(1, expected.abs().max().item()))
 
 
 def heads(*which):
@@ -47,7 +50,7 @@ def test_clean_run_is_hugging_faces_own(any_model, prompts):
 def test_replay_without_edits_is_the_clean_run(any_model, prompts):
     run = clean_run(any_model, prompts)
     final = replay(any_model, run, positions=everything(prompts))
-    torch.testing.assert_close(final[:, 0], run.resid[-1], **CLOSE)
+    close(final[:, 0], run.resid[-1])
 
 
 @pytest.mark.parametrize("kind", ["z", "q", "k", "v"])
@@ -57,7 +60,7 @@ def test_edit_equals_hook(any_model, prompts, kind, role):
     run, layer = clean_run(any_model, prompts), 1
     kv = 0
     group = any_model.group_size if kind in ("k", "v") else 1
-    value = torch.randn(len(prompts), any_model.d_head, generator=torch.Generator().manual_seed(3))
+    value = 5 * torch.randn(len(prompts), any_model.d_head, generator=torch.Generator().manual_seed(3))
     hidden = hooked(any_model, prompts, layer=layer, kind=kind, head=kv, position=prompts.at(role), value=value)
     expected = hidden[torch.arange(len(prompts)), prompts.at("last")]
     moved = 0.0
@@ -66,7 +69,7 @@ def test_edit_equals_hook(any_model, prompts, kind, role):
         mask = heads(*range(kv * group, (kv + 1) * group))
         edit = Edit(kind, layer, 0, value[indices][:, None, None].expand(-1, 1, 4, -1), mask)
         final = replay(any_model, part, positions=suffix(part, role), edits=[edit])
-        torch.testing.assert_close(any_model.hf.model.norm(final[:, 0, -1]), expected[indices], **CLOSE)
+        close(any_model.hf.model.norm(final[:, 0, -1]), expected[indices])
         moved = max(moved, (final[:, 0, -1] - run.resid[-1][indices, prompts.at("last")[indices]]).abs().max().item())
     # A key or query alone can change a saturated softmax little; the others must move the result visibly.
     assert moved > (0.05 if kind in ("z", "v") else 1e-4)
@@ -82,7 +85,7 @@ def test_value_of_one_query_head_alone(prompts, model):
            on_layer=lambda layer, h, k, v, z: seen.setdefault(layer, z))
     moved = (seen[2][:, 0] - run.z[2]).abs().amax((0, 1, 3))
     assert moved[1] > 1e-3
-    torch.testing.assert_close(moved[[0, 2, 3]], torch.zeros(3), rtol=0, atol=2e-5)
+    close(moved[[0, 2, 3]], torch.zeros(3))
 
 
 def test_variants_are_independent(model, prompts):
@@ -96,8 +99,8 @@ def test_variants_are_independent(model, prompts):
     tight = outcomes(model, run, positions=position, edits=[edit], variants=4, budget=1)
     for variant in range(4):
         alone = outcomes(model, run, positions=position, edits=[edit.of_variants(slice(variant, variant + 1))])
-        torch.testing.assert_close(together.log_prob[:, variant], alone.log_prob[:, 0], **CLOSE)
-    torch.testing.assert_close(together.log_prob, tight.log_prob, **CLOSE)
+        close(together.log_prob[:, variant], alone.log_prob[:, 0])
+    close(together.log_prob, tight.log_prob)
     assert (together.log_prob.std(1) > 1e-3).all()
 
 
@@ -109,7 +112,7 @@ def test_positions_outside_the_replay_stay_clean(model, prompts):
     both = replay(model, run, positions=positions, edits=[Edit("z", 1, 0, value, heads(0, 1, 2, 3))])
     alone = replay(model, run, positions=positions[:, 1:], edits=[Edit("z", 1, 0, value, heads())])
     clean = run.resid_at("last")[-1]
-    torch.testing.assert_close(alone[:, 0, 0], clean, **CLOSE)
+    close(alone[:, 0, 0], clean)
     assert (both[:, 0, 1] - clean).abs().max() > 0.01
 
 
@@ -122,7 +125,7 @@ def test_rerun_is_a_run_to_patch_on(model, prompts):
     at_once = replay(model, run, positions=positions, edits=[first, second])[:, 0, 1]
     edited = rerun(model, run, positions=positions, edits=[first])
     later = Edit("z", 3, 0, value, heads(1))
-    torch.testing.assert_close(replay(model, edited, positions=positions[:, 1:], edits=[later])[:, 0, 0], at_once, **CLOSE)
+    close(replay(model, edited, positions=positions[:, 1:], edits=[later])[:, 0, 0], at_once)
 
 
 def test_gradient_of_a_blend_matches_finite_differences(model, prompts):
@@ -149,7 +152,7 @@ def test_gradient_of_a_blend_matches_finite_differences(model, prompts):
 def test_project_makes_the_vectors_attention_uses(any_model, prompts):
     run = clean_run(any_model, prompts)
     v = project(any_model, run.resid[2], kind="v", layer=2)
-    torch.testing.assert_close(v[..., :: any_model.group_size, :].transpose(1, 2), run.values[2], **CLOSE)
+    close(v[..., :: any_model.group_size, :].transpose(1, 2), run.values[2])
     with pytest.raises(SiteError, match="no projection 'z'; allowed are q, k and v"):
         project(any_model, run.resid[2], kind="z", layer=2)
 
