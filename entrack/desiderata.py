@@ -98,7 +98,8 @@ def counterfactual(
             if key != expected
         },
         bare_answer=as_published and name == "label",
-        padded_source=as_published and name == "altered_box_obj_order",
+        # The released code's last segment keeps the full stop inside, so its text is not shorter.
+        padded_source=as_published and name == "altered_box_obj_order" and source.query < n_boxes - 1,
     )
 
 

@@ -241,8 +241,9 @@ def encode_counterfactuals(
     names = tuple(counterfactuals[0].alternatives)
     if any(tuple(item.alternatives) != names for item in counterfactuals):
         raise TaskError("counterfactuals with different candidates; one list needs one desideratum. Encode them apart.")
-    if any(item.padded_source for item in counterfactuals):
-        source = _read_at(source, base.lengths, _pad_id(tokenizer))
+    padded = torch.tensor([item.padded_source for item in counterfactuals])
+    if padded.any():
+        source = _read_at(source, torch.where(padded, base.lengths, source.lengths), _pad_id(tokenizer))
     words = [item.answer for item in counterfactuals]
     bare = torch.tensor([item.bare_answer for item in counterfactuals])
     return CounterfactualPrompts(
