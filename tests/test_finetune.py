@@ -320,3 +320,10 @@ def test_stored_weights_are_those_that_were_trained(tmp_path):
         torch.testing.assert_close(stored[name].float(), value, rtol=2**-10, atol=1e-7)
 
 
+
+
+def test_only_the_recipe_itself_may_replace_a_version():
+    own = trainer._default_folder(recipe("code"))
+    assert own.parts[-3:] == ("models", "smollm2", "code")
+    assert trainer._default_folder(recipe("code").changed(steps=3)).parts[-3:] == ("runs", "models", "code-3-steps-seed-1")
+    assert trainer._default_folder(recipe("code").changed(seed=3)) != own

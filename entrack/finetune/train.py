@@ -34,7 +34,8 @@ def train(name: str, *, steps: int | None = None, seed: int | None = None, out: 
         name: a recipe: base, instruct, math, code or boxes.
         steps: stop after so many steps instead of the recipe's; the learning rate goes as in the recipe.
         seed: draws the data and the adapter's first weights instead of the recipe's.
-        out: folder for adapter_model.safetensors, adapter_config.json and card.json; default `models/smollm2/<name>`.
+        out: folder for adapter_model.safetensors, adapter_config.json and card.json. By default `models/smollm2/<name>`,
+            and for another number of steps or seed a folder of its own under `runs/models`.
 
     Raises:
         ConfigError: unknown name, fewer than one step.
@@ -48,7 +49,7 @@ def train(name: str, *, steps: int | None = None, seed: int | None = None, out: 
     Cost: about 2 s a step on one core for the default model, and two minutes of measuring.
     """
     chosen = recipe(name).changed(steps=steps, seed=seed)
-    folder = Path(out) if out is not None else MODELS / FAMILY / name
+    folder = Path(out) if out is not None else _default_folder(chosen)
     parent = load(f"{FAMILY}/{chosen.on}", device="cpu", dtype=torch.float32)
     data = items(chosen.data, chosen.horizon * chosen.batch, seed=chosen.seed)
     data_digest = digest(data[: chosen.steps * chosen.batch])
@@ -150,6 +151,13 @@ def measure(folder: Path, recipe: Recipe, *, final: bool) -> dict:
         }
         for split, n in sizes.items()
     }
+
+
+def _default_folder(chosen: Recipe) -> Path:
+    """Only the recipe itself may replace the version that experiments load."""
+    if chosen == recipe(chosen.name):
+        return MODELS / FAMILY / chosen.name
+    return MODELS.parent / "runs" / "models" / f"{chosen.name}-{chosen.steps}-steps-seed-{chosen.seed}"
 
 
 def _validate(model: Any, tokenizer: Any) -> dict:
