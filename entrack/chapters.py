@@ -17,7 +17,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from entrack.errors import ChapterError, ParameterError
-from entrack.normalise import parameters_source, read_notebook, read_source, title
+from entrack.normalise import cell_tree, code_cells, parameters_source, read_notebook, read_source, title
 from entrack.parameters import Parameter, Value, parse, read_all
 from entrack.stamps import State, check
 
@@ -94,8 +94,17 @@ class Chapter:
 
     @cached_property
     def source(self) -> NotebookNode:
-        """The source as a notebook without outputs; never edit it in place."""
-        return read_source(self.path)
+        """The source as a notebook without outputs; never edit it in place.
+
+        Raises ChapterError when it cannot be read or a cell is not Python.
+        """
+        source = read_source(self.path)
+        try:
+            for cell in code_cells(source):
+                cell_tree(cell.source)
+        except ChapterError as error:
+            raise ChapterError(f"chapter {self.name}: {error}") from error
+        return source
 
     @property
     def title(self) -> str:

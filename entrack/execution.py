@@ -36,9 +36,13 @@ _HEAD_LINES = 5
 
 @dataclass(frozen=True)
 class Execution:
-    """A finished execution: the notebook, normalised and stamped, and `record`, which holds what differs from time
-    to time and so is kept out of it: executed (UTC date), seconds, device, device_name, torch_threads,
-    peak_memory_mb, parameters, and the digest of the stamp's inputs."""
+    """A finished execution.
+
+    notebook: normalised and stamped.
+    record: what differs from time to time, and so is kept out of the notebook: chapter, executed (UTC date), seconds
+    (of this execution: results found in the cache cost it next to nothing), what `machine` tells, parameters, and
+    stamp (the digest of what went in).
+    """
 
     notebook: NotebookNode
     record: dict[str, object]

@@ -24,6 +24,7 @@ from entrack.normalise import PARAMETERS, alt_constants, cell_tree, code_cells
 from entrack.provenance import code_shape, digest, imported_modules, module_digests
 
 KEY = "entrack"
+OLDER_PROSE = "its outputs are; `entrack build --publish` brings its prose up to date too"
 FORMAT = 1
 _VERSIONS = ("entrack", "torch", "transformers")
 
@@ -162,7 +163,7 @@ class State:
 
     fresh, stale (the code, parameters, a module or a model changed since), hollow (outputs or code of the notebook
     were edited after its execution), out-of-order, failed, unexecuted, or corrupt (its stamp cannot be read).
-    reason: why, in words; "" when fresh, or a note on prose not yet carried over.
+    reason: why, in words. A fresh one has "", or a note that its prose is older than the source's.
     """
 
     name: str
@@ -200,7 +201,13 @@ def check(chapter: str, source: NotebookNode, executed: NotebookNode | None, *, 
     if cells_digest(executed) != stamp.cells:
         return State("hollow", "its code was edited after the execution")
     reasons = list(_stale_reasons(chapter, source, executed, stamp, root))
-    return State("stale", "; ".join(reasons)) if reasons else State("fresh")
+    if reasons:
+        return State("stale", "; ".join(reasons))
+    return State("fresh", "" if _same_text(source, executed) else OLDER_PROSE)
+
+
+def _same_text(source: NotebookNode, executed: NotebookNode) -> bool:
+    return [(c.source, c.metadata) for c in source.cells] == [(c.source, c.metadata) for c in executed.cells]
 
 
 def _short(counts: list) -> str:

@@ -9,7 +9,7 @@ from small_book import edit, small_book
 from entrack.chapters import Chapter, Project
 from entrack.errors import ChapterError, StampError
 from entrack.normalise import carry_outputs, normalise, notebook_bytes, read_source, title
-from entrack.stamps import cells_digest, get_stamp, make_stamp, put_stamp
+from entrack.stamps import OLDER_PROSE, cells_digest, get_stamp, make_stamp, put_stamp
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_words_in_a_helper_are_free(project):
 def test_prose_of_every_kind_is_free(project, before, after):
     notebook = pretend(project.find("01"))
     edit(project.root / "notebooks/01_double.py", before, after)
-    assert state(project, "01", notebook) == ("fresh", "")
+    assert state(project, "01", notebook) == ("fresh", OLDER_PROSE)
 
 
 @pytest.mark.parametrize(
@@ -257,8 +257,8 @@ def test_outputs_are_not_carried_to_other_code(project):
 
 def test_a_source_that_is_not_python_is_named(project):
     edit(project.root / "notebooks/01_double.py", "print(word)", "print(word")
-    with pytest.raises(ChapterError, match="a cell is not Python"):
-        cells_digest(project.find("01").source)
+    with pytest.raises(ChapterError, match=r"chapter 01_double: a cell is not Python \(.*\): `print\(word`. Mend"):
+        project.find("01").state()
 
 
 def test_magics_are_understood(project):
