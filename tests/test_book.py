@@ -209,6 +209,13 @@ def test_every_image_has_words(pages):
                 assert len(element.attributes.get("aria-label", "").split()) >= 3, (path.name, element.attributes)
 
 
+@pytest.mark.skipif(not NOTEBOOKS, reason="no chapter has been executed yet")
+def test_the_chapters_show_figures_of_both_kinds(pages):
+    """Otherwise the tests of figures would have nothing to fail on."""
+    classes = {element.attributes.get("class", "") for elements in pages.values() for element in elements}
+    assert {"entrack-figure", "live-figure"} <= classes
+
+
 def test_every_live_figure_has_words_and_its_data(pages):
     for path, elements in pages.items():
         classes = [element.attributes.get("class", "") for element in elements]
