@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
 from entrack.chapters import Chapter, Project
@@ -44,21 +43,10 @@ def build(
     Raises ChapterError at the end, with nothing rendered, when a chapter failed or is not fresh, and when rendering
     gave a warning. The chapters that did succeed are kept, and published, all the same.
     """
-    project.build.mkdir(exist_ok=True)
-    try:
-        with FileLock(project.build / "lock", timeout=0):
-            pages = _pages(project, list(chapters) or project.chapters(), execute_which, publish, html, log)
-            return render(project, pages, log=log) if html else project.executed
-    except Timeout:
-        raise ChapterError(
-            f"another build is running in {project.build}; one at a time is possible. Wait for it to end."
-        ) from None
-
-
-def _pages(project: Project, chosen: list[Chapter], execute_which: str, publish: bool, html: bool, log: Log):
-    """{chapter name: notebook to show}, published where asked; raises ChapterError if one cannot be shown."""
-    wanted = project.chapters() if html else chosen
-    names = {chapter.name for chapter in chosen}
+    wanted = project.chapters()
+    names = {chapter.name for chapter in chapters or wanted}
+    if not html:
+        wanted = [chapter for chapter in wanted if chapter.name in names]
     pages: dict[str, NotebookNode] = {}
     problems: list[str] = []
     for index, chapter in enumerate(wanted, 1):
@@ -74,10 +62,10 @@ def _pages(project: Project, chosen: list[Chapter], execute_which: str, publish:
     if problems:
         summary = f"{len(problems)} of {len(wanted)} chapters cannot be shown, so nothing was rendered."
         raise ChapterError("\n\n".join([*problems, summary]))
-    return pages
+    return render(project, pages, log=log) if html else project.executed
 
 
-def page(chapter: Chapter, *, execute_which: str, log: Callable[[str], None]) -> NotebookNode:
+def page(chapter: Chapter, *, execute_which: str, log: Log) -> NotebookNode:
     """Today's text of `chapter` with fresh outputs, executed now if need be and allowed.
 
     Raises ChapterError when the execution fails, or when it would be needed and `execute_which` is NOTHING.
@@ -106,8 +94,7 @@ def page(chapter: Chapter, *, execute_which: str, log: Callable[[str], None]) ->
     execution = execute(chapter, {})
     log(f"{chapter.name}: done in {execution.record['seconds']} s")
     write_atomic(own, notebook_bytes(execution.notebook))
-    timings = chapter.project.build / "timings.json"
-    _write_json(timings, _records(timings) | {chapter.name: execution.record})
+    _write_json(own.with_suffix(".json"), execution.record)
     return today(chapter, execution.notebook)
 
 
@@ -121,18 +108,18 @@ def today(chapter: Chapter, executed: NotebookNode) -> NotebookNode:
 def _publish(project: Project, pages: dict[str, NotebookNode]) -> None:
     """Write the notebooks beside their sources, and in `status.json` the records of the executions they show."""
     status = project.notebooks / "status.json"
-    records = _records(status)
-    here = _records(project.build / "timings.json")
+    records = _read_json(status)
     for name, notebook in pages.items():
         _write_if_new(project.notebooks / f"{name}.ipynb", notebook_bytes(notebook))
-        known = (record for record in (here.get(name), records.pop(name, None)) if record)
-        made = next((record for record in known if record["stamp"] == get_stamp(notebook).inputs), None)
-        records |= {name: made} if made else {}
+        inputs = get_stamp(notebook).inputs
+        for record in (records.pop(name, {}), _read_json(project.executed / f"{name}.json")):
+            if record.get("stamp") == inputs:
+                records[name] = record
     names = {chapter.name for chapter in project.chapters()}
     _write_json(status, {name: record for name, record in records.items() if name in names})
 
 
-def _records(path: Path) -> dict[str, dict]:
+def _read_json(path: Path) -> dict:
     try:
         return json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
 from entrack.chapters import Project
@@ -58,9 +59,20 @@ def render(project: Project, pages: Mapping[str, NotebookNode], *, log: Callable
     """Render the book to `_build/html`; returns its first page, which opens from the file system.
 
     Every page is rendered anew: Sphinx does not know that a page shows a number from another one. A warning is an
-    error. Raises ChapterError with the warnings, the whole output being in `_build/render.log`.
+    error. Raises ChapterError with the warnings, the whole output being in `_build/render.log`, and when another
+    process is rendering.
     """
-    staging = stage(project, pages)
+    project.build.mkdir(exist_ok=True)
+    try:
+        with FileLock(project.build / "lock", timeout=0):
+            return _render(project, stage(project, pages), log)
+    except Timeout:
+        raise ChapterError(
+            f"the book is being rendered in {project.build} already; one at a time is possible. Wait for it to end."
+        ) from None
+
+
+def _render(project: Project, staging: Path, log: Callable[[str], None]) -> Path:
     log("rendering")
     shutil.rmtree(project.build / "html", ignore_errors=True)  # pages that are gone must not stay readable
     command = [sys.executable, "-c", _JUPYTER_BOOK, "build", str(staging), "--path-output", str(project.root),

@@ -14,6 +14,7 @@ import time
 
 import nbformat
 import pytest
+from filelock import FileLock
 from small_book import edit, small_book
 
 from entrack import building, execution
@@ -242,10 +243,10 @@ def test_the_book_shows_todays_prose_and_leaves_the_tree_clean(book, monkeypatch
         build(book, execute_which=NOTHING, log=lambda line: None)
 
 
-def test_two_builds_at_once_are_refused(book):
-    with building.FileLock(book.build / "lock"):
-        with pytest.raises(ChapterError, match="another build is running in .*_build"):
-            build(book, html=False, log=lambda line: None)
+def test_two_renderings_at_once_are_refused(book):
+    with FileLock(book.build / "lock"):
+        with pytest.raises(ChapterError, match="the book is being rendered in .*_build already; one at a time"):
+            build(book, log=lambda line: None)
 
 
 def test_a_full_disk_stops_a_run_with_its_reason(book, monkeypatch):

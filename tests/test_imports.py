@@ -26,7 +26,7 @@ LAYERS = [
     ["prompts", "hooks", "results"],
     ["models"],
     ["activations"],
-    ["replay", "attention"],
+    ["replay", "attention", "grafts"],
     ["task", "residual_patching", "patching", "path_patching", "dcm", "cmap"],
     ["circuit"],
     ["ablation", "overlap"],
