@@ -18,7 +18,7 @@ from entrack.path_patching import PathConfig, path_patching
 from entrack.prompts import Prompts
 from entrack.provenance import write_atomic
 from entrack.results import HeadScores, stored
-from entrack.sites import GROUPS, Head, check_heads
+from entrack.sites import GROUPS, Group, Head, check_heads
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,15 @@ def discover(model: Model, clean: Prompts, *, corrupt: Prompts, config: Discover
         if group.receivers is not None and not receivers[name]:
             raise SiteError(f"no head of {group.receivers} helps {model.name}, so {name} has no receivers; each stage needs "
                             "some. Use more pairs, or a model that does the task.")
-        scores[name] = stored(
-            lambda: path_patching(model, clean, corrupt=corrupt, role=group.role, receivers=receivers[name],
-                                  via=group.composition, config=config.path),
-            name=f"path-{group.letter}", modules=["entrack.path_patching"],
-            key=[model.digest, model.dtype, clean.tokens, corrupt.tokens, group.role, list(receivers[name]), group.composition, config.path],
-        )
+        scores[name] = _stage(model, clean, corrupt, group, receivers[name], config.path)
     return partial
+
+
+def _stage(
+    model: Model, clean: Prompts, corrupt: Prompts, group: Group, receivers: tuple[Head, ...], config: PathConfig
+) -> HeadScores:
+    return stored(
+        lambda: path_patching(model, clean, corrupt=corrupt, role=group.role, receivers=receivers, via=group.composition, config=config),
+        name=f"path-{group.letter}", modules=["entrack.path_patching"],
+        key=[model.digest, model.dtype, clean.tokens, corrupt.tokens, group.role, list(receivers), group.composition, config],
+    )

@@ -8,7 +8,7 @@ import numpy as np
 from entrack.ablation import score_circuits
 from entrack.activations import Means
 from entrack.circuit import Circuit, Discovery
-from entrack.metrics import Estimate, mean, ratio, rate
+from entrack.metrics import Estimate, mean, rate, ratio
 from entrack.models import Model
 from entrack.prompts import Prompts
 from entrack.replay import answers_of

@@ -11,7 +11,8 @@ Done literally, steps 2 and 3 are a forward pass of the whole prompt each, per s
 
 * in step 2 nothing can move between positions, for no head may carry it. The change stays at one token and
   passes only through `o_proj` and MLPs: no attention is computed, and all senders go at once;
-* in step 3 only the positions from the receivers' on can change: `replay` recomputes these, senders packed;
+* in step 3 only the positions from the receivers' on can change, from the first receiver above the sender on:
+  `replay` recomputes these, senders packed;
 * a sender above every receiver has no path and is not run.
 
 The results are equal to the literal algorithm's (`tests/reference/literal_path_patching.py`) up to rounding.
@@ -19,6 +20,7 @@ The results are equal to the literal algorithm's (`tests/reference/literal_path_
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -85,7 +87,7 @@ def path_patching(
         ConfigError: receivers and `via` contradict each other.
 
     Cost: per example, one token through the MLPs per sender, and (with receivers) the tokens from `role` to
-    the last one through the layers from the lowest receiver on, per sender.
+    the last one through the layers from the first receiver above it on, per sender.
     """
     receivers = sorted(set(receivers))
     _check(model, clean, corrupt, receivers, via)
@@ -96,13 +98,13 @@ def path_patching(
         run = clean_run(model, clean.subset(indices))
         change = _corrupt_z(model, corrupt.subset(indices), role, config, generator).float() - run.z_at(role).float()
         if via == "logits":
-            log_prob = _to_logits(model, run, change, role=role)
+            blocks = [_to_logits(model, run, change, role=role)]
         else:
-            log_prob = _to_receivers(model, run, change, role=role, receivers=receivers, via=via, config=config)
-        reached = (log_prob.shape[1] - 1) // model.n_heads
-        effect = relative_change(log_prob[:, 1:], log_prob[:, :1])
-        values[:reached, :, indices] = effect.reshape(len(indices), reached, model.n_heads).transpose(1, 2, 0)
-        baseline[indices] = np.exp(log_prob[:, 0])
+            blocks = _to_receivers(model, run, change, role=role, receivers=receivers, via=via, config=config)
+        for layers, log_prob in blocks:
+            effect = relative_change(log_prob[:, 1:], log_prob[:, :1])
+            values[layers.start : layers.stop, :, indices] = effect.reshape(len(indices), len(layers), -1).transpose(1, 2, 0)
+            baseline[indices] = np.exp(log_prob[:, 0])
     target = "logits" if via == "logits" else f"{via} of {len(receivers)} heads"
     return HeadScores(values=values, unit=UNIT, baseline=baseline, label=f"senders at {role} -> {target}")
 
@@ -148,31 +150,35 @@ def _send(model: Model, run: Run, change: Tensor, *, role: str, until: int) -> I
 
 
 @torch.no_grad()
-def _to_logits(model: Model, run: Run, change: Tensor, *, role: str) -> np.ndarray:
-    """Log probability of the answer after step 2 [example 1+sender]."""
+def _to_logits(model: Model, run: Run, change: Tensor, *, role: str) -> tuple[range, np.ndarray]:
+    """Sender layers, and log probability of the answer after step 2 [example 1+sender]."""
     *_, (_, final) = _send(model, run, change, role=role, until=model.n_layers)
-    return read_out(model, final, run.prompts.answers).log_prob.cpu().numpy()
+    return range(model.n_layers), read_out(model, final, run.prompts.answers).log_prob.cpu().numpy()
 
 
 @torch.no_grad()
 def _to_receivers(
     model: Model, run: Run, change: Tensor, *, role: str, receivers: Sequence[Head], via: str, config: PathConfig
-) -> np.ndarray:
-    """Log probability of the answer after step 3 [example 1+sender], senders below the highest receiver."""
-    until = max(h.layer for h in receivers)
-    variants = 1 + until * model.n_heads
-    edits = []
-    for layer, h in _send(model, run, change, role=role, until=until):
-        here = [r.head for r in receivers if r.layer == layer]
-        if here:
+) -> Iterator[tuple[range, np.ndarray]]:
+    """Step 3, in blocks of senders that first meet a receiver in the same layer and so start there.
+
+    Yields sender layers, and the log probability of the answer [example 1+sender]; row 0 is the clean prompt.
+    """
+    layers = sorted({h.layer for h in receivers})
+    given = {layer: project(model, h, kind=via, layer=layer)
+             for layer, h in _send(model, run, change, role=role, until=layers[-1]) if layer in layers}
+    for first, senders in zip(layers, (range(lo, hi) for lo, hi in pairwise([0, *layers])), strict=True):
+        if not senders:
+            continue
+        rows = [0, *range(1 + senders.start * model.n_heads, 1 + senders.stop * model.n_heads)]
+        edits = []
+        for layer in layers[layers.index(first) :]:
             mask = torch.zeros(1, 1, model.n_heads, dtype=torch.bool, device=model.device)
+            here = [r.head for r in receivers if r.layer == layer]
             mask[..., _patched_heads(model, here, by_kv_head=config.by_kv_head and via != "q")] = True
-            given = project(model, h, kind=via, layer=layer)
-            # Senders at or above this receiver leave it as it was: the clean row stands for them.
-            rest = given[:, :1].expand(-1, variants - given.shape[1], -1, -1)
-            edits.append(Edit(via, layer, 0, torch.cat([given, rest], dim=1), mask))
-    found = outcomes(model, run, positions=suffix(run, role), edits=edits, variants=variants, budget=config.budget)
-    return found.log_prob.cpu().numpy()
+            edits.append(Edit(via, layer, 0, given[layer][:, rows], mask))
+        found = outcomes(model, run, positions=suffix(run, role), edits=edits, variants=len(rows), budget=config.budget)
+        yield senders, found.log_prob.cpu().numpy()
 
 
 def _patched_heads(model: Model, heads: Sequence[int], *, by_kv_head: bool) -> list[int]:

@@ -1,0 +1,160 @@
+"""Path patching: ours beside the plain way, in one run on one machine.
+
+The plain way is the algorithm as written, two whole passes per sender (one for the logits), by hooks and batched
+over examples: `tests/reference/literal_path_patching.py`. Running it for every sender takes hours, so it is timed
+on a sample of senders and scaled to all; the table says so.
+
+    python benchmarks/path_patching.py                          the default family's base on this machine
+    python benchmarks/path_patching.py --model llama-7b-shape   a randomly initialised Llama of 7B shape (GPU)
+"""
+
+import argparse
+import gc
+import json
+import platform
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from entrack.activations import clean_run
+from entrack.boxes import pairs
+from entrack.circuit import Discovery
+from entrack.models import Model, load
+from entrack.path_patching import PathConfig, _send, path_patching
+from entrack.prompts import encode_pairs
+from entrack.sites import GROUPS
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+from reference.literal_path_patching import literal_effect  # noqa: E402
+
+
+def seven_b_shape() -> Model:
+    """A Llama of the 7B shape with random weights; the words of the default family's tokenizer."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with torch.device(device):
+        hf = LlamaForCausalLM._from_config(LlamaConfig(vocab_size=49152), dtype=torch.bfloat16)
+    hf = hf.eval().requires_grad_(False)
+    return Model(name="llama-7b-shape (random weights)", digest="random", hf=hf, tokenizer=load("smollm2/raw", device="cpu").tokenizer)
+
+
+def measured(function):
+    """Result, seconds, FLOPs and peak GB (process peak on a CPU, allocated peak on CUDA) of a call."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    counter = FlopCounterMode(display=False)
+    start = time.perf_counter()
+    result = function()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with counter:
+        function.again()
+    return result, seconds, counter.get_total_flops(), peak / 2**30
+
+
+class Call:
+    """A call to time, and a smaller one of the same kind whose FLOPs are counted (counting slows it down)."""
+
+    def __init__(self, run, again, scale):
+        self.run, self.again, self.scale = run, again, scale
+
+    def __call__(self):
+        return self.run()
+
+
+def machine_rate(dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP/s of large matrix products on this machine."""
+    a, b = (torch.randn(4096, 4096, device=device, dtype=dtype) for _ in range(2))
+    a @ b
+    start = time.perf_counter()
+    for _ in range(5):
+        a @ b
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return 5 * 2 * 4096**3 / (time.perf_counter() - start)
+
+
+def sender_rate(model, clean, corrupt, chunk):
+    """FLOP/s of the sender pass (step 2) over all layers at the last token."""
+    few = clean.subset(range(min(chunk, len(clean))))
+    run = clean_run(model, few)
+    change = (clean_run(model, corrupt.subset(range(len(few)))).z_at("last").float() - run.z_at("last").float())
+
+    def send():
+        for _ in _send(model, run, change, role="last", until=model.n_layers):
+            pass
+
+    send()
+    start = time.perf_counter()
+    send()
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    with FlopCounterMode(display=False) as counter:
+        send()
+    return counter.get_total_flops() / seconds
+
+
+def main() -> None:
+    """Run the four stages both ways and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="smollm2/base")
+    parser.add_argument("--pairs", type=int, default=50)
+    parser.add_argument("--senders", type=int, default=4, help="senders of each stage that the plain way is timed on")
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    options = parser.parse_args()
+    model = seven_b_shape() if options.model == "llama-7b-shape" else load(options.model)
+    clean, corrupt = encode_pairs(model.tokenizer, pairs(options.pairs, split="discovery"))
+    config = PathConfig()
+    found, receivers, stages = {}, {}, {}
+    partial = Discovery(found, receivers, model.name)
+    total = 0.0
+    print(f"{model.name}, {options.pairs} pairs of {clean.tokens.shape[1]} tokens, {model.dtype}, {model.device}, {torch.get_num_threads()} threads")
+    print(f"{'stage':<24}{'ours s':>9}{'plain s*':>11}{'wall ratio':>12}{'FLOP ratio':>12}{'peak GB':>9}{'max diff':>11}")
+    for name, group in GROUPS.items():
+        receivers[name] = () if group.receivers is None else partial.top(group.receivers, 0.5)
+        settings = {"role": group.role, "receivers": receivers[name], "via": group.composition}
+        few = range(min(7, len(clean)))
+        small = (clean.subset(few), corrupt.subset(few))
+        ours = Call(lambda s=settings: path_patching(model, clean, corrupt=corrupt, config=config, **s),
+                    lambda s=settings, p=small: path_patching(model, p[0], corrupt=p[1], config=config, **s), len(clean) / len(few))
+        scores, seconds, flops, peak = measured(ours)
+        found[name] = scores
+        reachable = scores.ranked()
+        sample = [reachable[round(i)] for i in np.linspace(0, len(reachable) - 1, options.senders)]
+        plain_settings = {**settings, "receivers": [(r.layer, r.head) for r in receivers[name]]}
+        literal = Call(lambda s=plain_settings, h=sample: [literal_effect(model, clean, corrupt, sender=(x.layer, x.head), **s) for x in h],
+                       lambda s=plain_settings, h=sample, p=small: [literal_effect(model, *p, sender=(x.layer, x.head), **s) for x in h], len(clean) / len(few))
+        effects, plain_seconds, plain_flops, _ = measured(literal)
+        # The literal algorithm runs every sender of the model, reachable or not.
+        factor = model.n_layers * model.n_heads / len(sample)
+        difference = max(float(np.abs(scores.values[h.layer, h.head] - e).max()) for h, e in zip(sample, effects, strict=True))
+        stages[group.letter] = {
+            "wall_ratio": plain_seconds * factor / seconds, "flop_ratio": plain_flops * factor / flops,
+            "peak_gb": peak, "max_abs_diff": difference, "seconds": seconds, "receivers": len(receivers[name]),
+        }
+        total += seconds
+        row = stages[group.letter]
+        print(f"{group.letter} {group.title:<22}{seconds:>9.1f}{plain_seconds * factor:>11.0f}{row['wall_ratio']:>12.1f}{row['flop_ratio']:>12.1f}"
+              f"{peak:>9.2f}{difference:>11.1e}", flush=True)
+    rate, own = machine_rate(model.dtype, model.device), sender_rate(model, clean, corrupt, config.chunk)
+    print(f"four stages: {total:.0f} s; sender pass {own / 1e9:.0f} GFLOP/s, {own / rate:.2f} of the machine's {rate / 1e9:.0f} on 4096 x 4096 matrices")
+    print(f"* measured on {options.senders} of {model.n_layers * model.n_heads} senders a stage and scaled")
+    if options.json:
+        machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__,
+                   "device": torch.cuda.get_device_name() if model.device.type == "cuda" else "cpu"}
+        options.json.write_text(json.dumps({"model": model.name, "pairs": options.pairs, "dtype": str(model.dtype), "senders_sampled": options.senders,
+                                            "seconds_all_stages": total, "sender_pass_share_of_machine": own / rate, "machine": machine, "stages": stages}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
