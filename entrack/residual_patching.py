@@ -1,0 +1,168 @@
+"""Patch the residual stream layer by layer: what is carried at which token, and from which layer on.
+
+The coarsest of the patching experiments, and the first to make: the whole residual stream that enters a layer
+at one token of the base is replaced by the source's at the same role, and everything after it is recomputed. If
+the answer then is the one that a desideratum expects, what the desideratum is about (the object, the position,
+the label) was in that token when the layer began. Heads come later; this says where to look for them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entrack.activations import CHUNK, Run, clean_run
+from entrack.desiderata import Counterfactual
+from entrack.errors import SiteError
+from entrack.metrics import Estimate, rate
+from entrack.models import Model
+from entrack.prompts import CounterfactualPrompts, encode_counterfactuals
+from entrack.replay import Outcome, by_suffix, joined, outcomes, read_out, suffix
+from entrack.results import stored
+
+
+@dataclass(frozen=True)
+class ResidualPatching:
+    """What patching the residual stream at one role did, per starting layer.
+
+    Attributes:
+        desideratum: name of the desideratum that the base and source prompts were built by.
+        role: the token role that was patched, in the base and in the source.
+        layers: the patched layers, ascending: the stream *entering* layer l was replaced; `n_layers` stands for
+            what leaves the last layer.
+        expected: whether the most likely token is the expected answer [layer example].
+        unchanged: whether it still is the base's own right answer [layer example].
+        floor: whether it is the expected answer without any patch [example]: what a patch must beat.
+        base_right, source_right: whether the unpatched base and source are answered rightly [example].
+        model: name of the model.
+    """
+
+    desideratum: str
+    role: str
+    layers: tuple[int, ...]
+    expected: np.ndarray
+    unchanged: np.ndarray
+    floor: np.ndarray
+    base_right: np.ndarray
+    source_right: np.ndarray
+    model: str
+
+    def scores(self) -> list[Estimate]:
+        """Share of prompts with the expected answer, per layer, with Wilson's interval."""
+        return [rate(row) for row in self.expected]
+
+    @property
+    def peak(self) -> int:
+        """The layer with the greatest share of expected answers; the first of several."""
+        return self.layers[int(self.expected.mean(1).argmax())]
+
+    @property
+    def best(self) -> Estimate:
+        """The share of expected answers at `peak`."""
+        return rate(self.expected[self.layers.index(self.peak)])
+
+    @property
+    def steepest(self) -> int:
+        """The layer across which the share rises most: what it adds to the token matters most.
+
+        With all layers patched this is one layer; with some left out, the first of the layers between which the
+        rise happens.
+        """
+        return self.layers[int(np.diff(self.expected.mean(1)).argmax())]
+
+    def carried(self, *, share: float = 0.5) -> tuple[int, int] | None:
+        """First and last layer whose share of expected answers is at least `share` of the way from floor to best.
+
+        None when no layer's interval lies above the floor: nothing was carried there.
+        """
+        if self.best.low <= self.floor.mean():
+            return None
+        threshold = self.floor.mean() + share * (self.best.value - self.floor.mean())
+        inside = [layer for layer, score in zip(self.layers, self.expected.mean(1), strict=True) if score >= threshold]
+        return inside[0], inside[-1]
+
+
+def patch_residual(
+    model: Model, counterfactuals: Sequence[Counterfactual], *, role: str, layers: Sequence[int] | None = None
+) -> ResidualPatching:
+    """Replace the residual stream at `role` by the source's, at every layer in turn (an interchange). Stored.
+
+    Args:
+        counterfactuals: of one desideratum, as `desiderata.build` makes them.
+        role: "last", "query_label", "prev_query_label" or "correct_object", found in base and source apart.
+        layers: starting layers, 0 to n_layers; default all of them.
+
+    Raises:
+        SiteError: a layer that the model does not have.
+        AlignmentError, TaskError: as `prompts.encode_counterfactuals` does, and for an unknown role.
+
+    Cost: two forward passes per counterfactual, and per starting layer the tokens from `role` to the last one
+    through the layers above: one more pass for "last" and "query_label" together, some ten for "correct_object".
+    """
+    chosen = tuple(sorted(set(range(model.n_layers + 1) if layers is None else layers)))
+    for layer in chosen:
+        if not 0 <= layer <= model.n_layers:
+            raise SiteError(f"no layer {layer} to patch; this model has layers 0 to {model.n_layers - 1}, and "
+                            f"{model.n_layers} stands for what leaves the last one. Use one of those.")
+    return stored(
+        lambda: _patch(model, counterfactuals, role, chosen),
+        name="residual-patching", key=[model.digest, model.dtype, list(counterfactuals), role, chosen],
+        modules=["entrack.residual_patching"],
+    )
+
+
+@torch.no_grad()
+def _patch(model: Model, counterfactuals: Sequence[Counterfactual], role: str, layers: tuple[int, ...]) -> ResidualPatching:
+    prompts = encode_counterfactuals(model.tokenizer, counterfactuals)
+    shape = (len(layers), len(prompts))
+    expected, unchanged = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+    floor, base_right, source_right = (np.zeros(len(prompts), dtype=bool) for _ in range(3))
+    for indices in _batches(prompts, role):
+        part = prompts.subset(indices)
+        given, source = _source(model, part, role)
+        run = clean_run(model, part.base)
+        top = _patched_answers(model, run, given, role=role, layers=layers).top.cpu().T
+        own = _clean_answers(model, run)
+        expected[:, indices] = (top == part.answers).numpy()
+        unchanged[:, indices] = (top == part.base.answers).numpy()
+        floor[indices] = (own.top[:, 0].cpu() == part.answers).numpy()
+        base_right[indices] = own.hit[:, 0].cpu().numpy()
+        source_right[indices] = source.hit[:, 0].cpu().numpy()
+    return ResidualPatching(
+        desideratum=counterfactuals[0].desideratum, role=role, layers=layers, expected=expected, unchanged=unchanged,
+        floor=floor, base_right=base_right, source_right=source_right, model=model.name,
+    )
+
+
+def _batches(prompts: CounterfactualPrompts, role: str) -> list[list[int]]:
+    """Examples that are run together: they share the distance from `role` to the end of the base."""
+    groups = by_suffix(prompts.base, role)
+    return [group[lo : lo + CHUNK] for group in groups for lo in range(0, len(group), CHUNK)]
+
+
+def _source(model: Model, prompts: CounterfactualPrompts, role: str) -> tuple[Tensor, Outcome]:
+    """The source's stream at `role` [layer+1 example d_model], and its own answers [example 1].
+
+    Its run ends here: two runs at once would double the memory.
+    """
+    run = clean_run(model, prompts.source)
+    return run.resid_at(role), _clean_answers(model, run)
+
+
+def _patched_answers(model: Model, run: Run, given: Tensor, *, role: str, layers: tuple[int, ...]) -> Outcome:
+    """What the base answers with `given` [layer+1 example d_model] at `role`, one variant per layer [example layer]."""
+    positions = suffix(run, role)
+    rows = torch.arange(len(positions))[:, None]
+    found = []
+    for layer in layers:
+        # Below the patched layer nothing changed, and entering it only the role's own token did.
+        resid = torch.cat([given[layer][:, None], run.resid[layer][rows, positions[:, 1:]]], dim=1)
+        found.append(outcomes(model, run, positions=positions, start=layer, resid=resid[:, None]))
+    return joined(found, dim=1)
+
+
+def _clean_answers(model: Model, run: Run) -> Outcome:
+    """What the unpatched prompts are answered [example 1]."""
+    return read_out(model, run.resid_at("last")[-1][:, None], run.prompts.answers)
