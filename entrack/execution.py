@@ -95,10 +95,12 @@ def execute(chapter: Chapter, values: Mapping[str, Value], *, progress: bool = T
         except DeadKernelError as error:
             raise ChapterError(
                 f"chapter {chapter.name} stopped{_with(chapter, values)}: its kernel died, which most often means that "
-                f"the memory was full. Run it again with smaller parameters; its log is {_shown(log, chapter)}."
+                "the memory was full. Run it again with smaller parameters."
             ) from error
-    if log.stat().st_size == 0:
-        log.unlink()
+        finally:
+            stderr.flush()
+            if log.stat().st_size == 0:
+                log.unlink()
     return _finished(chapter, values, notebook, time.perf_counter() - started)
 
 

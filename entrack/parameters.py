@@ -152,10 +152,16 @@ def _declared(node: ast.stmt, comment: str) -> Parameter:
             "types int, float, bool, str, tuple[...] of one of them, or one of them | None. Move it to the next cell."
         ) from None
     low, high, choices = None, None, ()
-    if match := _RANGE.search(comment):
-        low, high = (_TYPES[kind](bound) for bound in match.groups())
-    elif match := _CHOICES.search(comment):
-        choices = tuple(_TYPES[kind](item.strip().strip("'\"")) for item in match[1].split(","))
+    try:
+        if match := _RANGE.search(comment):
+            low, high = (_TYPES[kind](bound) for bound in match.groups())
+        elif match := _CHOICES.search(comment):
+            choices = tuple(_TYPES[kind](item.strip().strip("'\"")) for item in match[1].split(","))
+    except ValueError:
+        raise ChapterError(
+            f"parameter {node.target.id}: {match[0]!r} does not fit its type; {_KINDS[kind]} is needed. "
+            "Mend the parameters cell."
+        ) from None
     words = comment[: match.start()].rstrip() if match else comment
     if many and isinstance(default, list):
         default = tuple(default)

@@ -105,5 +105,10 @@ def test_a_default_that_contradicts_its_declaration_is_refused(line):
         parse(line)
 
 
+def test_a_range_of_another_type_is_refused():
+    with pytest.raises(ChapterError, match=r"parameter n: '\[0.5, 4\]' does not fit its type; an integer is needed"):
+        parse("n: int = 3  # few [0.5, 4]")
+
+
 def test_no_cell_means_no_parameters():
     assert parse("") == ()
