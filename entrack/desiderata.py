@@ -117,8 +117,8 @@ def build(
     """`n` counterfactuals of one desideratum; the same arguments give the same list on every machine.
 
     A smaller `n` gives the beginning of the list (`as_published`, where sources come from the prompts themselves: up to
-    `PUBLISHED_POOL`). Bases are those of `boxes.examples`, so base i queries box i mod `n_boxes`; the sources of each base position go
-    through all positions that the desideratum allows. All scenes are of `split`.
+    PUBLISHED_POOL). Bases are those of `boxes.examples`, so base i queries box i mod `n_boxes`; the sources of each base
+    position go through all positions that the desideratum allows. All scenes are of `split`.
 
     Raises TaskError: an unknown name or bad arguments (see `boxes.scenes`), too few boxes for the desideratum, or a word
     list that leaves too few words for a second scene.
