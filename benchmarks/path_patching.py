@@ -15,22 +15,23 @@ import platform
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from entrack.activations import clean_run
+from entrack.activations import CHUNK, clean_run
 from entrack.boxes import pairs
 from entrack.circuit import Discovery
 from entrack.models import Model, load
-from entrack.path_patching import PathConfig, _send, path_patching
+from entrack.path_patching import path_patching, send
 from entrack.prompts import encode_pairs
 from entrack.sites import GROUPS
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
-from reference.literal_path_patching import literal_effect  # noqa: E402
+from reference.literal_path_patching import literal_effect, prepare  # noqa: E402
 
 
 def seven_b_shape() -> Model:
@@ -44,31 +45,22 @@ def seven_b_shape() -> Model:
     return Model(name="llama-7b-shape (random weights)", digest="random", hf=hf, tokenizer=load("smollm2/raw", device="cpu").tokenizer)
 
 
-def measured(function):
-    """Result, seconds, FLOPs and peak GB (process peak on a CPU, allocated peak on CUDA) of a call."""
+def measured(run, small):
+    """Result, seconds and peak GB (of the process on a CPU, allocated on CUDA) of `run`, and FLOPs of `small`,
+    the same call on few examples: counting slows a call down."""
     gc.collect()
-    if torch.cuda.is_available():
+    cuda = torch.cuda.is_available()
+    if cuda:
         torch.cuda.reset_peak_memory_stats()
-    counter = FlopCounterMode(display=False)
     start = time.perf_counter()
-    result = function()
-    if torch.cuda.is_available():
+    result = run()
+    if cuda:
         torch.cuda.synchronize()
     seconds = time.perf_counter() - start
-    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    with counter:
-        function.again()
+    peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    with FlopCounterMode(display=False) as counter:
+        small()
     return result, seconds, counter.get_total_flops(), peak / 2**30
-
-
-class Call:
-    """A call to time, and a smaller one of the same kind whose FLOPs are counted (counting slows it down)."""
-
-    def __init__(self, run, again, scale):
-        self.run, self.again, self.scale = run, again, scale
-
-    def __call__(self):
-        return self.run()
 
 
 def machine_rate(dtype: torch.dtype, device: torch.device) -> float:
@@ -83,24 +75,24 @@ def machine_rate(dtype: torch.dtype, device: torch.device) -> float:
     return 5 * 2 * 4096**3 / (time.perf_counter() - start)
 
 
-def sender_rate(model, clean, corrupt, chunk):
+def sender_rate(model, clean, corrupt):
     """FLOP/s of the sender pass (step 2) over all layers at the last token."""
-    few = clean.subset(range(min(chunk, len(clean))))
+    few = clean.subset(range(min(CHUNK, len(clean))))
     run = clean_run(model, few)
     change = (clean_run(model, corrupt.subset(range(len(few)))).z_at("last").float() - run.z_at("last").float())
 
-    def send():
-        for _ in _send(model, run, change, role="last", until=model.n_layers):
+    def whole():
+        for _ in send(model, run, change, role="last", until=model.n_layers):
             pass
 
-    send()
+    whole()
     start = time.perf_counter()
-    send()
+    whole()
     if model.device.type == "cuda":
         torch.cuda.synchronize()
     seconds = time.perf_counter() - start
     with FlopCounterMode(display=False) as counter:
-        send()
+        whole()
     return counter.get_total_flops() / seconds
 
 
@@ -114,39 +106,45 @@ def main() -> None:
     options = parser.parse_args()
     model = seven_b_shape() if options.model == "llama-7b-shape" else load(options.model)
     clean, corrupt = encode_pairs(model.tokenizer, pairs(options.pairs, split="discovery"))
-    config = PathConfig()
     found, receivers, stages = {}, {}, {}
-    partial = Discovery(found, receivers, model.name)
+    discovery = Discovery(found, receivers, model.name)
     total = 0.0
     print(f"{model.name}, {options.pairs} pairs of {clean.tokens.shape[1]} tokens, {model.dtype}, {model.device}, {torch.get_num_threads()} threads")
     print(f"{'stage':<24}{'ours s':>9}{'plain s*':>11}{'wall ratio':>12}{'FLOP ratio':>12}{'peak GB':>9}{'max diff':>11}")
     for name, group in GROUPS.items():
-        receivers[name] = () if group.receivers is None else partial.top(group.receivers, 0.5)
+        receivers[name] = () if group.receivers is None else discovery.top(group.receivers, 0.5)
         settings = {"role": group.role, "receivers": receivers[name], "via": group.composition}
         few = range(min(7, len(clean)))
-        small = (clean.subset(few), corrupt.subset(few))
-        ours = Call(lambda s=settings: path_patching(model, clean, corrupt=corrupt, config=config, **s),
-                    lambda s=settings, p=small: path_patching(model, p[0], corrupt=p[1], config=config, **s), len(clean) / len(few))
-        scores, seconds, flops, peak = measured(ours)
+        pairs_of = {"all": (clean, corrupt), "few": (clean.subset(few), corrupt.subset(few))}
+
+        def ours(which, settings=settings, pairs_of=pairs_of):
+            return path_patching(model, pairs_of[which][0], corrupt=pairs_of[which][1], **settings)
+
+        scores, seconds, flops, peak = measured(partial(ours, "all"), partial(ours, "few"))
         found[name] = scores
         reachable = scores.ranked()
         sample = [reachable[round(i)] for i in np.linspace(0, len(reachable) - 1, options.senders)]
-        plain_settings = {**settings, "receivers": [(r.layer, r.head) for r in receivers[name]]}
-        literal = Call(lambda s=plain_settings, h=sample: [literal_effect(model, clean, corrupt, sender=(x.layer, x.head), **s) for x in h],
-                       lambda s=plain_settings, h=sample, p=small: [literal_effect(model, *p, sender=(x.layer, x.head), **s) for x in h], len(clean) / len(few))
-        effects, plain_seconds, plain_flops, _ = measured(literal)
+
+        def plain(which, settings=settings, pairs_of=pairs_of, sample=sample):
+            literal = {**settings, "receivers": [(r.layer, r.head) for r in settings["receivers"]]}
+            prepared = prepare(model, *pairs_of[which])
+            return [literal_effect(model, *pairs_of[which], sender=(h.layer, h.head), prepared=prepared, **literal) for h in sample]
+
+        effects, plain_seconds, plain_flops, _ = measured(partial(plain, "all"), partial(plain, "few"))
+        _, once, flops_once, _ = measured(lambda p=pairs_of: prepare(model, *p["all"]), lambda p=pairs_of: prepare(model, *p["few"]))
+        plain_seconds, plain_flops = plain_seconds - once, plain_flops - flops_once
         # The literal algorithm runs every sender of the model, reachable or not.
         factor = model.n_layers * model.n_heads / len(sample)
         difference = max(float(np.abs(scores.values[h.layer, h.head] - e).max()) for h, e in zip(sample, effects, strict=True))
         stages[group.letter] = {
-            "wall_ratio": plain_seconds * factor / seconds, "flop_ratio": plain_flops * factor / flops,
+            "wall_ratio": (plain_seconds * factor + once) / seconds, "flop_ratio": (plain_flops * factor + flops_once) / flops,
             "peak_gb": peak, "max_abs_diff": difference, "seconds": seconds, "receivers": len(receivers[name]),
         }
         total += seconds
         row = stages[group.letter]
         print(f"{group.letter} {group.title:<22}{seconds:>9.1f}{plain_seconds * factor:>11.0f}{row['wall_ratio']:>12.1f}{row['flop_ratio']:>12.1f}"
               f"{peak:>9.2f}{difference:>11.1e}", flush=True)
-    rate, own = machine_rate(model.dtype, model.device), sender_rate(model, clean, corrupt, config.chunk)
+    rate, own = machine_rate(model.dtype, model.device), sender_rate(model, clean, corrupt)
     print(f"four stages: {total:.0f} s; sender pass {own / 1e9:.0f} GFLOP/s, {own / rate:.2f} of the machine's {rate / 1e9:.0f} on 4096 x 4096 matrices")
     print(f"* measured on {options.senders} of {model.n_layers * model.n_heads} senders a stage and scaled")
     if options.json:

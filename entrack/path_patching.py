@@ -130,11 +130,15 @@ def _corrupt_z(model: Model, corrupt: Prompts, role: str, config: PathConfig, ge
 
 
 @torch.no_grad()
-def _send(model: Model, run: Run, change: Tensor, *, role: str, until: int) -> Iterator[tuple[int, Tensor]]:
-    """Step 2: the residual stream entering each layer up to `until`, one row per sender below that layer.
+def send(model: Model, run: Run, change: Tensor, *, role: str, until: int) -> Iterator[tuple[int, Tensor]]:
+    """Step 2, all senders at once: the residual stream entering each layer up to `until`.
 
-    Yields (layer, [example 1+layer*n_heads d_model]); row 0 is the clean prompt in the same batch, so that
-    rounding cancels. The last item enters `until` (the final norm when that is n_layers).
+    Args:
+        change: corrupt less clean z at `role` [layer example head d_head].
+
+    Yields (layer, [example 1+layer*n_heads d_model]): a row per sender below that layer; row 0 is the clean
+    prompt in the same batch, so that rounding cancels. The last item enters `until` (the final norm when that
+    is n_layers).
     """
     resid, z = run.resid_at(role), run.z_at(role)
     h = resid[0][:, None]
@@ -152,7 +156,7 @@ def _send(model: Model, run: Run, change: Tensor, *, role: str, until: int) -> I
 @torch.no_grad()
 def _to_logits(model: Model, run: Run, change: Tensor, *, role: str) -> tuple[range, np.ndarray]:
     """Sender layers, and log probability of the answer after step 2 [example 1+sender]."""
-    *_, (_, final) = _send(model, run, change, role=role, until=model.n_layers)
+    *_, (_, final) = send(model, run, change, role=role, until=model.n_layers)
     return range(model.n_layers), read_out(model, final, run.prompts.answers).log_prob.cpu().numpy()
 
 
@@ -166,7 +170,7 @@ def _to_receivers(
     """
     layers = sorted({h.layer for h in receivers})
     given = {layer: project(model, h, kind=via, layer=layer)
-             for layer, h in _send(model, run, change, role=role, until=layers[-1]) if layer in layers}
+             for layer, h in send(model, run, change, role=role, until=layers[-1]) if layer in layers}
     for first, senders in zip(layers, (range(lo, hi) for lo, hi in pairwise([0, *layers])), strict=True):
         if not senders:
             continue

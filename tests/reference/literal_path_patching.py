@@ -34,11 +34,16 @@ def _log_prob(model, tokens, prompts):
     return model.hf.lm_head(last).float().log_softmax(-1)[rows, prompts.answers]
 
 
+def prepare(model, clean, corrupt):
+    """Step 1, the same for every sender: z of both runs, and the clean answer's log probability."""
+    return _z(model, clean.tokens), _z(model, corrupt.tokens), _log_prob(model, clean.tokens, clean)
+
+
 @torch.no_grad()
-def literal_effect(model, clean, corrupt, *, sender, role, receivers=(), via="logits", by_kv_head=False):
+def literal_effect(model, clean, corrupt, *, sender, role, receivers=(), via="logits", by_kv_head=False, prepared=None):
     """Relative change of the answer's probability [example] for one sender head (layer, head)."""
     layer, head = sender
-    clean_z, corrupt_z = _z(model, clean.tokens), _z(model, corrupt.tokens)
+    clean_z, corrupt_z, unpatched = prepared or prepare(model, clean, corrupt)
     rows, where = torch.arange(len(clean)), clean.at(role)
     later = torch.arange(clean.tokens.shape[1])[None] >= where[:, None]  # [example pos]
 
@@ -66,7 +71,7 @@ def literal_effect(model, clean, corrupt, *, sender, role, receivers=(), via="lo
             trace.close()
     if reading is not None:
         patched = _second_pass(model, clean, reading, rows, where, receivers, via, by_kv_head)
-    return np.expm1((patched - _log_prob(model, clean.tokens, clean)).numpy())
+    return np.expm1((patched - unpatched).cpu().numpy())
 
 
 def _second_pass(model, clean, reading, rows, where, receivers, via, by_kv_head):
