@@ -27,7 +27,7 @@ LAYERS = [
     ["models"],
     ["activations"],
     ["replay", "attention", "grafts"],
-    ["task", "residual_patching", "patching", "path_patching", "group_patching"],
+    ["verdicts", "task", "residual_patching", "patching", "path_patching", "group_patching"],
     ["circuit", "knockout"],
     ["ablation", "overlap", "dcm", "cmap"],
     ["faithfulness", "minimality", "completeness"],
