@@ -283,7 +283,7 @@ def pairs(
     words: Sequence[str] = NOUNS,
     as_published: bool = False,
 ) -> list[Pair]:
-    """Clean prompts as `examples` gives them, each with a corrupt one for path patching (paper, appendix B).
+    """Clean prompts as `examples` gives them, each with a corrupt one for path patching (paper, section 4.1).
 
     The corrupt prompt tells another scene of the same list, its query position is the clean one plus one
     (modulo `n_boxes`), and its question names a random letter that is a label in neither scene.

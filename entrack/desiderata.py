@@ -3,7 +3,7 @@
 A *base* prompt is run with some heads' outputs taken from a *source* prompt. Heads that carry the object make the base
 answer with the source's object; heads that carry the position, with the base's own object at the position that the
 source asks for; heads that carry the label, with the object in the base's box of that name (paper, section 5.1 and
-figure 2). Eleven variations of the source ask what counts as "position" (paper, appendix H). Three more, which are ours,
+figure 2). Eleven variations of the source ask what counts as "position" (paper, appendix). Three more, which are ours,
 set the position in the order of boxes against the position in tokens and against the label.
 
 By default base and source share no object and never query the same position, and the source queries every position, so

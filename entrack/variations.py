@@ -1,6 +1,6 @@
 """The rules behind the counterfactuals: how each desideratum words its source, and which answer it expects.
 
-Three rules are the paper's (section 5.1), eleven vary the source of the position rule (appendix H), and three are ours:
+Three rules are the paper's (section 5.1), eleven vary the source of the position rule (its appendix), and three are ours:
 they set the position in the order of boxes against the position in tokens and against the label, by filler that is as
 long in tokens as whole segments are, so that a rival idea of position points exactly at another box.
 """
