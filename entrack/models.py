@@ -7,6 +7,7 @@ be a whole model or an adapter that stands on another version. Names are ``famil
 
 import difflib
 import os
+import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -233,7 +234,7 @@ def _load_folder(folder: Path, name: str, device: str, dtype: torch.dtype) -> tu
         raise ModelError(f"no weights in {name!r}; allowed are safetensors files. Save the model with save_pretrained.")
     _check_memory(name, weights, device)
     try:
-        hf = LlamaForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True)
+        hf = _whole(*LlamaForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True))
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # safetensors and transformers raise many kinds for a broken file
         raise ModelError(f"the weights or tokenizer in {name!r} cannot be read ({_first_line(error)}); "
@@ -248,7 +249,7 @@ def _load_hub(hub: str, revision: str | None, device: str, dtype: torch.dtype, *
         raise ModelError(f"{hub!r} is neither a family ({', '.join(known)}) with such a version nor a folder, and as a hub id "
                          "it names no revision; results must say which weights made them. Write org/name@revision.")
     try:
-        hf = LlamaForCausalLM.from_pretrained(hub, revision=revision, dtype=dtype, use_safetensors=True)
+        hf = _whole(*LlamaForCausalLM.from_pretrained(hub, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True))
         tokenizer = AutoTokenizer.from_pretrained(hub, revision=revision)
     except Exception as error:
         raise ModelError(f"{hub!r} at revision {revision!r} cannot be loaded ({_first_line(error)}); a reachable hub, or its "
@@ -267,12 +268,22 @@ def _merge(hf: Any, adapter: Path | str, revision: str | None, name: str) -> Any
             card = read_json(adapter / "card.json")
             if card["adapter_sha256"] != sha256_file(adapter / "adapter_model.safetensors"):
                 raise ValueError("its digest is not the one on its card")
-        merged = PeftModel.from_pretrained(hf, str(adapter), revision=revision, use_safetensors=True) \
-            if revision else PeftModel.from_pretrained(hf, str(adapter))
+        with warnings.catch_warnings():
+            # peft only warns of weights that the file lacks, and leaves them without effect.
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            merged = PeftModel.from_pretrained(hf, str(adapter), revision=revision, use_safetensors=True) \
+                if revision else PeftModel.from_pretrained(hf, str(adapter))
         return merged.merge_and_unload()
     except Exception as error:
         raise ModelError(f"the adapter of {name} cannot be used ({_first_line(error)}); it must be the one described by its card. "
                          "Restore the file, or train it again with `entrack train`.") from error
+
+
+def _whole(hf: Any, told: dict) -> Any:
+    """The model, unless transformers had to invent weights that the files lack (it only logs that)."""
+    if told["missing_keys"]:
+        raise ValueError(f"it lacks {', '.join(sorted(told['missing_keys'])[:2])}")
+    return hf
 
 
 def _check_memory(name: str, weights: int, device: str) -> None:

@@ -18,8 +18,8 @@ from entrack.desiderata import Counterfactual
 from entrack.errors import SiteError
 from entrack.metrics import Estimate, rate
 from entrack.models import Model
-from entrack.prompts import CounterfactualPrompts, encode_counterfactuals
-from entrack.replay import Outcome, by_suffix, joined, outcomes, read_out, suffix
+from entrack.prompts import CounterfactualPrompts, Prompts, encode_counterfactuals
+from entrack.replay import by_suffix, outcomes, read_out, suffix
 from entrack.results import stored
 
 
@@ -85,21 +85,24 @@ class ResidualPatching:
 
 
 def patch_residual(
-    model: Model, counterfactuals: Sequence[Counterfactual], *, role: str, layers: Sequence[int] | None = None
-) -> ResidualPatching:
-    """Replace the residual stream at `role` by the source's, at every layer in turn (an interchange). Stored.
+    model: Model, counterfactuals: Sequence[Counterfactual], *, roles: Sequence[str], layers: Sequence[int] | None = None
+) -> dict[str, ResidualPatching]:
+    """Replace the residual stream at each of `roles` by the source's, at every layer in turn (an interchange). Stored.
 
     Args:
         counterfactuals: of one desideratum, as `desiderata.build` makes them.
-        role: "last", "query_label", "prev_query_label" or "correct_object", found in base and source apart.
+        roles: "last", "query_label", "prev_query_label" or "correct_object", found in base and source apart.
         layers: starting layers, 0 to n_layers; default all of them.
+
+    Returns:
+        role -> what patching there did.
 
     Raises:
         SiteError: a layer that the model does not have.
         AlignmentError, TaskError: as `prompts.encode_counterfactuals` does, and for an unknown role.
 
-    Cost: two forward passes per counterfactual, and per starting layer the tokens from `role` to the last one
-    through the layers above: one more pass for "last" and "query_label" together, some ten for "correct_object".
+    Cost: two forward passes per counterfactual, and per role and starting layer the tokens from the role to the last
+    one through the layers above: one more pass for "last" and "query_label" together, some ten for "correct_object".
     """
     chosen = tuple(sorted(set(range(model.n_layers + 1) if layers is None else layers)))
     for layer in chosen:
@@ -107,62 +110,71 @@ def patch_residual(
             raise SiteError(f"no layer {layer} to patch; this model has layers 0 to {model.n_layers - 1}, and "
                             f"{model.n_layers} stands for what leaves the last one. Use one of those.")
     return stored(
-        lambda: _patch(model, counterfactuals, role, chosen),
-        name="residual-patching", key=[model.digest, model.dtype, list(counterfactuals), role, chosen],
+        lambda: _patch(model, counterfactuals, tuple(roles), chosen),
+        name="residual-patching", key=[model.digest, model.dtype, list(counterfactuals), list(roles), chosen],
         modules=["entrack.residual_patching"],
     )
 
 
 @torch.no_grad()
-def _patch(model: Model, counterfactuals: Sequence[Counterfactual], role: str, layers: tuple[int, ...]) -> ResidualPatching:
+def _patch(
+    model: Model, counterfactuals: Sequence[Counterfactual], roles: tuple[str, ...], layers: tuple[int, ...]
+) -> dict[str, ResidualPatching]:
     prompts = encode_counterfactuals(model.tokenizer, counterfactuals)
-    shape = (len(layers), len(prompts))
-    expected, unchanged = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-    floor, base_right, source_right = (np.zeros(len(prompts), dtype=bool) for _ in range(3))
-    for indices in _batches(prompts, role):
+    top = torch.zeros(len(roles), len(layers), len(prompts), dtype=torch.long)
+    own, source = (torch.zeros(len(prompts), dtype=torch.long) for _ in range(2))
+    for indices in _batches(prompts.base, roles):
         part = prompts.subset(indices)
-        given, source = _source(model, part, role)
+        given, source[indices] = _source(model, part, roles)
         run = clean_run(model, part.base)
-        top = _patched_answers(model, run, given, role=role, layers=layers).top.cpu().T
-        own = _clean_answers(model, run)
-        expected[:, indices] = (top == part.answers).numpy()
-        unchanged[:, indices] = (top == part.base.answers).numpy()
-        floor[indices] = (own.top[:, 0].cpu() == part.answers).numpy()
-        base_right[indices] = own.hit[:, 0].cpu().numpy()
-        source_right[indices] = source.hit[:, 0].cpu().numpy()
-    return ResidualPatching(
-        desideratum=counterfactuals[0].desideratum, role=role, layers=layers, expected=expected, unchanged=unchanged,
-        floor=floor, base_right=base_right, source_right=source_right, model=model.name,
-    )
+        own[indices] = _clean_answers(model, run)
+        for index, role in enumerate(roles):
+            top[index][:, indices] = _patched_answers(model, run, given[role], role=role, layers=layers)
+    return {
+        role: ResidualPatching(
+            desideratum=counterfactuals[0].desideratum,
+            role=role,
+            layers=layers,
+            expected=(top[index] == prompts.answers).numpy(),
+            unchanged=(top[index] == prompts.base.answers).numpy(),
+            floor=(own == prompts.answers).numpy(),
+            base_right=(own == prompts.base.answers).numpy(),
+            source_right=(source == prompts.source.answers).numpy(),
+            model=model.name,
+        )
+        for index, role in enumerate(roles)
+    }
 
 
-def _batches(prompts: CounterfactualPrompts, role: str) -> list[list[int]]:
-    """Examples that are run together: they share the distance from `role` to the end of the base."""
-    groups = by_suffix(prompts.base, role)
+def _batches(base: Prompts, roles: tuple[str, ...]) -> list[list[int]]:
+    """Examples that are run together: each role stands as far from the end in all of them."""
+    groups = [list(range(len(base)))]
+    for role in roles:
+        groups = [[group[i] for i in part] for group in groups for part in by_suffix(base.subset(group), role)]
     return [group[lo : lo + CHUNK] for group in groups for lo in range(0, len(group), CHUNK)]
 
 
-def _source(model: Model, prompts: CounterfactualPrompts, role: str) -> tuple[Tensor, Outcome]:
-    """The source's stream at `role` [layer+1 example d_model], and its own answers [example 1].
+def _source(model: Model, prompts: CounterfactualPrompts, roles: tuple[str, ...]) -> tuple[dict[str, Tensor], Tensor]:
+    """The source's stream at each role [layer+1 example d_model], and its own most likely tokens [example].
 
     Its run ends here: two runs at once would double the memory.
     """
     run = clean_run(model, prompts.source)
-    return run.resid_at(role), _clean_answers(model, run)
+    return {role: run.resid_at(role) for role in roles}, _clean_answers(model, run)
 
 
-def _patched_answers(model: Model, run: Run, given: Tensor, *, role: str, layers: tuple[int, ...]) -> Outcome:
-    """What the base answers with `given` [layer+1 example d_model] at `role`, one variant per layer [example layer]."""
+def _patched_answers(model: Model, run: Run, given: Tensor, *, role: str, layers: tuple[int, ...]) -> Tensor:
+    """The base's most likely tokens with `given` [layer+1 example d_model] at `role` [layer example]."""
     positions = suffix(run, role)
     rows = torch.arange(len(positions))[:, None]
     found = []
     for layer in layers:
         # Below the patched layer nothing changed, and entering it only the role's own token did.
         resid = torch.cat([given[layer][:, None], run.resid[layer][rows, positions[:, 1:]]], dim=1)
-        found.append(outcomes(model, run, positions=positions, start=layer, resid=resid[:, None]))
-    return joined(found, dim=1)
+        found.append(outcomes(model, run, positions=positions, start=layer, resid=resid[:, None]).top[:, 0].cpu())
+    return torch.stack(found)
 
 
-def _clean_answers(model: Model, run: Run) -> Outcome:
-    """What the unpatched prompts are answered [example 1]."""
-    return read_out(model, run.resid_at("last")[-1][:, None], run.prompts.answers)
+def _clean_answers(model: Model, run: Run) -> Tensor:
+    """The unpatched prompts' most likely tokens [example]."""
+    return read_out(model, run.resid_at("last")[-1][:, None], run.prompts.answers).top[:, 0].cpu()

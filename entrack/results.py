@@ -102,7 +102,7 @@ def load(path: Path) -> Any:
             arrays = {n[:-4]: np.load(io.BytesIO(archive.read(n)), allow_pickle=False)
                       for n in archive.namelist() if n.endswith(".npy")}
         return _from_tree(tree, arrays)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, zipfile.BadZipFile) as error:
+    except Exception as error:  # zip, zlib, npy, JSON and the results' own checks each raise kinds of their own
         raise DataError(f"the stored result {path.name} cannot be read ({error}); it must be a file written by entrack. "
                         "Delete it: it will be computed again.") from error
 

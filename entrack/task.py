@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from entrack.activations import clean_runs
-from entrack.boxes import Scene, all_queries
-from entrack.metrics import Estimate, mean
-from entrack.models import Model
+from entrack.boxes import FORMATS, Scene, all_queries, scenes
+from entrack.metrics import Difference, Estimate, difference, mean, rate
+from entrack.models import Model, load, versions
 from entrack.prompts import encode
 from entrack.replay import outcomes
 from entrack.results import stored
@@ -42,7 +42,19 @@ class TaskScores:
 
     def by_position(self) -> list[Estimate]:
         """Accuracy per queried position, first box first."""
-        return [mean(column) for column in self.hits.T]
+        return [rate(column) for column in self.hits.T]
+
+    def ends_over_middle(self) -> Estimate:
+        """Accuracy for the first and the last box, minus that for those between; positive = a U. Needs three boxes."""
+        ends, middle = self.hits[:, [0, -1]].mean(1), self.hits[:, 1:-1].mean(1)
+        return mean(ends - middle)
+
+    def minus(self, other: "TaskScores") -> Difference:
+        """Paired difference in accuracy on the same prompts; positive = this one is better.
+
+        Raises ConfigError when the two were asked another number of prompts.
+        """
+        return difference(self.hits.ravel(), other.hits.ravel(), clusters=self.clusters)
 
 
 def score_task(model: Model, scenes: Sequence[Scene], *, format: str = "alternative") -> TaskScores:
@@ -55,6 +67,34 @@ def score_task(model: Model, scenes: Sequence[Scene], *, format: str = "alternat
         lambda: _score(model, scenes, format),
         name="task", key=[model.digest, list(scenes), format, model.dtype], modules=["entrack.task"],
     )
+
+
+def score_family(
+    family: str, chosen: Sequence[Scene], *, formats: Sequence[str] = FORMATS
+) -> dict[tuple[str, str], TaskScores]:
+    """`score_task` for every version of `family` that can be loaded, by (version, format); one model at a time."""
+    return {
+        (version, format): score_task(model, chosen, format=format)
+        for version in versions(family)
+        for model in [load(f"{family}/{version}")]
+        for format in formats
+    }
+
+
+def score_sizes(
+    model: Model, n_scenes: int, *, sizes: Sequence[int], seed: int = 0, format: str = "alternative"
+) -> dict[int, TaskScores]:
+    """`score_task` for `n_scenes` evaluation scenes of each number of boxes in `sizes`."""
+    return {
+        n_boxes: score_task(model, scenes(n_scenes, split="evaluation", n_boxes=n_boxes, seed=seed), format=format)
+        for n_boxes in sizes
+    }
+
+
+def reference(family: str) -> str:
+    """The version that the others are compared with: "base" where the family has one, else its first."""
+    known = versions(family)
+    return "base" if "base" in known else known[0]
 
 
 @torch.no_grad()

@@ -40,7 +40,7 @@ def hooked_top(model, base, source, role, layer):
 
 @pytest.mark.parametrize("role", ["last", "query_label", "correct_object"])
 def test_equals_hooks_in_whole_passes(any_model, counterfactuals, role):
-    found = patch_residual(any_model, counterfactuals, role=role)
+    found = patch_residual(any_model, counterfactuals, roles=[role])[role]
     prompts = encode_counterfactuals(any_model.tokenizer, counterfactuals)
     assert found.layers == tuple(range(any_model.n_layers + 1))
     moved = False
@@ -54,7 +54,7 @@ def test_equals_hooks_in_whole_passes(any_model, counterfactuals, role):
 
 def test_last_token_after_the_last_layer_gives_the_sources_own_answer(model, counterfactuals):
     """Nothing comes after it, so the base must answer what the source answers, right or wrong."""
-    found = patch_residual(model, counterfactuals, role="last", layers=[model.n_layers])
+    found = patch_residual(model, counterfactuals, roles=["last"], layers=[model.n_layers])["last"]
     prompts = encode_counterfactuals(model.tokenizer, counterfactuals)
     with torch.no_grad():
         logits = model.hf(prompts.source.tokens).logits
@@ -63,21 +63,32 @@ def test_last_token_after_the_last_layer_gives_the_sources_own_answer(model, cou
     np.testing.assert_array_equal(found.source_right, (own == prompts.source.answers).numpy())
 
 
+def test_roles_together_are_roles_alone(model, counterfactuals):
+    roles = ["correct_object", "last", "query_label"]
+    together = patch_residual(model, counterfactuals, roles=roles, layers=[1, 3])
+    assert list(together) == roles
+    for role in roles:
+        alone = patch_residual(model, counterfactuals, roles=[role], layers=[1, 3])[role]
+        assert together[role].role == role
+        for name in ("expected", "unchanged", "floor", "base_right", "source_right"):
+            np.testing.assert_array_equal(getattr(together[role], name), getattr(alone, name))
+
+
 def test_other_tokens_after_the_last_layer_change_nothing(model, counterfactuals):
-    found = patch_residual(model, counterfactuals, role="query_label", layers=[model.n_layers])
+    found = patch_residual(model, counterfactuals, roles=["query_label"], layers=[model.n_layers])["query_label"]
     np.testing.assert_array_equal(found.expected[0], found.floor)
     np.testing.assert_array_equal(found.unchanged[0], found.base_right)
 
 
 def test_last_token_before_the_first_layer_changes_nothing(model, counterfactuals):
     """Every prompt ends in "the", whose embedding is the same in base and source."""
-    found = patch_residual(model, counterfactuals, role="last", layers=[0])
+    found = patch_residual(model, counterfactuals, roles=["last"], layers=[0])["last"]
     np.testing.assert_array_equal(found.expected[0], found.floor)
 
 
 def test_chosen_layers_are_rows_of_all_layers(model, counterfactuals):
-    every = patch_residual(model, counterfactuals, role="last")
-    some = patch_residual(model, counterfactuals, role="last", layers=[4, 1, 4])
+    every = patch_residual(model, counterfactuals, roles=["last"])["last"]
+    some = patch_residual(model, counterfactuals, roles=["last"], layers=[4, 1, 4])["last"]
     assert some.layers == (1, 4)
     np.testing.assert_array_equal(some.expected, every.expected[[1, 4]])
 
@@ -85,22 +96,22 @@ def test_chosen_layers_are_rows_of_all_layers(model, counterfactuals):
 @pytest.mark.parametrize("layer", [-1, 6])
 def test_a_layer_that_is_not_there(model, counterfactuals, layer):
     with pytest.raises(SiteError, match=rf"no layer {layer} to patch; this model has layers 0 to 4, and 5 stands for"):
-        patch_residual(model, counterfactuals, role="last", layers=[layer])
+        patch_residual(model, counterfactuals, roles=["last"], layers=[layer])["last"]
 
 
 def test_a_role_that_is_not_there(model, counterfactuals):
     with pytest.raises(AlignmentError, match="unknown role 'lsat'; the roles are last"):
-        patch_residual(model, counterfactuals, role="lsat")
+        patch_residual(model, counterfactuals, roles=["lsat"])["lsat"]
 
 
 def test_second_call_reads_what_the_first_stored(model, counterfactuals, monkeypatch):
-    first = patch_residual(model, counterfactuals, role="last", layers=[2])
+    first = patch_residual(model, counterfactuals, roles=["last"], layers=[2])["last"]
     monkeypatch.setattr("entrack.residual_patching.clean_run", None)  # would fail if it were computed again
-    again = patch_residual(model, counterfactuals, role="last", layers=[2])
+    again = patch_residual(model, counterfactuals, roles=["last"], layers=[2])["last"]
     np.testing.assert_array_equal(first.expected, again.expected)
     assert again.layers == first.layers and again.model == first.model
     with pytest.raises(TypeError):
-        patch_residual(model, counterfactuals, role="last", layers=[3])
+        patch_residual(model, counterfactuals, roles=["last"], layers=[3])["last"]
 
 
 def curve(*shares, floor=0.0, n=200):

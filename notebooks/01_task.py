@@ -1,0 +1,248 @@
+# %% [markdown]
+# # The task, and how well each model does it
+#
+# Can these models tell which object is in which box? With seven boxes the version {glue:text}`reference` answers
+# {glue:text}`acc_reference_text` of the prompts rightly, where a guess among the seven objects would be right in
+# {glue:text}`chance:.2f`. {glue:text}`gains_sentence`
+#
+# *Objectives:* read a prompt with its roles; know what is counted as right; judge a difference by its interval.
+# *Time:* 20 minutes. *Before it:* {doc}`../book/reading_guide`.
+
+# %% tags=["parameters"]
+family: str = "smollm2"  # model family
+n_scenes: int = 70  # scenes of seven boxes; every box of each is asked for, per version and format [4, 2000]
+n_scenes_sizes: int = 14  # scenes per number of boxes [2, 500]
+seed: int = 0  # of the scenes [0, 1000000]
+
+# %% [markdown]
+# ## A prompt and its roles
+#
+# A *scene* puts seven objects into seven boxes with random letters. A prompt tells the scene and then asks for one box.
+# The model is right if the most likely of all {glue:text}`n_tokens:,` tokens of its vocabulary is the right object: not
+# the likeliest of the seven, but of everything.
+
+# %%
+from entrack.boxes import all_queries, scenes
+from entrack.models import family_file, load
+from entrack.prompts import encode
+from entrack.prompts import show as show_prompt
+from entrack.task import reference
+
+chosen = scenes(n_scenes, split="evaluation", seed=seed)
+base = reference(family)
+model = load(f"{family}/{base}")
+prompts = encode(model.tokenizer, all_queries(chosen))
+show_prompt(prompts, 2)
+
+# %% [markdown]
+# Four tokens matter in every chapter, and they have names, not numbers:
+#
+# | role | where | what the paper says happens there |
+# |---|---|---|
+# | `correct_object` | the object of the queried box | nothing yet: it is what must be fetched |
+# | `prev_query_label` | the letter of the queried box in the context | structure readers (D) collect the segment |
+# | `query_label` | the same letter in the question | position detectors (C) work out which segment it was |
+# | `last` | the final "the" | position transmitters (B) say where to look, value fetchers (A) fetch the object |
+#
+# The text says "the needle is in Box T" and the question "Box T contains the": the *alternative* format of the paper
+# {cite:p}`prakash2024finetuning`. Nothing in the context reads "contains the", so the model cannot just go on with
+# the longest string that it has seen before. The *standard* format of {cite:t}`kim2023entity`
+# says "Box T contains the needle" in the context too.
+
+# %%
+show_prompt(encode(model.tokenizer, all_queries(chosen, format="standard")), 2)
+
+# %% [markdown]
+# ```{admonition} Predict before you run
+# :class: tip
+# One version has only been trained to follow instructions in general (`raw`), one has seen this task for
+# a few steps (`base`), the others were fine-tuned from `base`. Which boxes will be the easy ones: the first, the last,
+# those in the middle? Write down your guess for `raw` and for `base` before you read on.
+# ```
+#
+# ## How well each version does it
+#
+# {glue:text}`main_sentence`
+
+# %%
+from entrack import published
+from entrack.figures.display import LiveFigure, glue, show, table
+from entrack.figures.task import accuracy_figure, position_figure, size_figure
+from entrack.task import score_family, score_sizes
+
+scores = score_family(family, chosen)
+versions = list(dict.fromkeys(version for version, _ in scores))
+main = {version: scores[version, "alternative"] for version in versions}
+chance = 1 / chosen[0].n_boxes
+
+# %% mystnb={"figure": {"name": "fig-task-accuracy", "caption": "Accuracy with seven boxes by version and text format, with 95 % intervals over scenes. Grey bars: the paper's models (Table 1), 500 prompts in the alternative format."}}
+table1, titles = published.table1(), published.models().values
+figure, alt = accuracy_figure(scores, chance=chance, paper={titles[name]["title"]: row.full for name, row in table1.values.items()})
+show(figure, alt=alt)
+
+# %% [markdown]
+# The comparison that counts is *paired*: every version against {glue:text}`reference` on the same prompts. That leaves
+# out what makes a prompt easy or hard for all of them, so small differences show.
+
+# %%
+described = family_file(family)["versions"]
+gains = {version: found.minus(main[base]) for version, found in main.items() if version != base}
+rows = [
+    [
+        version,
+        described[version]["title"],
+        f"{main[version].accuracy():.2f}",
+        f"{scores[version, 'standard'].accuracy():.2f}",
+        f"{gains[version]:+.2f}" if version in gains else "-",
+        f"{gains[version].p_value:.1g}" if version in gains else "-",
+    ]
+    for version in versions
+]
+table(
+    rows,
+    ["version", "what it is", "alternative", "standard", f"minus {base}", "p"],
+    caption=f"Accuracy on {n_scenes * 7} prompts of seven boxes with 95 % intervals; paired difference to {base} in the "
+    "alternative format, with the exact sign test over scenes.",
+)
+
+# %%
+from entrack.verdicts import direction, verdict
+
+for (version, format), found in scores.items():
+    glue(f"acc_{version}_{format}", found.accuracy().value)
+    glue(f"acc_{version}_{format}_text", f"{found.accuracy():.2f}")
+for version, gain in gains.items():
+    glue(f"diff_{version}", gain.value)
+    glue(f"diff_{version}_text", f"{gain:+.2f}")
+    glue(f"direction_{version}", direction(gain))
+widest = max(found.accuracy().half_width for found in scores.values())
+glue("half_width_max", widest)
+glue("chance", chance)
+glue("reference", base)
+glue("n_prompts_each", n_scenes * 7)
+glue("n_tokens", model.hf.config.vocab_size)
+glue("acc_reference", main[base].accuracy().value)
+glue("acc_reference_text", f"{main[base].accuracy():.2f}")
+tuned = {version: gain for version, gain in gains.items() if described[version]["on"] == base}
+glue(
+    "gains_sentence",
+    "Fine-tuned from it, " + ", ".join(f"{v} is at {main[v].accuracy().value:.2f} ({direction(g)})" for v, g in tuned.items()) + "."
+    if tuned
+    else "No version fine-tuned from it was there to compare.",
+)
+best = max(main, key=lambda version: main[version].accuracy().value)
+glue(
+    "main_sentence",
+    f"The best version is {best} with {main[best].accuracy():.2f}; "
+    + ("every interval lies" if widest <= 0.05 else "not every interval lies")
+    + f" within 5 points on either side (the widest: {widest:.3f}).",
+)
+
+# %% [markdown]
+# *Caveats.* The intervals speak of other scenes drawn by the same rule, not of other words or other wordings. They
+# resample whole scenes, because seven prompts that share a scene are not seven independent prompts.
+#
+# ## Which box is asked for matters
+#
+# {glue:text}`position_sentence` The authors' earlier data show the same for what we take to be Llama-7B: the first
+# and the last box are easy, those between are hard. This is why every experiment in this book asks for each position
+# equally often.
+
+# %% mystnb={"figure": {"name": "fig-task-position", "caption": "Accuracy by queried box, alternative format, with 95 % intervals. Dashed: 3,000 prompts of an earlier seven-box set in the history of the paper's code; that the model is Llama-7B is inferred."}}
+earlier = published.accuracy_by_position()
+figure, alt = position_figure(main, chance=chance, paper=earlier.values["by_position"], paper_title="Llama-7B (earlier set)")
+LiveFigure(figure, alt=alt)
+
+# %%
+u = main[base].ends_over_middle()
+worst = min(range(7), key=lambda box: main[base].by_position()[box].value)
+glue("ends_over_middle", u.value)
+glue("ends_over_middle_text", f"{u:+.2f}")
+glue("acc_worst_box", main[base].by_position()[worst].value)
+glue(
+    "position_sentence",
+    f"For {base}, the first and the last box are answered rightly more often than those between by {u:+.2f}; the hardest is box "
+    f"{worst + 1} with {main[base].by_position()[worst]:.2f}.",
+)
+
+# %% [markdown]
+# ## How many boxes there are matters
+#
+# The versions were primed on prompts of two to seven boxes: eight to ten are outside what they were trained on.
+# {glue:text}`sizes_sentence`
+
+# %% mystnb={"figure": {"name": "fig-task-sizes", "caption": "Accuracy by number of boxes, alternative format, with 95 % intervals over scenes; chance is one in the number of boxes."}}
+compared = list(dict.fromkeys([base, best]))
+sizes = {version: score_sizes(load(f"{family}/{version}"), n_scenes_sizes, sizes=range(2, 11), seed=seed) for version in compared}
+figure, alt = size_figure(sizes)
+LiveFigure(figure, alt=alt)
+
+# %%
+few, many = sizes[base][2].accuracy(), sizes[base][10].accuracy()
+glue("acc_reference_2_boxes_text", f"{few:.2f}")
+glue("acc_reference_10_boxes_text", f"{many:.2f}")
+glue("sizes_sentence", f"With two boxes {base} answers {few:.2f} rightly, with ten {many:.2f} (a guess: 0.50 and 0.10).")
+
+# %% [markdown]
+# ## What the paper claims, what we find
+#
+# The paper's condition for everything that follows is that the base does the task well, and that fine-tuning on
+# *something else* improves it. The verdicts below follow a rule: a claim of a difference agrees if the 95 %
+# interval lies wholly on the paper's side of zero, disagrees if it lies wholly on the other side, and is otherwise undecided; a
+# claim of no difference agrees if the interval lies within 0.05 of zero.
+
+# %%
+above = main[base].accuracy()
+llama = table1.values["llama"].full
+claims = [["base_above_chance", f"Llama-7B does the task: {llama:.2f}, chance {chance:.2f} (Table 1)", base, f"{above:.2f}",
+           "agrees" if above.low > chance else "disagrees"]]
+counterparts = [("arithmetic_helps", ("math", "goat"), "goat", "fine-tuning on arithmetic helps", 1),
+                ("another_subject_helps", ("code", "float"), "float", "fine-tuning on another subject helps", 1),
+                ("instructions_do_not_matter", ("instruct", "vicuna"), "vicuna", "instructions make no difference", 0)]
+for slug, names, model_name, claim, expected in counterparts:
+    version = next((name for name in names if name in gains), names[0])
+    their = table1.values[model_name].full - llama
+    claim = f"{titles[model_name]['title']}: {claim}, {their:+.2f} (Table 1)"
+    gain = gains.get(version)
+    claims.append([slug, claim, version, gain and f"{gain:+.2f}", gain and verdict(gain, expected=expected)])
+first, *middle, last = earlier.values["by_position"]
+their = (first + last) / 2 - sum(middle) / len(middle)
+claims.append(["u_shape", f"Llama-7B (earlier set): the first and last box are easier, {their:+.2f}", base, f"{u:+.2f}", verdict(u, expected=1)])
+for slug, *_, found in claims:
+    glue(f"verdict_{slug}", found or "not run here")
+table([row[1:] for row in claims], ["the paper", "here", "we find", "verdict"], caption="Claims about the task itself, and the verdict by the rule above.")
+
+# %% [markdown]
+# ```{exercise} Harder scenes
+# :label: ex-task-harder
+#
+# Does it matter that the words are everyday nouns? Run this chapter with `n_scenes=70` and another `seed`, and compare
+# with `entrack run 01 -p seed=1 --compare`. By how much may the accuracy differ between two seeds before you would
+# doubt the interval?
+# ```
+#
+# ```{solution} ex-task-harder
+# :class: dropdown
+#
+# Each run has its own error, so the difference of two independent runs varies by about √2 times the half-width of
+# one: with {glue:text}`half_width_max:.3f` for the widest, expect differences up to some
+# {glue:text}`seed_difference:.2f`, in 19 of 20 pairs of seeds. A larger one is a reason to look at the scenes, not
+# to pick the nicer seed.
+# ```
+#
+# ```{exercise} A model that only copies
+# :label: ex-task-copy
+#
+# Suppose a model always answers with one of the seven objects, but always with the first. What is its accuracy when
+# all boxes are asked equally often, and what would it be on a data set that mostly asks for the first box?
+# ```
+#
+# ```{solution} ex-task-copy
+# :class: dropdown
+#
+# One in seven, the same as guessing; and on the other data set as high as the share of first boxes. An accuracy says
+# nothing about a mechanism unless the positions are balanced: compare the ends of the curve in {numref}`fig-task-position`.
+# ```
+
+# %%
+glue("seed_difference", 2**0.5 * widest)

@@ -1,0 +1,477 @@
+# %% [markdown]
+# # Hooks and patching, from the first step
+#
+# How can one know what a model carries at a token, and in which layer? Take it from another prompt, put it in, and see
+# what the answer becomes. {glue:text}`answer_sentence`
+#
+# *Objectives:* see what a hook sees; patch by hand and know that the patch happened; read a patching curve against its
+# floor; read an attention pattern and know what it does not prove.
+# *Time:* 45 minutes. *Before it:* {doc}`01_task`; the idea of attention heads and a residual stream.
+
+# %% tags=["parameters"]
+model: str = "smollm2/base"  # family/version, a folder, or a hub id with its revision
+n_prompts: int = 70  # counterfactuals per desideratum [14, 2000]
+n_patterns: int = 28  # prompts whose attention is read [7, 500]
+seed: int = 0  # of the scenes [0, 1000000]
+
+# %% [markdown]
+# ## What a hook sees
+#
+# A *hook* is a function that runs whenever a module of the model runs, and is shown what goes in and what comes out.
+# `Trace` keeps that for the length of a `with` block, in the words of the library `baukit` {cite:p}`bau2022baukit`.
+#
+# The place to look at a single head is the *input* of `o_proj`. There the outputs of all heads stand side by side, not
+# yet mixed. The paper calls one head's share *z*.
+#
+# ```{admonition} Predict before you run
+# :class: tip
+# Before you open the table: with the sizes printed first, which shapes do the input and the output of `o_proj` have?
+# Which side can be cut into heads?
+# ```
+
+# %%
+import torch
+
+from entrack.boxes import examples
+from entrack.figures.display import LiveFigure, glue, table
+from entrack.hooks import Trace, TraceDict
+from entrack.models import load
+from entrack.prompts import encode, encode_counterfactuals
+
+lm = load(model)
+prompts = encode(lm.tokenizer, examples(7, split="evaluation", seed=seed))
+print(f"{lm.n_layers} layers of {lm.n_heads} heads, {lm.n_kv_heads} key-value heads, d_head {lm.d_head}, d_model {lm.d_model}")
+print(f"{len(prompts)} prompts of {prompts.tokens.shape[1]} tokens")
+
+# %%
+layer = lm.n_layers // 2
+names = {
+    "residual stream entering the layer": f"model.layers.{layer}",
+    "all heads' outputs z, entering o_proj": lm.site(layer, "o_proj"),
+    "keys, leaving k_proj": lm.site(layer, "k_proj"),
+}
+with TraceDict(lm.hf, list(names.values()), retain_input=True) as traces, torch.no_grad():
+    clean = lm.hf(prompts.tokens.to(lm.device)).logits
+
+z = traces[lm.site(layer, "o_proj")].input.unflatten(-1, (lm.n_heads, lm.d_head))
+seen = {
+    "residual stream entering the layer": (traces[f"model.layers.{layer}"].input, "[example pos d_model]"),
+    "entering o_proj: z of all heads, side by side": (traces[lm.site(layer, "o_proj")].input, "[example pos head*d_head]"),
+    "the same, cut into heads": (z, "[example pos head d_head]"),
+    "leaving o_proj: heads mixed": (traces[lm.site(layer, "o_proj")].output, "[example pos d_model]"),
+    "keys, leaving k_proj: fewer heads": (traces[lm.site(layer, "k_proj")].output, "[example pos kv_head*d_head]"),
+}
+table([[what, axes, " × ".join(map(str, x.shape))] for what, (x, axes) in seen.items()], ["what", "axes", "shape"],
+      caption=f"What hooks see in layer {layer}.")
+
+# %% [markdown]
+# After `o_proj` a head can no longer be cut out, but its contribution can still be computed: the matrix is a row of
+# blocks, one per head, and the output is the sum of what each block makes of its own z. The cell checks it.
+
+# %%
+with torch.no_grad():
+    blocks = lm.layers[layer].self_attn.o_proj.weight.unflatten(1, (lm.n_heads, lm.d_head))  # [d_model head d_head]
+    by_head = torch.einsum("bphd,mhd->bphm", z, blocks)
+gap = (by_head.sum(2) - traces[lm.site(layer, "o_proj")].output).abs().max().item()
+largest = by_head.abs().max().item()
+assert gap < 1e-2 * largest
+print(f"sum over heads minus output of o_proj: at most {gap / largest:.1e} of the largest contribution")
+
+# %% [markdown]
+# ## Patch with itself
+#
+# The first patch of any project should change nothing: replace a value by *itself*. If the logits move, the code is
+# wrong, and you know it before you have a result that you like.
+
+# %%
+site = f"model.layers.{layer}"
+own = traces[site].input
+
+with Trace(lm.hf, site, edit_input=lambda x: own), torch.no_grad():
+    patched = lm.hf(prompts.tokens.to(lm.device)).logits
+moved = (patched - clean).abs().max().item()
+assert moved == 0
+glue("identity_difference", moved)
+
+with Trace(lm.hf, site, edit_input=lambda x: own.roll(1, dims=0)), torch.no_grad():
+    swapped = lm.hf(prompts.tokens.to(lm.device)).logits
+moved_by_others = (swapped - clean).abs().max().item()
+assert moved_by_others > 0
+glue("swap_difference", moved_by_others)
+
+# %% [markdown]
+# Patched with itself, the logits differ by {glue:text}`identity_difference:.1f`: not a bit has changed. Patched with
+# the next prompt's stream, they differ by up to {glue:text}`swap_difference:.0f`. The second number belongs to the
+# first: a hook that does nothing at all also passes the identity test.
+#
+# ## What goes wrong without a word
+#
+# Code that patches models fails quietly. Four ways, shown with PyTorch's own hooks as most published notebooks use
+# them, on this model and these prompts.
+#
+# **1. Modules that are called with keywords only.** transformers gives attention its input by keyword. An ordinary
+# hook is shown an empty tuple.
+
+# %%
+attention = lm.layers[layer].self_attn
+shown = []
+handle = attention.register_forward_pre_hook(lambda module, args: shown.append(args))
+with torch.no_grad():
+    lm.hf(prompts.tokens.to(lm.device))
+handle.remove()
+
+with Trace(lm.hf, f"model.layers.{layer}.self_attn", retain_input=True) as trace, torch.no_grad():
+    lm.hf(prompts.tokens.to(lm.device))
+print(f"ordinary hook: {shown[0]};  Trace: a tensor of shape {tuple(trace.input.shape)}")
+
+# %% [markdown]
+# **2. A cache that is edited later.** A hook that keeps a tensor keeps the tensor itself, no copy of it. An edit
+# *in place* further on reaches back and changes what was kept as "clean".
+
+# %%
+kept = []
+o_proj = lm.layers[layer].self_attn.o_proj
+last = prompts.tokens.shape[1] - 1
+
+
+def zero_in_place(module, args):
+    args[0][:, last] = 0  # the classic edit
+
+
+keep = o_proj.register_forward_pre_hook(lambda module, args: kept.append(args[0]))
+edit = o_proj.register_forward_pre_hook(zero_in_place)
+with torch.no_grad():
+    lm.hf(prompts.tokens.to(lm.device))
+keep.remove()
+edit.remove()
+
+
+def zero_last(x):
+    x[:, last] = 0
+    return x
+
+
+with Trace(lm.hf, lm.site(layer, "o_proj"), retain_input=True, edit_input=zero_last) as trace, torch.no_grad():
+    lm.hf(prompts.tokens.to(lm.device))
+size_kept, size_traced = kept[0][:, last].abs().max().item(), trace.input[:, last].abs().max().item()
+print(f"largest 'clean' value at the last token: kept by an ordinary hook {size_kept:.2f}, by Trace {size_traced:.2f}")
+
+# %% [markdown]
+# **3. An index meant for a tuple.** Layers used to return a tuple, so old code edits `output[0]`. Today they return the
+# tensor, and `output[0]` is the first *example*: one prompt of the batch is edited, at the wrong axis, and the rest
+# are the clean run.
+
+# %%
+def old_edit(module, args, output):
+    output[0][last] = 0  # meant: the last token of every prompt
+
+
+handle = lm.layers[layer].register_forward_hook(old_edit)
+with torch.no_grad():
+    old = lm.hf(prompts.tokens.to(lm.device)).logits
+handle.remove()
+edited_old = int(((old - clean).abs().amax((1, 2)) > 0).sum())
+
+with Trace(lm.hf, site, edit_output=zero_last), torch.no_grad():
+    new = lm.hf(prompts.tokens.to(lm.device)).logits
+edited_new = int(((new - clean).abs().amax((1, 2)) > 0).sum())
+print(f"prompts that changed, of {len(prompts)}: old code {edited_old}, Trace {edited_new}")
+
+# %% [markdown]
+# **4. An edit that never happens.** A hook on a module that this run does not reach does nothing, and the result looks
+# like a careful null result. `Trace` raises an error instead.
+
+# %%
+from entrack.errors import EntrackError
+
+try:
+    with Trace(lm.hf, "lm_head", edit_output=lambda x: 0 * x), torch.no_grad():
+        lm.hf.model(prompts.tokens.to(lm.device))  # stops before lm_head
+except EntrackError as error:
+    refused = f"{type(error).__name__}: {error}"
+print(refused)
+
+# %%
+assert not shown[0] and size_kept == 0 < size_traced and edited_old == 1 and edited_new == len(prompts)
+table(
+    [
+        ["attention called by keyword", f"{len(shown[0])} tensors seen", f"1 tensor of {trace.input.ndim} axes seen"],
+        ["cache edited in place later", f"largest 'clean' value {size_kept:.2f}", f"largest clean value {size_traced:.2f}"],
+        ["output[0] of a tensor", f"{edited_old} of {len(prompts)} prompts edited", f"{edited_new} of {len(prompts)} prompts edited"],
+        ["module never reached", "the clean run, as if patched", refused.partition(":")[0]],
+    ],
+    ["what was written", "ordinary hooks", "Trace"],
+    caption="Four silent failures, each run in the cells above. Nothing here raised an error by itself.",
+)
+
+# %% [markdown]
+# ## One patch by hand
+#
+# Now a patch that asks something. The *base* prompt is run with a piece of the *source* prompt's run. The two share no
+# object, and they ask for different positions, so each idea of what was carried predicts another answer:
+#
+# - if the token carried the **object**, the base answers with the source's object;
+# - if it carried the **position**, the base answers with *its own* object at the position that the source asks for.
+#
+# The paper calls such a rule with its prompts and its expected answer a *desideratum* {cite:p}`davies2023dcm`.
+#
+# ```{admonition} Predict before you run
+# :class: tip
+# We patch the last token, "the", at one layer after the other. What will the answer be at layer 0? After the last layer?
+# And between?
+# ```
+
+# %%
+from entrack.desiderata import build
+from entrack.replay import answers_of
+
+counterfactuals = {name: build(name, n_prompts, split="evaluation", seed=seed) for name in ("object", "position", "label")}
+pairs = encode_counterfactuals(lm.tokenizer, counterfactuals["position"])
+few = pairs.subset(range(min(28, n_prompts)))
+both_right = (answers_of(lm, few.base).hit & answers_of(lm, few.source).hit)[:, 0]
+first = both_right.int().argmax().item()  # the first pair of which the model answers both prompts rightly
+one = pairs.subset([first])
+print("base:  ", one.base.texts[0])
+print("source:", one.source.texts[0])
+
+# %%
+def answer_with_patch(layer, role="last"):
+    """The base's answer when the stream entering `layer` at `role` is the source's."""
+    name = f"model.layers.{layer}" if layer < lm.n_layers else "model.norm"
+    with Trace(lm.hf, name, retain_input=True) as source, torch.no_grad():
+        lm.hf(one.source.tokens.to(lm.device))
+    here, there = int(one.base.at(role)), int(one.source.at(role))
+
+    def put(x):
+        return torch.cat([x[:, :here], source.input[:, there : there + 1], x[:, here + 1 :]], dim=1)
+
+    with Trace(lm.hf, name, edit_input=put), torch.no_grad():
+        return lm.tokenizer.decode(lm.hf(one.base.tokens.to(lm.device)).logits[0, -1].argmax()).strip()
+
+
+pair = counterfactuals["position"][first]
+meaning = {pair.base.answer: "the base's own answer", pair.answer: "position: the base's object where the source asks",
+           pair.source.answer: "object: the source's answer"}
+tried = sorted({round(i * lm.n_layers / 12) for i in range(13)})
+answers = {layer: answer_with_patch(layer) for layer in tried}
+table([[f"{layer}" if layer < lm.n_layers else "after the last", word, meaning.get(word, "something else")] for layer, word in answers.items()],
+      ["patched layer", "answer", "that is"], caption="One prompt, the last token patched by hand, layer by layer.")
+
+# %% [markdown]
+# One prompt is an illustration and proves nothing. This is the first pair of which the model answers both prompts rightly,
+# whatever its patches then show. The next section counts.
+#
+# ## The same for many prompts
+#
+# The score of a patch is the share of prompts whose most likely token is the expected answer. Two numbers belong to it:
+#
+# - the **floor**: how often the *unpatched* base gives that answer. It is not zero, because a model that errs sometimes
+#   errs this way. Dotted in the figures.
+# - the **ceiling**: for the object, the patched base can hardly know better than the source itself, which is answered
+#   rightly in {glue:text}`source_right:.2f` of the prompts.
+
+# %%
+from entrack.figures.patching import head_map, layer_curves, pattern_bars
+from entrack.residual_patching import patch_residual
+
+curves = {name: patch_residual(lm, made, roles=["last", "query_label"]) for name, made in counterfactuals.items()}
+
+# %% mystnb={"figure": {"name": "fig-resid-last", "caption": "Residual stream patched at the last token: share of prompts with the expected answer, by layer. Bars: 95 % intervals (Wilson). Dotted: the same without a patch."}}
+figure, alt = layer_curves([found["last"] for found in curves.values()])
+LiveFigure(figure, alt=alt)
+
+# %% mystnb={"figure": {"name": "fig-resid-label", "caption": "The same for the label in the question. Its own letter enters at layer 0; what is read off it comes later."}}
+figure, alt = layer_curves([found["query_label"] for found in curves.values()])
+LiveFigure(figure, alt=alt)
+
+# %%
+def told(name, role):
+    """Where and how strongly something is carried, in words."""
+    found = curves[name][role]
+    carried = found.carried()
+    if carried is None:
+        return f"the {name} not above its floor of {found.floor.mean():.2f}"
+    return f"the {name} in up to {found.best:.2f} of the prompts (layers {carried[0]} to {carried[1]}; floor {found.floor.mean():.2f})"
+
+
+for name, by_role in curves.items():
+    for role, found in by_role.items():
+        glue(f"best_{name}_{role}", found.best.value)
+        glue(f"best_{name}_{role}_text", f"{found.best:.2f}")
+        glue(f"peak_{name}_{role}", found.peak)
+        glue(f"floor_{name}_{role}", float(found.floor.mean()))
+        glue(f"carried_{name}_{role}", told(name, role))
+position, thing = curves["position"]["last"], curves["object"]["last"]
+glue("source_right", float(thing.source_right.mean()))
+glue("object_takes_over", thing.steepest)
+glue(
+    "answer_sentence",
+    f"Done layer by layer on {lm.name}, this shows at the last token {told('position', 'last')}, and at the label in the question "
+    f"{told('position', 'query_label')}.",
+)
+
+# %% [markdown]
+# **The last token** carries {glue:text}`carried_position_last`, {glue:text}`carried_object_last` and
+# {glue:text}`carried_label_last`. The object's share rises most across layer {glue:text}`object_takes_over`: that layer
+# brings the object to the last token.
+#
+# **The label in the question** carries {glue:text}`carried_label_query_label`, {glue:text}`carried_position_query_label`
+# and {glue:text}`carried_object_query_label`.
+#
+# *Caveats.* A patch of the whole stream says that something is there, not who put it there or who reads it: that takes
+# heads and paths, from {doc}`the next chapter <03_circuit>` on. And "carried" has a meaning only against the floor.
+#
+# ## Reading attention
+#
+# Which heads could bring the object? Those that look from the last token at the object of the right box. Attention is
+# read here from the clean run: each head's query at the last token against all keys.
+
+# %%
+from entrack.attention import patterns
+from entrack.sites import Head
+
+every_head = [Head(layer, head) for layer in range(lm.n_layers) for head in range(lm.n_heads)]
+looked = encode(lm.tokenizer, examples(n_patterns, split="evaluation", seed=seed))
+attended = patterns(lm, looked, every_head, role="last")
+on_object = attended.on("correct_object").mean(0).unflatten(0, (lm.n_layers, lm.n_heads))
+head = Head(thing.steepest, int(on_object[thing.steepest].argmax()))  # in the layer that the curve points at
+
+# %% mystnb={"figure": {"name": "fig-attention-map", "caption": "Mean attention from the last token to the object of the queried box, every head of the model. Ringed: the head that looks there most in the layer across which the object's curve rises most."}}
+figure, alt = head_map(on_object, found=head)
+LiveFigure(figure, alt=alt)
+
+# %% [markdown]
+# The layer comes from the curve of the object, the head from the map: {glue:text}`found_head`. One prompt of it:
+
+# %% mystnb={"figure": {"name": "fig-attention-bars", "caption": "Where the ringed head looks from the last token in one prompt. Hover for the tokens."}}
+index = every_head.index(head)
+figure, alt = pattern_bars(attended, 2, head=index)
+LiveFigure(figure, alt=alt)
+
+# %%
+right, objects, labels = (attended.on("correct_object")[:, index], attended.by_box("object")[:, index].sum(1), attended.by_box("label")[:, index].sum(1))
+asked = attended.on("query_label")[:, index]
+parts = {"the right object": right, "the other objects together": objects - right, "the labels in the context": labels,
+         "the label in the question": asked, "everything else": 1 - objects - labels - asked}
+table([[what, float(share.mean())] for what, share in parts.items()], ["where", "attention"],
+      caption=f"Head {head} from the last token: mean over {n_patterns} prompts.")
+glue("found_head", str(head))
+glue("found_head_on_object", float(right.mean()))
+glue("found_head_on_other_object", float(((objects - right) / (looked.segments["object"].shape[1] - 1)).mean()))
+
+# %% [markdown]
+# The head gives the right object {glue:text}`found_head_on_object:.2f` of its attention, and each other object
+# {glue:text}`found_head_on_other_object:.2f` on average.
+#
+# *Caveat.* A pattern says where a head reads from, not what it passes on, nor whether anything listens. Two heads with
+# the same pattern can differ in all that matters. It is a hint where to patch next.
+#
+# ## What the paper claims, what we find
+#
+# The paper patches groups of heads and not the stream, so its numbers and ours are not on one scale; what can be
+# compared is *what is carried where*. The rule: a claim that something is carried agrees if the whole 95 % interval of
+# (patched minus unpatched) lies above zero at the best layer, disagrees if it lies below, and is otherwise undecided.
+
+# %%
+from entrack import published
+from entrack.metrics import difference
+from entrack.verdicts import verdict
+
+theirs = published.activation_patching().values["llama"]["llama"]
+
+
+def gain(name, role):
+    """Patched minus unpatched at the best layer, on the same prompts."""
+    found = curves[name][role]
+    return difference(found.expected[found.layers.index(found.peak)], found.floor)
+
+
+before = difference(position.expected[position.layers.index(position.peak)], thing.expected[position.layers.index(position.peak)])
+claims = [
+    ["position_at_last", f"Heads at the last token carry the position (B: {theirs['position_transmitter']['position'].mean:.0f} %)",
+     "position, last token", gain("position", "last")],
+    ["position_at_query_label", f"Heads at the label in the question carry the position (C: {theirs['position_detector']['position'].mean:.0f} %)",
+     "position, query label", gain("position", "query_label")],
+    ["position_before_object", "The last token has the position before it has the object (B feeds A)",
+     f"position minus object, layer {position.peak}", before],
+]
+for slug, *_, found in claims:
+    glue(f"verdict_{slug}", verdict(found, expected=1))
+label = gain("label", "query_label")
+glue("verdict_label_at_query_label", "not measured by the paper")
+rows = [[claim, what, f"{found:+.2f}", verdict(found, expected=1)] for _, claim, what, found in claims]
+rows.append(["(Its label results are void: they score a wrong token.)", "label, query label", f"{label:+.2f}", "not measured by the paper"])
+table(rows, ["the paper (Llama-7B)", "here", "patched minus unpatched", "verdict"], caption=f"What is carried where, in {lm.name}.")
+
+# %% [markdown]
+# ## Exercises
+#
+# ```{exercise} The two ends of the curve
+# :label: ex-patch-ends
+#
+# Look at {numref}`fig-resid-last`. Why is the share of every desideratum at layer 0 exactly its floor? Why is the
+# object's share behind the last layer exactly the share of source prompts that the model answers rightly?
+# ```
+#
+# ```{solution} ex-patch-ends
+# :class: dropdown
+#
+# Entering layer 0, the last token is nothing but the embedding of "the", the same in base and source: the patch is the
+# identity. Behind the last layer nothing comes after the patch except the output matrix, so the base says what the
+# source says: {glue:text}`end_object:.2f` against {glue:text}`source_right:.2f`.
+# ```
+#
+# ```{exercise} Silence one head, and prove that you did
+# :label: ex-patch-silence
+#
+# Set the output z of the ringed head to zero at the last token, on the prompts of the first section. How often does the
+# right answer's probability fall? Which check tells you that the edit happened, and touched only this head?
+# ```
+#
+# ```{solution-start} ex-patch-silence
+# :class: dropdown
+# ```
+
+# %%
+def silence(z):
+    return torch.cat([z[:, :-1], z[:, -1:] * keep], dim=1)
+
+
+keep = torch.ones(lm.n_heads, lm.d_head, device=lm.device, dtype=lm.dtype).index_fill(0, torch.tensor(head.head, device=lm.device), 0).flatten()
+with Trace(lm.hf, lm.site(head.layer, "o_proj"), retain_input=True, edit_input=silence) as trace, torch.no_grad():
+    silenced = lm.hf(prompts.tokens.to(lm.device)).logits
+
+difference_in_z = (silence(trace.input) - trace.input).unflatten(-1, (lm.n_heads, lm.d_head)).abs().amax((0, 3))  # [pos head]
+assert (difference_in_z > 0).nonzero().tolist() == [[last, head.head]]  # this head, at this token, and nothing else
+assert torch.equal(silenced[:, :-1], clean[:, :-1])  # earlier tokens cannot change
+answer = prompts.answers.to(lm.device)[:, None]
+fell = (silenced[:, -1].log_softmax(-1).gather(1, answer) < clean[:, -1].log_softmax(-1).gather(1, answer)).sum().item()
+print(f"the right answer became less likely in {fell} of {len(prompts)} prompts")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+#
+# ```{exercise} The best of many layers
+# :label: ex-patch-best
+#
+# We report the best layer's score, chosen on the same prompts. How much does that flatter? Choose the layer on one
+# half of the prompts, and score it on the other.
+# ```
+#
+# ```{solution-start} ex-patch-best
+# :class: dropdown
+# ```
+
+# %%
+half = n_prompts // 2
+chosen_layer = position.expected[:, :half].mean(1).argmax()
+print(f"position at the last token: {position.expected[chosen_layer, :half].mean():.2f} on the half that chose layer "
+      f"{position.layers[chosen_layer]}, {position.expected[chosen_layer, half:].mean():.2f} on the other half")
+
+# %% [markdown]
+# ```{solution-end}
+# ```
+
+# %%
+glue("end_object", float(thing.expected[-1].mean()))
