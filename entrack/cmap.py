@@ -17,15 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entrack.activations import Run, clean_run, project
+from entrack.activations import Run, project
 from entrack.boxes import Example
 from entrack.circuit import Circuit
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.grafts import check_pair, per_head, per_head_run
+from entrack.group_patching import run_shared, selection, take
 from entrack.metrics import Difference, Estimate, difference, mean
 from entrack.models import Model
 from entrack.prompts import Prompts
-from entrack.replay import Edit, Outcome, by_suffix, outcomes, read_out, replay, rerun, suffix
+from entrack.replay import Edit, Outcome, by_suffix, outcomes, read_out, replay, suffix
 from entrack.results import stored
 from entrack.sites import GROUPS, Head, check_heads
 from entrack.sites import group as group_named
@@ -200,9 +201,10 @@ def _measure(donor: Model, receiver: Model, prompts: Prompts, cells: tuple[Cell,
         hits[where], log_prob[where] = outcome.hit.T.cpu(), outcome.log_prob.T.float().cpu()
 
     twin = per_head(receiver) if any(cell.inputs != "z" for cell in cells) else receiver
-    for indices in _chunks(prompts, chunk):
+    for lo in range(0, len(prompts), chunk):
+        indices = list(range(lo, min(lo + chunk, len(prompts))))
         part = prompts.subset(indices)
-        own, given = question_run(receiver, part), question_run(donor, part)
+        own, given = run_shared(receiver, part), run_shared(donor, part)
         for row, model, run in ((-2, receiver, own), (-1, donor, given)):
             note(read_out(model, run.resid_at("last")[-1][:, None], part.answers), [row], indices)
         for chosen in _together(cells):
@@ -213,7 +215,7 @@ def _measure(donor: Model, receiver: Model, prompts: Prompts, cells: tuple[Cell,
             else:
                 values = {earliest: torch.stack([_own_z(donor, given, twin, own, cell, earliest) for cell in together], dim=2)}
             for same in by_suffix(part, earliest):
-                found = _patched(receiver, _rows(own, same), together, {role: z[:, same] for role, z in values.items()}, earliest)
+                found = _patched(receiver, take(own, same), together, {role: z[:, same] for role, z in values.items()}, earliest)
                 note(found, chosen, [indices[i] for i in same])
     return CrossPatch(cells=cells, hits=hits[:-2], log_prob=log_prob[:-2], own_hits=hits[-2], own_log_prob=log_prob[-2],
                       donor_hits=hits[-1], donor_log_prob=log_prob[-1], scenes=scene_numbers(prompts), donor=donor.name, receiver=receiver.name)
@@ -240,7 +242,7 @@ def _patched(receiver: Model, run: Run, cells: Sequence[Cell], values: Mapping[s
     positions = suffix(run, earliest)
     edits = []
     for role in _ROLES:
-        masks = torch.stack([_mask(receiver, cell.heads.get(role, ())) for cell in cells])  # [variant layer head]
+        masks = torch.stack([selection(receiver, cell.heads.get(role, ())) for cell in cells]).to(receiver.device)  # [variant layer head]
         for layer in masks.any(2).any(0).nonzero()[:, 0].tolist():
             slot = int((run.prompts.at(role) - positions[:, 0])[0])
             edits.append(Edit("z", layer, slot, values[role][layer], masks[None, :, layer]))
@@ -252,7 +254,7 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
 
     `receiver` is the `per_head` twin: keys and values change places for each query head alone.
     """
-    mask = _mask(receiver, cell.heads[role])
+    mask = selection(receiver, cell.heads[role]).to(receiver.device)
     ours, theirs = (per_head_run(run, group_size=donor.group_size) for run in (own, given))
     for kind, name in (("k", "keys"), ("v", "values")):
         if kind in cell.inputs:
@@ -268,60 +270,8 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
     return torch.stack([made.get(layer, z) for layer, z in enumerate(own.z_at(role))])
 
 
-def question_run(model: Model, prompts: Prompts) -> Run:
-    """`clean_run`, with the context of each scene run once where its questions stand in a row.
-
-    Equal to a run of every whole prompt up to rounding. Cost with seven boxes: a fifth of the tokens.
-    """
-    first, of = _contexts(prompts)
-    if len(first) == len(prompts):
-        return clean_run(model, prompts)
-    run = clean_run(model, prompts.subset(first))
-    copies = Run(prompts=prompts, **{name: getattr(run, name)[:, of] for name in ("resid", "keys", "values", "z")})
-    embedded = model.hf.model.embed_tokens(prompts.tokens.to(model.device))
-    copies = replace(copies, resid=torch.cat([embedded[None], copies.resid[1:]]))
-    return rerun(model, copies, positions=suffix(copies, "query_label"), edits=[])
-
-
-def _contexts(prompts: Prompts) -> tuple[list[int], list[int]]:
-    """The first prompt of each row that shares everything before the question's label, and which row each belongs to."""
-    cuts = prompts.at("query_label").tolist()
-    texts = [(cut, length, tuple(row[:cut])) for cut, length, row in
-             zip(cuts, prompts.lengths.tolist(), prompts.tokens.tolist(), strict=True)]
-    first = [i for i, text in enumerate(texts) if i == 0 or text != texts[i - 1]]
-    if len({(cut, length) for cut, length, _ in texts}) > 1:
-        first = list(range(len(texts)))  # prompts of several lengths are run whole
-    return first, (np.searchsorted(first, np.arange(len(texts)), side="right") - 1).tolist()
-
-
-def _chunks(prompts: Prompts, chunk: int) -> Iterator[list[int]]:
-    """Consecutive prompts, `chunk` or fewer, never parting those of one context if it can be helped."""
-    first, _ = _contexts(prompts)
-    lo = 0
-    while lo < len(prompts):
-        hi = min(lo + chunk, len(prompts))
-        cuts = [f for f in [*first, len(prompts)] if lo < f <= hi]
-        hi = cuts[-1] if cuts else hi
-        yield list(range(lo, hi))
-        lo = hi
-
-
 def scene_numbers(prompts: Prompts) -> np.ndarray:
     """Which scene each prompt asks about [example]; prompts that are not of a scene count alone."""
     seen: dict = {}
     keys = [e.scene if isinstance(e, Example) else i for i, e in enumerate(prompts.examples)]
     return np.array([seen.setdefault(key, len(seen)) for key in keys])
-
-
-def _rows(run: Run, indices: list[int]) -> Run:
-    if len(indices) == len(run.prompts):
-        return run
-    return Run(prompts=run.prompts.subset(indices), **{name: getattr(run, name)[:, indices] for name in ("resid", "keys", "values", "z")})
-
-
-def _mask(model: Model, heads: Sequence[Head]) -> Tensor:
-    """[layer head]"""
-    mask = torch.zeros(model.n_layers, model.n_heads, dtype=torch.bool, device=model.device)
-    for head in heads:
-        mask[head.layer, head.head] = True
-    return mask

@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from entrack.activations import Run
-from entrack.errors import ConfigError, ModelError, SiteError
+from entrack.errors import ConfigError, ModelError
 from entrack.models import Model
 from entrack.provenance import digest
 from entrack.sites import Head, check_heads
@@ -152,11 +152,3 @@ def _with_weights(model: Model, state: dict[str, Tensor], *, n_kv_heads: int, id
     hf.tie_weights()
     hf.model.rotary_emb = model.hf.model.rotary_emb  # its frequencies are no weights: on "meta" they would have no values
     return replace(model, hf=hf.eval().requires_grad_(False), digest=identity)
-
-
-def circuit_heads(groups: Iterable[Iterable[Head]]) -> tuple[Head, ...]:
-    """All heads of some groups, each once, sorted. Raises SiteError when there are none."""
-    heads = tuple(sorted({h for group in groups for h in group}))
-    if not heads:
-        raise SiteError("no heads in these groups; a graft needs at least one. Take a circuit whose groups are not empty.")
-    return heads

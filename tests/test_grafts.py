@@ -5,9 +5,9 @@ import pytest
 import torch
 from conftest import tiny_model
 
-from entrack.errors import ConfigError, ModelError, SiteError
-from entrack.grafts import circuit_heads, graft, per_head, per_head_run, update_norms
 from entrack.activations import clean_run
+from entrack.errors import ConfigError, ModelError, SiteError
+from entrack.grafts import graft, per_head, per_head_run, update_norms
 from entrack.models import MODELS, load
 from entrack.sites import Head
 
@@ -95,14 +95,11 @@ def test_models_of_other_shape_are_refused_with_the_shapes():
         update_norms(tiny_model("gqa", n_layers=3), onto=tiny_model("gqa"))
 
 
-def test_heads_matrices_and_groups_that_are_not_there(model):
+def test_heads_and_matrices_that_are_not_there(model):
     with pytest.raises(SiteError, match="no head 9.0; this model has 5 layers of 4 heads"):
         graft(model, model, heads=[Head(9, 0)])
     with pytest.raises(ConfigError, match="matrices 'qx'; allowed are letters of 'qkvo', at least one"):
         graft(model, model, heads=[], matrices="qx")
-    with pytest.raises(SiteError, match="no heads in these groups; a graft needs at least one"):
-        circuit_heads([(), ()])
-    assert circuit_heads([(Head(1, 1), Head(0, 2)), (Head(0, 2),)]) == (Head(0, 2), Head(1, 1))
 
 
 def test_a_missing_adapter_is_named(tmp_path, monkeypatch):
