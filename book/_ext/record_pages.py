@@ -1,0 +1,50 @@
+"""Sphinx hook: pages that the book makes of its own record when it is rendered, so that no number on them is typed.
+
+    ```{claims}```, ```{claims-summary}```   the verdict tables of all chapters; their count in a sentence
+    ```{models}```                           the families, with their cards
+    ```{status}```                           when and how each chapter was executed
+"""
+
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+
+from entrack import record
+from entrack.chapters import project
+
+
+class RecordPage(Directive):
+    """A directive without content; `make` gives HTML or a sentence."""
+
+    def run(self):
+        environment = self.state.document.settings.env
+        environment.note_reread()  # it reads files that Sphinx does not know of
+        made = self.make(record.read_notebooks(Path(environment.srcdir) / "notebooks"), "../" * environment.docname.count("/"))
+        return [nodes.raw("", made, format="html") if made.startswith("<") else nodes.paragraph(made, made)]
+
+
+class Claims(RecordPage):
+    def make(self, notebooks, up):
+        return record.claims_html(record.claims(notebooks), link=up + "notebooks/{chapter}.html")
+
+
+class ClaimsSummary(RecordPage):
+    def make(self, notebooks, up):
+        return record.summary(record.claims(notebooks))
+
+
+class Models(RecordPage):
+    def make(self, notebooks, up):
+        return record.models_html()
+
+
+class Status(RecordPage):
+    def make(self, notebooks, up):
+        return record.status_html(project(), notebooks)
+
+
+def setup(app):
+    for name, directive in {"claims": Claims, "claims-summary": ClaimsSummary, "models": Models, "status": Status}.items():
+        app.add_directive(name, directive)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

