@@ -15,13 +15,11 @@ from torch import Tensor
 
 from entrack.activations import CHUNK, Means, Run, clean_run
 from entrack.circuit import Circuit
-from entrack.errors import AlignmentError, SiteError
+from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.models import Model
 from entrack.prompts import Prompts
 from entrack.replay import Edit, Outcome, by_suffix, joined, outcomes, rerun, suffix
-from entrack.sites import GROUPS, Head, check_heads
-
-SLOTS = ("prev_query_label", "query_label", "last")
+from entrack.sites import Head, check_heads
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,11 @@ def score_circuits(model: Model, prompts: Prompts, *, circuits: Sequence[Circuit
     Cost: one pass without attention per prompt, and three tokens per circuit and prompt.
     Raises SiteError for a head that the model does not have, AlignmentError when `means` has another length.
     """
-    keep = torch.stack([_kept(model, c) for c in circuits]).to(model.device)
+    roles = _roles(circuits)
+    keep = torch.stack([_kept(model, c, roles) for c in circuits]).to(model.device)
     return _collect(prompts, lambda run: outcomes(
-        model, run, positions=_role_positions(run), start=0, variants=len(circuits),
-        edits=_ablations(run, means, keep=keep, slots=range(3), start=0)), lambda part: ablated_run(model, part, means))
+        model, run, positions=_positions(run, roles), start=0, variants=len(circuits),
+        edits=_ablations(run, means, roles, keep=keep, start=0)), lambda part: ablated_run(model, part, means))
 
 
 def score_knockouts(
@@ -56,34 +55,35 @@ def score_knockouts(
 
     Only the positions from the group's role on, from the lowest removed head's layer on, are recomputed.
     """
-    role = GROUPS[group].role
+    roles = _roles([circuit])
+    later = roles[roles.index(circuit.role(group)) :]
     start = min((h.layer for heads in removed for h in heads), default=model.n_layers - 1)
-    slots = range(SLOTS.index(role), 3)
-    keep = torch.stack([_kept(model, circuit.without(group, list(heads))) for heads in removed]).to(model.device)
-    whole = _kept(model, circuit)[None].to(model.device)
+    keep = torch.stack([_kept(model, circuit.without(group, list(heads)), later) for heads in removed]).to(model.device)
+    whole = _kept(model, circuit, roles)[None].to(model.device)
 
     def base(part: Prompts) -> Run:
         run = ablated_run(model, part, means)
-        return rerun(model, run, positions=_role_positions(run), edits=_ablations(run, means, keep=whole, slots=range(3), start=0))
+        return rerun(model, run, positions=_positions(run, roles), edits=_ablations(run, means, roles, keep=whole, start=0))
 
     return _collect(prompts, lambda run: outcomes(
-        model, run, positions=_role_positions(run)[:, slots.start :], start=start, variants=len(removed),
-        edits=_ablations(run, means, keep=keep, slots=slots, start=start)), base)
+        model, run, positions=_positions(run, later), start=start, variants=len(removed),
+        edits=_ablations(run, means, later, keep=keep, start=start)), base)
 
 
 def score_removed(model: Model, prompts: Prompts, *, removed: Sequence[Circuit], means: Means) -> AblationScores:
     """The whole model less the heads of each of `removed`, mean-ablated at their roles only: F(M without K)."""
-    keep = ~torch.stack([_kept(model, c) for c in removed]).to(model.device)
+    roles = _roles(removed)
+    keep = ~torch.stack([_kept(model, c, roles) for c in removed]).to(model.device)
     hits, log_prob = (np.empty((len(removed), len(prompts)), dtype=kind) for kind in (bool, np.float32))
-    for group in by_suffix(prompts, "prev_query_label"):
+    for group in by_suffix(prompts, roles[0]):
         for lo in range(0, len(group), CHUNK):
             chosen = group[lo : lo + CHUNK]
             run = clean_run(model, prompts.subset(chosen))
-            positions = suffix(run, "prev_query_label")
+            positions = suffix(run, roles[0])
             # The role positions are among the recomputed ones; the edits name them by their place there.
-            places = [int((run.prompts.at(role) - positions[:, 0])[0]) for role in SLOTS]
+            places = [int((run.prompts.at(role) - positions[:, 0])[0]) for role in roles]
             edits = [Edit(e.kind, e.layer, places[e.slot], e.value, e.mask)
-                     for e in _ablations(run, means, keep=keep, slots=range(3), start=0)]
+                     for e in _ablations(run, means, roles, keep=keep, start=0)]
             found = outcomes(model, run, positions=positions, edits=edits, variants=len(removed), start=0)
             hits[:, chosen], log_prob[:, chosen] = found.hit.T.cpu(), found.log_prob.T.cpu()
     return AblationScores(hits=hits, log_prob=log_prob)
@@ -115,14 +115,23 @@ def ablated_run(model: Model, prompts: Prompts, means: Means) -> Run:
     return Run(prompts=prompts, resid=torch.stack(resid), keys=torch.stack(keys), values=torch.stack(values), z=z)
 
 
-def _role_positions(run: Run) -> Tensor:
-    return torch.stack([run.prompts.at(role) for role in SLOTS], dim=1)
+def _roles(circuits: Sequence[Circuit]) -> tuple[str, ...]:
+    """The three roles at which these circuits act, in the order of the text."""
+    where = {c.structure_role for c in circuits}
+    if len(where) != 1:
+        raise ConfigError(f"circuits whose structure readers act at {' and '.join(sorted(where)) or 'no role'}; "
+                          "one call takes circuits of one kind. Score them apart.")
+    return (*where, "query_label", "last")
 
 
-def _kept(model: Model, circuit: Circuit) -> Tensor:
+def _positions(run: Run, roles: Sequence[str]) -> Tensor:
+    return torch.stack([run.prompts.at(role) for role in roles], dim=1)
+
+
+def _kept(model: Model, circuit: Circuit, roles: Sequence[str]) -> Tensor:
     """Which heads a circuit keeps at each role [layer slot head]."""
-    keep = torch.zeros(model.n_layers, len(SLOTS), model.n_heads, dtype=torch.bool)
-    for slot, role in enumerate(SLOTS):
+    keep = torch.zeros(model.n_layers, len(roles), model.n_heads, dtype=torch.bool)
+    for slot, role in enumerate(roles):
         heads = sorted(circuit.at(role))
         try:
             check_heads(heads, model.n_layers, model.n_heads)
@@ -133,16 +142,16 @@ def _kept(model: Model, circuit: Circuit) -> Tensor:
     return keep
 
 
-def _ablations(run: Run, means: Means, *, keep: Tensor, slots: range, start: int) -> list[Edit]:
-    """Edits that give every head its mean except where `keep` [variant layer slot head]; slots count from 0."""
-    positions = _role_positions(run)
+def _ablations(run: Run, means: Means, roles: Sequence[str], *, keep: Tensor, start: int) -> list[Edit]:
+    """Edits that give every head its mean at each role except where `keep` [variant layer slot head]."""
+    positions = _positions(run, roles)
     edits = []
     for layer in range(start, means.z.shape[0]):
-        for place, slot in enumerate(slots):
+        for slot in range(len(roles)):
             mask = ~keep[:, layer, slot]
             if bool(mask.any()):
                 value = means.z[layer][positions[:, slot]]
-                edits.append(Edit("z", layer, place, value[:, None], mask[None]))
+                edits.append(Edit("z", layer, slot, value[:, None], mask[None]))
     return edits
 
 

@@ -7,7 +7,7 @@ fewest heads that make up a given share of the group's helpful effect; the share
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,18 @@ from entrack.path_patching import PathConfig, path_patching
 from entrack.prompts import Prompts
 from entrack.provenance import write_atomic
 from entrack.results import HeadScores, stored
-from entrack.sites import GROUPS, Group, Head, check_heads
+from entrack.sites import GROUPS, STRUCTURE_ROLES, Group, Head, check_heads
+
+
+def role_of(group: str, structure_role: str) -> str:
+    """The token role at which a group acts, given where structure readers do."""
+    return structure_role if group == "structure_reader" else GROUPS[group].role
+
+
+def check_structure_role(role: str) -> None:
+    """Raise ConfigError unless structure readers may act at `role`."""
+    if role not in STRUCTURE_ROLES:
+        raise ConfigError(f"structure readers at {role!r}; allowed are {' and '.join(STRUCTURE_ROLES)}. Use one of them.")
 
 
 @dataclass(frozen=True)
@@ -28,12 +39,15 @@ class Circuit:
     Attributes:
         groups: group name -> heads, all four groups, sorted.
         model: name of the model it was found in.
+        structure_role: where its structure readers act, one of `sites.STRUCTURE_ROLES`.
     """
 
     groups: Mapping[str, tuple[Head, ...]]
     model: str
+    structure_role: str = GROUPS["structure_reader"].role
 
     def __post_init__(self) -> None:
+        check_structure_role(self.structure_role)
         if set(self.groups) != set(GROUPS):
             raise SiteError(f"a circuit of groups {', '.join(self.groups) or 'none'}; it has exactly {', '.join(GROUPS)}. Name all four.")
 
@@ -42,21 +56,25 @@ class Circuit:
         """Number of (group, head) items."""
         return sum(map(len, self.groups.values()))
 
+    def role(self, group: str) -> str:
+        """The token role at which a group of this circuit acts."""
+        return role_of(group, self.structure_role)
+
     def at(self, role: str) -> frozenset[Head]:
         """Heads that are kept at a token role."""
-        return frozenset(h for name, heads in self.groups.items() if GROUPS[name].role == role for h in heads)
+        return frozenset(h for name, heads in self.groups.items() if self.role(name) == role for h in heads)
 
     def without(self, group: str, heads: Sequence[Head]) -> "Circuit":
         """This circuit less some heads of one group."""
-        return Circuit({**self.groups, group: tuple(h for h in self.groups[group] if h not in set(heads))}, self.model)
+        return replace(self, groups={**self.groups, group: tuple(h for h in self.groups[group] if h not in set(heads))})
 
     def only(self, group: str) -> "Circuit":
         """One group alone; the others empty."""
-        return Circuit({name: heads if name == group else () for name, heads in self.groups.items()}, self.model)
+        return replace(self, groups={name: heads if name == group else () for name, heads in self.groups.items()})
 
     def save(self, path: Path) -> None:
         """Write as JSON, heads as "layer.head"."""
-        tree = {"model": self.model, "groups": {n: [str(h) for h in hs] for n, hs in self.groups.items()}}
+        tree = {"model": self.model, "structure_role": self.structure_role, "groups": {n: [str(h) for h in hs] for n, hs in self.groups.items()}}
         write_atomic(Path(path), (json.dumps(tree, indent=1) + "\n").encode())
 
 
@@ -67,9 +85,9 @@ def load_circuit(path: Path, model: Model) -> Circuit:
     """
     try:
         tree = json.loads(Path(path).read_text())
-        circuit = Circuit({n: tuple(Head.parse(h) for h in hs) for n, hs in tree["groups"].items()}, tree["model"])
+        circuit = Circuit({n: tuple(Head.parse(h) for h in hs) for n, hs in tree["groups"].items()}, tree["model"], tree["structure_role"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SiteError(f"{Path(path).name} is no circuit file ({error}); it must be JSON with 'model' and 'groups'. Write it with Circuit.save.") from error
+        raise SiteError(f"{Path(path).name} is no circuit file ({error}); it must be JSON with 'model', 'structure_role' and 'groups'. Write it with Circuit.save.") from error
     for heads in circuit.groups.values():
         try:
             check_heads(heads, model.n_layers, model.n_heads)
@@ -85,13 +103,16 @@ class DiscoveryConfig:
     Attributes:
         receiver_share: the receivers of the next stage are the fewest heads of a group that make up this
             share of its helpful effect (the paper picked 20, 5 and 10 heads by hand in Llama).
+        structure_role: where structure readers are looked for, one of `sites.STRUCTURE_ROLES`.
         path: how path patching is done.
     """
 
     receiver_share: float = 0.5
+    structure_role: str = GROUPS["structure_reader"].role
     path: PathConfig = PathConfig()
 
     def __post_init__(self) -> None:
+        check_structure_role(self.structure_role)
         if not 0 < self.receiver_share <= 1:
             raise ConfigError(f"receiver_share {self.receiver_share}; allowed is more than 0 and at most 1. Use 0.5, say.")
 
@@ -104,11 +125,13 @@ class Discovery:
         scores: group name -> HeadScores of the stage that finds it.
         receivers: group name -> heads of the group before it that were its receivers (none for A).
         model: name of the model.
+        structure_role: where structure readers were looked for.
     """
 
     scores: Mapping[str, HeadScores]
     receivers: Mapping[str, tuple[Head, ...]]
     model: str
+    structure_role: str = GROUPS["structure_reader"].role
 
     def top(self, group: str, share: float) -> tuple[Head, ...]:
         """The fewest heads that make up `share` of a group's helpful (negative) effect, strongest first."""
@@ -125,7 +148,7 @@ class Discovery:
         groups = {name: self.top(name, share) for name in GROUPS}
         transmitters = set(groups["position_transmitter"])
         groups["value_fetcher"] = tuple(h for h in groups["value_fetcher"] if h not in transmitters)
-        return Circuit({name: tuple(sorted(heads)) for name, heads in groups.items()}, self.model)
+        return Circuit({name: tuple(sorted(heads)) for name, heads in groups.items()}, self.model, self.structure_role)
 
 
 def discover(model: Model, clean: Prompts, *, corrupt: Prompts, config: DiscoveryConfig = DiscoveryConfig()) -> Discovery:
@@ -135,21 +158,21 @@ def discover(model: Model, clean: Prompts, *, corrupt: Prompts, config: Discover
     """
     scores: dict[str, HeadScores] = {}
     receivers: dict[str, tuple[Head, ...]] = {}
-    partial = Discovery(scores, receivers, model.name)
+    partial = Discovery(scores, receivers, model.name, config.structure_role)
     for name, group in GROUPS.items():
         receivers[name] = () if group.receivers is None else partial.top(group.receivers, config.receiver_share)
         if group.receivers is not None and not receivers[name]:
             raise SiteError(f"no head of {group.receivers} helps {model.name}, so {name} has no receivers; each stage needs "
                             "some. Use more pairs, or a model that does the task.")
-        scores[name] = _stage(model, clean, corrupt, group, receivers[name], config.path)
+        scores[name] = _stage(model, clean, corrupt, group, role_of(name, config.structure_role), receivers[name], config.path)
     return partial
 
 
 def _stage(
-    model: Model, clean: Prompts, corrupt: Prompts, group: Group, receivers: tuple[Head, ...], config: PathConfig
+    model: Model, clean: Prompts, corrupt: Prompts, group: Group, role: str, receivers: tuple[Head, ...], config: PathConfig
 ) -> HeadScores:
     return stored(
-        lambda: path_patching(model, clean, corrupt=corrupt, role=group.role, receivers=receivers, via=group.composition, config=config),
+        lambda: path_patching(model, clean, corrupt=corrupt, role=role, receivers=receivers, via=group.composition, config=config),
         name=f"path-{group.letter}", modules=["entrack.path_patching"],
-        key=[model.digest, model.dtype, clean.tokens, corrupt.tokens, group.role, list(receivers), group.composition, config],
+        key=[model.digest, model.dtype, clean.tokens, corrupt.tokens, role, list(receivers), group.composition, config],
     )

@@ -28,7 +28,7 @@ from entrack.models import Model
 from entrack.prompts import Prompts
 from entrack.replay import Edit, Outcome, by_suffix, outcomes, read_out, replay, suffix
 from entrack.results import stored
-from entrack.sites import GROUPS, Head, check_heads
+from entrack.sites import ACTING_ROLES, GROUPS, Head, check_heads
 from entrack.sites import group as group_named
 
 MODULES = ["entrack.cmap"]
@@ -211,7 +211,7 @@ def _measure(donor: Model, receiver: Model, prompts: Prompts, cells: tuple[Cell,
             together = [cells[i] for i in chosen]
             earliest = _roles(together[0])[0]
             if together[0].inputs == "z":
-                values = {role: given.z_at(role)[:, :, None] for role in _ROLES}
+                values = {role: given.z_at(role)[:, :, None] for role in ACTING_ROLES}
             else:
                 values = {earliest: torch.stack([_own_z(donor, given, twin, own, cell, earliest) for cell in together], dim=2)}
             for same in by_suffix(part, earliest):
@@ -221,17 +221,14 @@ def _measure(donor: Model, receiver: Model, prompts: Prompts, cells: tuple[Cell,
                       donor_hits=hits[-1], donor_log_prob=log_prob[-1], scenes=scene_numbers(prompts), donor=donor.name, receiver=receiver.name)
 
 
-_ROLES = ("prev_query_label", "query_label", "last")  # from the start of the prompt to its end
-
-
 def _roles(cell: Cell) -> list[str]:
-    return [role for role in _ROLES if cell.heads.get(role)]
+    return [role for role in ACTING_ROLES if cell.heads.get(role)]
 
 
 def _together(cells: Sequence[Cell]) -> Iterator[list[int]]:
     """Cells that go through one replay as variants: those with the same earliest role, outputs and inputs apart."""
     for outputs in (True, False):
-        for role in _ROLES:
+        for role in ACTING_ROLES:
             chosen = [i for i, cell in enumerate(cells) if (cell.inputs == "z") == outputs and _roles(cell)[0] == role]
             if chosen:
                 yield chosen
@@ -241,7 +238,7 @@ def _patched(receiver: Model, run: Run, cells: Sequence[Cell], values: Mapping[s
     """The receiver's answers, one variant per cell, with z from `values` [layer example variant head d_head] at each role."""
     positions = suffix(run, earliest)
     edits = []
-    for role in _ROLES:
+    for role in ACTING_ROLES:
         masks = torch.stack([selection(receiver, cell.heads.get(role, ())) for cell in cells]).to(receiver.device)  # [variant layer head]
         for layer in masks.any(2).any(0).nonzero()[:, 0].tolist():
             slot = int((run.prompts.at(role) - positions[:, 0])[0])

@@ -1,7 +1,7 @@
 """Does the circuit miss anything? Take heads K away from the circuit and from the model, and compare."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -74,10 +74,10 @@ def _measure(model, prompts, circuit, means, n_random, n_greedy, generator) -> C
 
 
 def _both(model: Model, prompts: Prompts, circuit: Circuit, removed: Sequence[Circuit], means: Means) -> list[np.ndarray]:
-    remaining = [Circuit({n: tuple(h for h in circuit.groups[n] if h not in set(k.groups[n])) for n in GROUPS}, circuit.model) for k in removed]
+    remaining = [replace(circuit, groups={n: tuple(h for h in circuit.groups[n] if h not in set(k.groups[n])) for n in GROUPS}) for k in removed]
     return [score_circuits(model, prompts, circuits=remaining, means=means).hits,
             score_removed(model, prompts, removed=removed, means=means).hits]
 
 
 def _subset(circuit: Circuit, items: Sequence) -> Circuit:
-    return Circuit({n: tuple(h for name, h in items if name == n) for n in GROUPS}, circuit.model)
+    return replace(circuit, groups={n: tuple(h for name, h in items if name == n) for n in GROUPS})

@@ -75,13 +75,13 @@ def random_circuit(model: Model, circuit: Circuit, *, seed: int) -> Circuit:
     """As many heads per group as `circuit` has, drawn from all heads without replacement at each role."""
     generator = np.random.default_rng(seed)
     groups: dict[str, tuple[Head, ...]] = {}
-    for role in dict.fromkeys(g.role for g in GROUPS.values()):
-        names = [n for n, g in GROUPS.items() if g.role == role]
+    for role in dict.fromkeys(circuit.role(n) for n in GROUPS):
+        names = [n for n in GROUPS if circuit.role(n) == role]
         sizes = [len(circuit.groups[n]) for n in names]
         drawn = generator.choice(model.n_layers * model.n_heads, size=sum(sizes), replace=False)
         for name, part in zip(names, np.split(drawn, np.cumsum(sizes)[:-1]), strict=True):
             groups[name] = tuple(sorted(Head(*map(int, divmod(int(i), model.n_heads))) for i in part))
-    return Circuit(groups, model.name)
+    return Circuit(groups, model.name, circuit.structure_role)
 
 
 @dataclass(frozen=True)

@@ -25,10 +25,9 @@ from entrack.models import Model
 from entrack.prompts import CounterfactualPrompts, Prompts
 from entrack.replay import Edit, by_suffix, outcomes, read_out, rerun, suffix
 from entrack.results import stored
-from entrack.sites import Head, check_heads
+from entrack.sites import ACTING_ROLES, Head, check_heads
 
 CHUNK = 49  # pairs whose runs are held at once: seven scenes of seven boxes, 1 GB for SmolLM2
-ROLES = ("last", "query_label", "prev_query_label")
 
 
 @dataclass(frozen=True)
@@ -140,10 +139,10 @@ class Prepared:
 
     @cached_property
     def _sources(self) -> dict[str, tuple[Tensor, Tensor]]:
-        found: dict[str, list[tuple[Tensor, Tensor]]] = {role: [] for role in ROLES}
+        found: dict[str, list[tuple[Tensor, Tensor]]] = {role: [] for role in ACTING_ROLES}
         for part in _parts(len(self.data)):
             run = run_shared(self.model, self.data.source.subset(part))
-            for role in ROLES:
+            for role in ACTING_ROLES:
                 found[role].append((run.z_at(role), run.resid_at(role)))
         return {role: tuple(torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True)) for role, parts in found.items()}
 
@@ -177,7 +176,7 @@ def patch_pairs(
 
 def fingerprint(data: CounterfactualPrompts) -> list[object]:
     """All that determines what a model does with these pairs, for the key of a stored result."""
-    roles = [[prompts.at(role) for role in ROLES] for prompts in (data.base, data.source)]
+    roles = [[prompts.at(role) for role in ACTING_ROLES] for prompts in (data.base, data.source)]
     return [data.base.tokens, data.base.lengths, data.source.tokens, data.source.lengths, roles, data.answers, dict(data.alternatives)]
 
 

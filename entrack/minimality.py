@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,8 +62,8 @@ class Minimality:
 
     def pruned(self) -> Circuit:
         """The candidate less every head whose score stays below the threshold, all removed together."""
-        return Circuit({n: tuple(h for h in heads if self.scores[n][str(h)] >= self.threshold)
-                        for n, heads in self.circuit.groups.items()}, self.circuit.model)
+        return replace(self.circuit, groups={n: tuple(h for h in heads if self.scores[n][str(h)] >= self.threshold)
+                                             for n, heads in self.circuit.groups.items()})
 
     def leave_one_out(self, group: str, head: Head) -> Estimate:
         """The plain alternative: what the head adds to the answer's log probability (nats), with its interval."""

@@ -33,7 +33,7 @@ from entrack.models import Model
 from entrack.prompts import Prompts
 from entrack.replay import Edit, by_suffix, outcomes, read_out, suffix
 from entrack.results import HeadScores
-from entrack.sites import COMPOSITIONS, Head, check_heads
+from entrack.sites import COMPOSITIONS, STRUCTURE_ROLES, Head, check_heads
 
 UNIT = "relative change of the right answer's probability, (p_patched - p_clean) / p_clean; negative = the head helps"
 
@@ -45,8 +45,8 @@ class PathConfig:
     Attributes:
         by_kv_head: under grouped-query attention, patch k and v of the whole kv-head that a receiver reads
             (all query heads that share it). Default: of the chosen query heads alone.
-        as_published: take the corrupt z of `prev_query_label` from a random label of the corrupt prompt, drawn
-            anew per head and example, as the released code does.
+        as_published: take the corrupt z of the structure readers' role from behind or at a random label of the
+            corrupt prompt, drawn anew per head and example, as the released code does.
         seed: of those draws.
         chunk: examples whose runs are held at once.
         budget: bytes for intermediate tensors of the receiver pass; None = see `replay.outcomes`.
@@ -120,9 +120,9 @@ def _batches(clean: Prompts, role: str, via: str, chunk: int) -> Iterator[list[i
 def _corrupt_z(model: Model, corrupt: Prompts, role: str, config: PathConfig, generator: torch.Generator) -> Tensor:
     """Step 1: the senders' z in the corrupt run [layer example head d_head]."""
     run = clean_run(model, corrupt)
-    if not (config.as_published and role == "prev_query_label"):
+    if not (config.as_published and role in STRUCTURE_ROLES):
         return run.z_at(role)
-    labels = corrupt.segments["label"]
+    labels = corrupt.segments["label"] + STRUCTURE_ROLES.index(role)
     drawn = torch.randint(labels.shape[1], run.z.shape[:2] + (model.n_heads,), generator=generator)
     where = labels[None, :, None].expand(*drawn.shape, -1).gather(-1, drawn[..., None])[..., 0]  # [layer example head]
     examples, heads = torch.arange(len(corrupt))[:, None], torch.arange(model.n_heads)

@@ -19,6 +19,9 @@ from entrack.boxes import ROLES, Example, Pair, RoleText
 from entrack.desiderata import Counterfactual
 from entrack.errors import AlignmentError, TaskError
 
+# An induction head at the query label reads the token after the label's earlier mention.
+AFTER_LABEL = "after_prev_query_label"
+
 
 @dataclass(frozen=True)
 class Prompts:
@@ -29,7 +32,8 @@ class Prompts:
             is never seen by a real token; read nothing at or after `lengths`.
         lengths: Long[example], number of real tokens.
         answers: Long[example], the token that completes the prompt correctly (" apple").
-        roles: role name -> Long[example], the index of its token. All of `boxes.ROLES`.
+        roles: role name -> Long[example], the index of its token. All of `boxes.ROLES`, and "after_prev_query_label",
+            the token that follows the earlier label.
         segments: "object" and "label" -> Long[example slot], the tokens of every box in the order of the
             text. Empty if the prompts do not all have the same number of boxes.
         texts: the prompts as text.
@@ -120,7 +124,7 @@ def encode(
         tokens=torch.tensor([row + [_pad_id(tokenizer)] * (longest - len(row)) for row in ids]),
         lengths=torch.tensor([len(row) for row in ids]),
         answers=_answer_ids(tokenizer, [text.answer for text in texts]),
-        roles={role: torch.tensor([place[role] for place in places]) for role in ROLES},
+        roles={role: torch.tensor([place[role] for place in places]) for role in (*ROLES, AFTER_LABEL)},
         segments=segments,
         texts=tuple(text.text for text in texts),
         pieces=tuple(
@@ -157,6 +161,7 @@ def _places(
                 "Check the tokenizer."
             )
         places[name] = first
+    places[AFTER_LABEL] = places["prev_query_label"] + 1
     if places["last"] != len(ids) - 1:
         raise AlignmentError(
             f"token {len(ids) - 1} follows the prompt's last word; the answer is read at the last word. "

@@ -6,7 +6,10 @@ the one before:
     A value fetcher         at the last token      -> the logits         names the object
     B position transmitter  at the last token      -> queries of A       says where to look
     C position detector     at the query label     -> values of B        works out the position
-    D structure reader      at the earlier label   -> values of C        reads the segment of the queried box
+    D structure reader      after the earlier label -> values of C       reads the segment of the queried box
+
+The paper finds D in Llama at the earlier mention of the queried label itself. In SmolLM2 it is one token later, at
+what follows that mention (chapter 3 measures it); `Circuit.structure_role` says which of the two a circuit means.
 """
 
 from __future__ import annotations
@@ -19,6 +22,10 @@ from types import MappingProxyType
 from entrack.errors import SiteError
 
 COMPOSITIONS = ("logits", "q", "k", "v")
+ACTING_ROLES = ("prev_query_label", "after_prev_query_label", "query_label", "last")
+"""The token roles at which heads of a group may act, in the order of the text."""
+STRUCTURE_ROLES = ACTING_ROLES[:2]
+"""Where structure readers may act: in Llama, according to the paper, and in SmolLM2."""
 
 
 @dataclass(frozen=True, order=True)
@@ -99,7 +106,7 @@ GROUPS: Mapping[str, Group] = MappingProxyType(
                 "D",
                 "structure_reader",
                 "Structure reader",
-                "prev_query_label",
+                "after_prev_query_label",
                 "position_detector",
                 "v",
                 "the segment",

@@ -1,15 +1,17 @@
 """Ablated circuits against hooks in whole passes, and their identities."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from reference.literal_ablation import literal_ablation
 
-from entrack.ablation import SLOTS, ablated_run, score_circuits, score_knockouts, score_removed
+from entrack.ablation import ablated_run, score_circuits, score_knockouts, score_removed
 from entrack.activations import Means, clean_run, mean_z
 from entrack.boxes import examples
 from entrack.circuit import Circuit
-from entrack.errors import AlignmentError, SiteError
+from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.prompts import encode
 from entrack.replay import answers_of
 from entrack.sites import GROUPS, Head
@@ -19,6 +21,7 @@ CIRCUIT = Circuit(
     {"value_fetcher": (H(3, 0), H(4, 2)), "position_transmitter": (H(2, 1), H(2, 3)),
      "position_detector": (H(1, 0), H(2, 0), H(3, 1)), "structure_reader": (H(0, 2), H(1, 3))}, "tiny")
 NOTHING = Circuit({name: () for name in GROUPS}, "tiny")
+AT_LABEL = replace(CIRCUIT, structure_role="prev_query_label")
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +35,15 @@ def kept(model, prompts, circuit, *, default):
     for example in range(len(prompts)):
         for name, heads in circuit.groups.items():
             for head in heads:
-                ablate[head.layer, example, prompts.at(GROUPS[name].role)[example], head.head] = not default
+                ablate[head.layer, example, prompts.at(circuit.role(name))[example], head.head] = not default
     return ablate
 
 
 def test_circuit_alone_equals_hooks(any_model, prompts, other_prompts):
     means = mean_z(any_model, other_prompts)
     found = score_circuits(any_model, prompts, circuits=[CIRCUIT, NOTHING], means=means)
-    for row, circuit in zip(found.log_prob, (CIRCUIT, NOTHING), strict=True):
+    at_label = score_circuits(any_model, prompts, circuits=[AT_LABEL], means=means)
+    for row, circuit in zip([*found.log_prob, *at_label.log_prob], (CIRCUIT, NOTHING, AT_LABEL), strict=True):
         expected = literal_ablation(any_model, prompts, means, ablate=kept(any_model, prompts, circuit, default=True))
         np.testing.assert_allclose(row, expected, atol=5e-4)
     assert np.abs(found.log_prob[0] - found.log_prob[1]).max() > 0.05
@@ -92,7 +96,11 @@ def test_bad_input_is_refused(model, prompts, other_prompts):
     far = Circuit({**CIRCUIT.groups, "value_fetcher": (H(31, 3),)}, "llama")
     with pytest.raises(SiteError, match="the circuit of llama does not fit tiny/gqa: no head 31.3"):
         score_circuits(model, prompts, circuits=[far], means=means)
+    with pytest.raises(ConfigError, match="one call takes circuits of one kind"):
+        score_circuits(model, prompts, circuits=[CIRCUIT, AT_LABEL], means=means)
+    with pytest.raises(ConfigError, match="structure readers at 'last'; allowed are prev_query_label and after_prev_query_label"):
+        replace(CIRCUIT, structure_role="last")
     short = encode(model.tokenizer, examples(6, split="evaluation", n_boxes=3))
     with pytest.raises(AlignmentError, match="both need one length"):
         score_circuits(model, short, circuits=[CIRCUIT], means=means)
-    assert isinstance(means, Means) and SLOTS[-1] == "last"
+    assert isinstance(means, Means)

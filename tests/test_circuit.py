@@ -180,7 +180,7 @@ def test_finding_is_stored_and_goes_on(model, monkeypatch):
     assert calls == ["last", "last", "query_label"]
     monkeypatch.setattr(circuit, "path_patching", lambda *a, **k: calls.append(k["role"]) or original(*a, **k))
     first = find_circuit(model, settings)
-    assert calls[3:] == ["query_label", "prev_query_label"]
+    assert calls[3:] == ["query_label", "after_prev_query_label"]
     again = find_circuit(model, settings)
     assert len(calls) == 5 and again.circuit == first.circuit
     assert torch.equal(torch.tensor(again.discovery.scores["structure_reader"].baseline), torch.tensor(first.discovery.scores["structure_reader"].baseline))

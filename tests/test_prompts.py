@@ -23,7 +23,7 @@ from entrack.boxes import (
 )
 from entrack.desiderata import DESIDERATA, build
 from entrack.errors import AlignmentError, TaskError
-from entrack.prompts import encode, encode_counterfactuals, encode_pairs, show
+from entrack.prompts import AFTER_LABEL, encode, encode_counterfactuals, encode_pairs, show
 from entrack.provenance import cache_dir
 
 TOKENIZER = make_tokenizer()
@@ -124,7 +124,8 @@ def test_an_unknown_role_is_refused():
     with pytest.raises(AlignmentError) as error:
         encode(TOKENIZER, [Example(TWO, 0)]).at("first")
     assert str(error.value) == (
-        "unknown role 'first'; the roles are last, query_label, prev_query_label, correct_object. Use one of them."
+        "unknown role 'first'; the roles are last, query_label, prev_query_label, correct_object, after_prev_query_label. "
+        "Use one of them."
     )
 
 
@@ -251,10 +252,10 @@ def test_show_marks_every_role_by_name():
     view = show(prompts, 2)
     lines = str(view).splitlines()
     marked = {line.split("<-")[1].strip(): int(line.split()[0]) for line in lines if "<-" in line}
-    assert marked == {role: int(prompts.at(role)[2]) for role in ROLES}
+    assert marked == {role: int(prompts.at(role)[2]) for role in (*ROLES, AFTER_LABEL)}
     assert lines[-1] == f"answer: {prompts.examples[2].answer}" and "<s>" in lines[1]
     page = view._repr_html_()
-    assert all(page.count(f">{role.replace('_', ' ')}<") == 1 for role in ROLES)
+    assert all(page.count(f">{role.replace('_', ' ')}<") == 1 for role in (*ROLES, AFTER_LABEL))
     assert page.count("<li ") == len(prompts.pieces[2]) and "aria-label=" in page
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from entrack.boxes import ROLES
 from entrack.errors import SiteError
-from entrack.sites import COMPOSITIONS, GROUPS, Head, check_heads, group
+from entrack.prompts import AFTER_LABEL
+from entrack.sites import ACTING_ROLES, COMPOSITIONS, GROUPS, Head, check_heads, group
 
 
 def test_a_head_reads_back_what_it_writes():
@@ -33,11 +34,11 @@ def test_the_groups_form_the_papers_chain():
     assert [g.letter for g in GROUPS.values()] == ["A", "B", "C", "D"]
     assert [g.receivers for g in GROUPS.values()] == [None, *list(GROUPS)[:3]]
     assert [g.composition for g in GROUPS.values()] == ["logits", "q", "v", "v"]
-    assert [g.role for g in GROUPS.values()] == ["last", "last", "query_label", "prev_query_label"]
+    assert [g.role for g in GROUPS.values()] == ["last", "last", "query_label", "after_prev_query_label"]
 
 
 def test_the_groups_speak_of_known_roles_and_inputs():
-    assert {g.role for g in GROUPS.values()} <= set(ROLES)
+    assert {g.role for g in GROUPS.values()} <= set(ACTING_ROLES) <= {*ROLES, AFTER_LABEL}
     assert {g.composition for g in GROUPS.values()} <= set(COMPOSITIONS)
     assert all(g.name == name for name, g in GROUPS.items())
 

@@ -87,7 +87,7 @@ def circuit_graph(circuit: Circuit, discovery: Discovery, *, n_layers: int) -> F
                 axes.plot([places[role], middle[name][0]], [-0.8, middle[name][1]], ls=":", lw=1.3, color=style.GROUPS[name], zorder=2)
         axes.text(places["last"] + 0.22, n_layers + 1.6, "“apple”", ha="center", va="bottom", weight="bold")
         axes.set_xticks(range(len(words)), words, fontsize=9)
-        for role, place in places.items():
+        for place in places.values():
             axes.axvline(place, color=style.NEUTRAL, lw=0.6, alpha=0.5, zorder=1)
             axes.get_xticklabels()[place].set_weight("bold")
         axes.set(ylabel="layer", ylim=(-1.2, n_layers + 3.4), xlim=(-0.6, len(words) - 0.2))
@@ -103,7 +103,7 @@ def depths(circuits: Mapping[str, tuple[Mapping[str, Sequence], int]]) -> Figure
     with style.look():
         figure, rows = plt.subplots(len(circuits), 1, sharex=True, figsize=(style.WIDTH, 1.7 * len(circuits) + 0.4), squeeze=False)
         for axes, (model, (groups, n_layers)) in zip(rows[:, 0], circuits.items(), strict=True):
-            for place, (name, group) in enumerate(GROUPS.items()):
+            for place, name in enumerate(GROUPS):
                 at = np.array(groups[name]) / (n_layers - 1)
                 spread = np.linspace(-0.25, 0.25, len(at)) if len(at) > 1 else np.zeros(len(at))
                 axes.plot(at, place + spread, "o", color=style.GROUPS[name], alpha=0.8)
