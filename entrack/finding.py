@@ -29,7 +29,8 @@ class CircuitSettings:
         n_means: prompts behind the means that ablate (the paper: 500).
         n_choose: prompts on which the size is chosen.
         n_prune: prompts on which minimality is judged (the paper: 100).
-        discovery: how receivers are chosen; minimality: what is kept.
+        discovery: how receivers are chosen, and where structure readers are looked for.
+        minimality: what is kept.
     """
 
     format: str = "alternative"

@@ -17,6 +17,7 @@ n_held_out: int = 140  # prompts for choosing the size [14, 2000]
 n_prune: int = 98  # prompts for minimality, at most n_held_out [14, 2000]
 n_means: int = 140  # prompts behind the ablating means [14, 2000]
 n_evaluation: int = 196  # prompts on which the final circuit is scored [14, 5000]
+structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
 # %% tags=["hide-input"]
@@ -25,10 +26,13 @@ import numpy as np
 from entrack import published
 from entrack.attention import patterns
 from entrack.boxes import examples, pairs
+from entrack.circuit import DiscoveryConfig
 from entrack.faithfulness import measure_faithfulness
 from entrack.figures.circuit import attention_masses, circuit_graph, depths, score_maps, size_curve
 from entrack.figures.display import glue, show, table
 from entrack.finding import CircuitSettings, ablation_means, find_circuit
+from entrack.live_positions import live_positions
+from entrack.metrics import difference
 from entrack.models import load
 from entrack.prompts import encode, encode_pairs
 from entrack.prompts import show as show_prompt
@@ -36,13 +40,47 @@ from entrack.sites import GROUPS
 
 # %%
 model = load(f"{family}/{version}")
-settings = CircuitSettings(n_pairs=n_pairs, n_means=n_means, n_choose=n_held_out, n_prune=min(n_prune, n_held_out), seed=seed)
-found = find_circuit(model, settings)
+settings = CircuitSettings(n_pairs=n_pairs, n_means=n_means, n_choose=n_held_out, n_prune=min(n_prune, n_held_out), seed=seed,
+                           discovery=DiscoveryConfig(structure_role=structure_role))
+means = ablation_means(model, settings)
+held_out = encode(model.tokenizer, examples(n_evaluation, split="evaluation", seed=seed))
 glue("version", f"`{model.name}`")
 glue("n_heads", model.n_layers * model.n_heads)
 glue("n_pairs_used", n_pairs)
 
 # %% [markdown]
+# ## At which tokens?
+#
+# Before asking which heads, ask where. Let all heads work at a few tokens only and give every head elsewhere its mean. The paper's
+# circuit for Llama works at three: the last token, the queried label, and the *earlier mention* of that label. In
+# {glue:text}`version` these three give {glue:text}`acc_live_paper`. One token further on, at what *follows* the earlier mention, they give
+# {glue:text}`acc_live_after`; the whole model has {glue:text}`acc_live_whole`.
+
+# %%
+pruning = encode(model.tokenizer, examples(n_held_out, split="pruning", seed=seed))
+common = ["query_label", "last"]
+live = live_positions(model, pruning, means=means, sets={
+    "query label and last token only": common,
+    "with the earlier label (the paper's three)": ["prev_query_label", *common],
+    "with the token after it instead": ["after_prev_query_label", *common],
+    "with both": ["prev_query_label", "after_prev_query_label", *common],
+    "with the tokens after all labels": ["after every label", *common],
+    "every token: the whole model": ["all"],
+})
+for key, name in (("paper", "with the earlier label (the paper's three)"), ("after", "with the token after it instead"), ("whole", "every token: the whole model")):
+    glue(f"acc_live_{key}", f"{live.accuracy(name):.2f}")
+shift = difference(live.hits["with the token after it instead"], live.hits["with the earlier label (the paper's three)"])
+glue("live_shift", f"{shift:+.2f}")
+glue("live_where", "the token after the earlier label" if shift.low > 0 else "the earlier label itself" if shift.high < 0 else "either of the two")
+table([[name, f"{live.accuracy(name):.2f}", float(live.log_prob[name].mean())] for name in live.hits],
+      ["tokens with live heads", "accuracy with 95 % interval", "mean log probability of the answer"],
+      caption=f"All heads live at these tokens, mean-ablated at all others; {n_held_out} prompts of the pruning split.")
+
+# %% [markdown]
+# The difference is {glue:text}`live_shift`, on the same prompts: this model does its reading at {glue:text}`live_where`. That is where an
+# induction head looks {cite:p}`olsson2022induction`: at the token that came after the last time. So the structure readers (D) are searched
+# there in what follows. It is the one place where we leave the paper's recipe; the parameter `structure_role` goes back to it.
+#
 # ## One head first
 #
 # Path patching asks: *what would be lost if this head had seen another prompt, and only what it sends along one path could tell?*
@@ -50,6 +88,7 @@ glue("n_pairs_used", n_pairs)
 # question names a box that is in neither:
 
 # %%
+found = find_circuit(model, settings)
 pair = pairs(n_pairs, split="discovery", seed=seed)[0]
 one_clean, one_corrupt = encode_pairs(model.tokenizer, [pair])
 show_prompt(one_clean, 0)
@@ -83,7 +122,7 @@ table(
 # ## All heads, four stages
 #
 # The search runs backwards. Stage A finds heads that write the answer, B heads that A's queries listen to, C heads that B's
-# values listen to at the queried label, D heads that C's values listen to at the earlier mention of that label. Receivers of a stage
+# values listen to at the queried label, D heads that C's values listen to at the token after the earlier mention. Receivers of a stage
 # are the fewest heads that make up half of the helpful effect of the stage before. The paper picked 20, 5 and 10 by hand.
 
 # %% mystnb={"figure": {"name": "fig-score-maps", "caption": "Effect of every head in the four stages (mean relative change of the answer's probability). Negative: the head helps. Empty: no path to the receivers. Hover to read a head."}}
@@ -94,7 +133,7 @@ rows = []
 for name, group in GROUPS.items():
     scores = found.discovery.scores[name]
     for head in scores.ranked()[:4]:
-        rows.append([f"{group.letter} {head}", group.role, f"{scores.estimate(head):+.3f}", len(found.discovery.receivers[name]) or "logits"])
+        rows.append([f"{group.letter} {head}", found.circuit.role(name), f"{scores.estimate(head):+.3f}", len(found.discovery.receivers[name]) or "logits"])
 table(rows, ["group and head", "acts at", "mean effect with 95 % interval", "receivers"],
       caption=f"The four strongest heads of each stage, over {n_pairs} pairs. The interval resamples pairs.")
 
@@ -121,8 +160,6 @@ show(size_curve(curve), alt=f"Line plot of circuit accuracy against size; the ch
 # a faithfulness of {glue:text}`faithfulness`.
 
 # %%
-held_out = encode(model.tokenizer, examples(n_evaluation, split="evaluation", seed=seed))
-means = ablation_means(model, settings)
 scores = measure_faithfulness(model, held_out, circuits=[found.circuit, curve.circuit], means=means)
 glue("size_pruned", found.circuit.size)
 glue("acc_circuit", f"{scores.accuracy(0):.2f}")
@@ -130,32 +167,33 @@ glue("acc_candidate", f"{scores.accuracy(1):.2f}")
 glue("acc_full", f"{scores.full_accuracy():.2f}")
 glue("faithfulness", f"{scores.faithfulness(0):.2f}")
 glue("n_evaluation_used", len(held_out))
-table([[f"{g.letter} {g.title}", g.role, len(curve.circuit.groups[n]), len(found.circuit.groups[n]),
+table([[f"{g.letter} {g.title}", found.circuit.role(n), len(curve.circuit.groups[n]), len(found.circuit.groups[n]),
         " ".join(str(h) for h in sorted(found.circuit.groups[n], key=lambda h: found.discovery.scores[n].grid()[h.layer, h.head])[:12])
         + (" …" if len(found.circuit.groups[n]) > 12 else "")] for n, g in GROUPS.items()],
       ["group", "acts at", "candidates", "kept", "kept heads, strongest first"], caption="The circuit by group.")
 
 # %% mystnb={"figure": {"name": "fig-circuit", "caption": "The circuit over the prompt. A dot is a head at the token where it acts, its size the effect; arrows show what each group passes on, dotted lines where the paper says it looks."}}
-show(circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers), alt="Diagram: structure readers at the earlier label feed position detectors at the queried label, which feed position transmitters and value fetchers at the last token, which name the apple.")
+show(circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers), alt="Diagram: structure readers at the token after the earlier label feed position detectors at the queried label, which feed position transmitters and value fetchers at the last token, which name the apple.")
 
 # %% [markdown]
 # ## Where the strongest heads look
 #
 # Attention is not effect, but it should fit the story: A looks at the right object, B at the queried label, C at the earlier mention
-# of that label, D at its own segment. Means over {glue:text}`n_evaluation_used` prompts:
+# of that label or the token after it, D at its own segment. Means over {glue:text}`n_evaluation_used` prompts:
 
 # %% mystnb={"figure": {"name": "fig-attention", "caption": "Share of attention of the strongest head of each group, from the token where the group acts."}}
 masses = {}
 for name, group in GROUPS.items():
     head = found.discovery.scores[name].ranked()[0]
-    seen = patterns(model, held_out, [head], role=group.role)
-    row = {"right object": seen.on("correct_object"), "earlier label": seen.on("prev_query_label"), "queried label": seen.on("query_label")}
+    seen = patterns(model, held_out, [head], role=found.circuit.role(name))
+    row = {"right object": seen.on("correct_object"), "earlier label": seen.on("prev_query_label"),
+           "token after it": seen.on("after_prev_query_label"), "queried label": seen.on("query_label")}
     masses[f"{group.letter} {head}"] = {**{k: float(v.mean()) for k, v in row.items()},
                                         "all objects": float(seen.by_box("object").sum(-1).mean()),
                                         "all labels": float(seen.by_box("label").sum(-1).mean()),
                                         "first token": float(seen.weights[..., 0].mean())}
-    glue(f"attention_{group.letter}", f"{seen.on({'A': 'correct_object', 'B': 'query_label', 'C': 'prev_query_label', 'D': 'correct_object'}[group.letter]).mean().item():.2f}")
-show(attention_masses(masses), alt="Heat map of attention shares: one row per group's strongest head, columns for the right object, the earlier and the queried label, all objects, all labels and the first token.")
+    glue(f"attention_{group.letter}", f"{seen.on({'A': 'correct_object', 'B': 'query_label', 'C': structure_role, 'D': 'prev_query_label'}[group.letter]).mean().item():.2f}")
+show(attention_masses(masses), alt="Heat map of attention shares: one row per group's strongest head, columns for the right object, the earlier the token after it and the queried label, all objects, all labels and the first token.")
 
 # %% [markdown]
 # ## Beside Llama-7B
@@ -184,6 +222,7 @@ verdicts = {
     "circuit_exists": "replicates" if faithful.low >= 0.8 else "partly" if faithful.value >= 0.5 else "does not replicate",
     "circuit_sparse": "replicates" if sparse else "does not replicate",
     "circuit_order": "replicates" if ordered else "does not replicate",
+    "structure_place": "replicates" if shift.high < 0 else "does not replicate" if shift.low > 0 else "partly",
 }
 for key, value in verdicts.items():
     glue(f"verdict_{key}", value)
@@ -194,4 +233,6 @@ table([
     ["few heads carry each stage", "20, 5 and 10 receivers chosen", f"{sum(half.values())} heads make half the effect of all four stages", verdicts["circuit_sparse"], "at most a tenth of all heads"],
     ["structure readers, detectors, transmitters and fetchers follow each other in depth", "medians in this order", ", ".join(f"{GROUPS[n].letter} {m:g}" for n, m in reversed(median.items())),
      verdicts["circuit_order"], "median layers in order D, C, B, A"],
+    ["the segment is read at the earlier mention of the label", "the third token of its circuit", f"at {'the token after it' if shift.low > 0 else 'it' if shift.high < 0 else 'either'}: {shift:+.2f} of accuracy", verdicts["structure_place"],
+     "live heads there rather than one token later give more; partly: no clear difference"],
 ], ["claim", "the paper", "here", "verdict", "rule"], caption="Finding (i), first part: is there such a circuit?")

@@ -20,14 +20,18 @@ n_prune: int = 98  # prompts for minimality, at most n_held_out [14, 2000]
 n_means: int = 140  # prompts behind the ablating means [14, 2000]
 n_evaluation: int = 196  # prompts on which circuits are scored [14, 5000]
 n_complete: int = 98  # prompts for completeness, at most n_evaluation [14, 5000]
+structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
 n_random: int = 40  # random circuits per version [1, 1000]
 seed: int = 0  # of all prompts [0, 1000000]
 
 # %% tags=["hide-input"]
+from dataclasses import replace
+
 import numpy as np
 
 from entrack import published
 from entrack.boxes import examples
+from entrack.circuit import DiscoveryConfig
 from entrack.completeness import measure_completeness
 from entrack.errors import ChapterError
 from entrack.faithfulness import measure_faithfulness
@@ -41,8 +45,9 @@ from entrack.prompts import encode
 from entrack.sites import GROUPS
 
 # %%
-settings = CircuitSettings(n_pairs=n_pairs, n_means=n_means, n_choose=n_held_out, n_prune=min(n_prune, n_held_out), seed=seed)
-settings_own = CircuitSettings(n_pairs=n_pairs_own, n_means=n_means, n_choose=n_held_out, n_prune=min(n_prune, n_held_out), seed=seed)
+settings = CircuitSettings(n_pairs=n_pairs, n_means=n_means, n_choose=n_held_out, n_prune=min(n_prune, n_held_out), seed=seed,
+                           discovery=DiscoveryConfig(structure_role=structure_role))
+settings_own = replace(settings, n_pairs=n_pairs_own)
 available = versions(family)
 unknown = sorted(set(own.split()) - set(available))
 if unknown:

@@ -7,7 +7,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from entrack.circuit import Circuit, Discovery
+from entrack.circuit import Circuit, Discovery, role_of
 from entrack.faithfulness import SizeCurve
 from entrack.figures import style
 from entrack.figures.display import LiveFigure
@@ -33,7 +33,7 @@ def score_maps(discovery: Discovery) -> LiveFigure:
         layout[f"xaxis{suffix}"] = {"anchor": f"y{suffix}", "title": {"text": "layer"} if index == 3 else None, "dtick": 5}
         layout[f"yaxis{suffix}"] = {"anchor": f"x{suffix}", "domain": [bottom, top], "title": {"text": "head"}, "dtick": 2}
         target = "the logits" if group.receivers is None else f"{group.composition} of {len(discovery.receivers[name])} heads of {GROUPS[group.receivers].letter}"
-        layout["annotations"].append({"text": f"{group.letter} {group.title}: {group.role} → {target}", "x": 0, "y": top + 0.006,
+        layout["annotations"].append({"text": f"{group.letter} {group.title}: {role_of(name, discovery.structure_role)} → {target}", "x": 0, "y": top + 0.006,
                                       "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "showarrow": False})
     strongest = {g.letter: discovery.scores[n].ranked()[0] for n, g in GROUPS.items()}
     listed = ", ".join(f"{letter} head {head}" for letter, head in strongest.items())
@@ -59,17 +59,17 @@ def size_curve(curve: SizeCurve) -> Figure:
 
 def circuit_graph(circuit: Circuit, discovery: Discovery, *, n_layers: int) -> Figure:
     """The circuit over the prompt: where each group acts, in which layers, and what it passes on."""
-    words = ["…", "the", "apple", "is", "in", "Box", "F", ", … .", "Box", "F", "contains", "the"]
-    places = {"correct_object": 2, "prev_query_label": 6, "query_label": 9, "last": 11}
+    words = ["…", "the", "apple", "is", "in", "Box", "F", ",", "…", "Box", "F", "contains", "the"]
+    places = {"correct_object": 2, "prev_query_label": 6, "after_prev_query_label": 7, "query_label": 10, "last": 12}
     shift = {"value_fetcher": 0.22, "position_transmitter": -0.22}
     with style.look():
         figure, axes = plt.subplots(figsize=(style.WIDTH, 5.0))
         middle = {}
-        for name, group in GROUPS.items():
+        for name in GROUPS:
             heads = circuit.groups[name]
             if not heads:
                 continue
-            x = places[group.role] + shift.get(name, 0)
+            x = places[circuit.role(name)] + shift.get(name, 0)
             effects = np.array([-discovery.scores[name].grid()[h.layer, h.head] for h in heads])
             sizes = 25 + 220 * effects / effects.max()
             axes.scatter([x + 0.12 * ((i % 3) - 1) for i in range(len(heads))], [h.layer for h in heads], s=sizes,
@@ -82,7 +82,7 @@ def circuit_graph(circuit: Circuit, discovery: Discovery, *, n_layers: int) -> F
                     axes.annotate("", xy=target, xytext=middle[name], zorder=4,
                                   arrowprops={"arrowstyle": "-|>", "lw": 2, "color": "black", "shrinkA": 7, "shrinkB": 7,
                                               "connectionstyle": "arc3,rad=-0.15"})
-        for name, role in (("value_fetcher", "correct_object"), ("position_transmitter", "query_label"), ("position_detector", "prev_query_label")):
+        for name, role in (("value_fetcher", "correct_object"), ("position_transmitter", "query_label"), ("position_detector", circuit.structure_role)):
             if name in middle:
                 axes.plot([places[role], middle[name][0]], [-0.8, middle[name][1]], ls=":", lw=1.3, color=style.GROUPS[name], zorder=2)
         axes.text(places["last"] + 0.22, n_layers + 1.6, "“apple”", ha="center", va="bottom", weight="bold")
