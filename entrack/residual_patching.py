@@ -73,15 +73,18 @@ class ResidualPatching:
         return self.layers[int(np.diff(self.expected.mean(1)).argmax())]
 
     def carried(self, *, share: float = 0.5) -> tuple[int, int] | None:
-        """First and last layer whose share of expected answers is at least `share` of the way from floor to best.
+        """First and last of the layers around `peak` that all reach `share` of the way from the floor to the best.
 
-        None when no layer's interval lies above the floor: nothing was carried there.
+        None when the best layer's interval does not lie above the floor: nothing was carried there.
         """
         if self.best.low <= self.floor.mean():
             return None
-        threshold = self.floor.mean() + share * (self.best.value - self.floor.mean())
-        inside = [layer for layer, score in zip(self.layers, self.expected.mean(1), strict=True) if score >= threshold]
-        return inside[0], inside[-1]
+        scores = self.expected.mean(1)
+        enough = scores >= self.floor.mean() + share * (self.best.value - self.floor.mean())
+        peak = self.layers.index(self.peak)
+        first = peak - int(np.argmin(np.append(enough[peak::-1], False))) + 1
+        last = peak + int(np.argmin(np.append(enough[peak:], False))) - 1
+        return self.layers[first], self.layers[last]
 
 
 def patch_residual(

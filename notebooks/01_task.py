@@ -10,7 +10,7 @@
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # model family
-n_scenes: int = 70  # scenes of seven boxes; every box of each is asked for, per version and format [4, 2000]
+n_scenes: int = 70  # scenes; each box of each is asked for [4, 2000]
 n_scenes_sizes: int = 14  # scenes per number of boxes [2, 500]
 seed: int = 0  # of the scenes [0, 1000000]
 
@@ -35,12 +35,13 @@ prompts = encode(model.tokenizer, all_queries(chosen))
 show_prompt(prompts, 2)
 
 # %% [markdown]
-# Four tokens matter in every chapter, and they have names, not numbers:
+# Five tokens matter in every chapter, and they have names, not numbers:
 #
 # | role | where | what the paper says happens there |
 # |---|---|---|
 # | `correct_object` | the object of the queried box | nothing yet: it is what must be fetched |
 # | `prev_query_label` | the letter of the queried box in the context | structure readers (D) collect the segment |
+# | `after_prev_query_label` | the token right after that letter | the paper does not look here; {doc}`chapter 3 <03_circuit>` does |
 # | `query_label` | the same letter in the question | position detectors (C) work out which segment it was |
 # | `last` | the final "the" | position transmitters (B) say where to look, value fetchers (A) fetch the object |
 #
@@ -67,7 +68,12 @@ show_prompt(encode(model.tokenizer, all_queries(chosen, format="standard")), 2)
 # %%
 from entrack import published
 from entrack.figures.display import LiveFigure, glue, show, table
-from entrack.figures.task import accuracy_figure, position_figure, size_figure
+from entrack.figures.task import (
+    accuracy_figure,
+    interval,
+    position_figure,
+    size_figure,
+)
 from entrack.task import score_family, score_sizes
 
 scores = score_family(family, chosen)
@@ -77,23 +83,31 @@ chance = 1 / chosen[0].n_boxes
 
 # %% mystnb={"figure": {"name": "fig-task-accuracy", "caption": "Accuracy with seven boxes by version and text format, with 95 % intervals over scenes. Grey bars: the paper's models (Table 1), 500 prompts in the alternative format."}}
 table1, titles = published.table1(), published.models().values
-figure, alt = accuracy_figure(scores, chance=chance, paper={titles[name]["title"]: row.full for name, row in table1.values.items()})
+figure, alt = accuracy_figure(
+    scores,
+    chance=chance,
+    paper={titles[name]["title"]: row.full for name, row in table1.values.items()},
+)
 show(figure, alt=alt)
 
 # %% [markdown]
 # The comparison that counts is *paired*: every version against {glue:text}`reference` on the same prompts. That leaves
 # out what makes a prompt easy or hard for all of them, so small differences show.
 
-# %%
+# %% tags=["hide-input"]
 described = family_file(family)["versions"]
-gains = {version: found.minus(main[base]) for version, found in main.items() if version != base}
+gains = {
+    version: found.minus(main[base])
+    for version, found in main.items()
+    if version != base
+}
 rows = [
     [
         version,
         described[version]["title"],
-        f"{main[version].accuracy():.2f}",
-        f"{scores[version, 'standard'].accuracy():.2f}",
-        f"{gains[version]:+.2f}" if version in gains else "-",
+        interval(main[version].accuracy()),
+        interval(scores[version, "standard"].accuracy()),
+        interval(gains[version], "+.2f") if version in gains else "-",
         f"{gains[version].p_value:.1g}" if version in gains else "-",
     ]
     for version in versions
@@ -105,7 +119,7 @@ table(
     "alternative format, with the exact sign test over scenes.",
 )
 
-# %%
+# %% tags=["hide-input"]
 from entrack.verdicts import direction, verdict
 
 for (version, format), found in scores.items():
@@ -123,10 +137,17 @@ glue("n_prompts_each", n_scenes * 7)
 glue("n_tokens", model.hf.config.vocab_size)
 glue("acc_reference", main[base].accuracy().value)
 glue("acc_reference_text", f"{main[base].accuracy():.2f}")
-tuned = {version: gain for version, gain in gains.items() if described[version]["on"] == base}
+tuned = {
+    version: gain for version, gain in gains.items() if described[version]["on"] == base
+}
 glue(
     "gains_sentence",
-    "Fine-tuned from it, " + ", ".join(f"{v} is at {main[v].accuracy().value:.2f} ({direction(g)})" for v, g in tuned.items()) + "."
+    "Fine-tuned from it, "
+    + ", ".join(
+        f"{v} is at {main[v].accuracy().value:.2f} ({direction(g)})"
+        for v, g in tuned.items()
+    )
+    + "."
     if tuned
     else "No version fine-tuned from it was there to compare.",
 )
@@ -144,25 +165,35 @@ glue(
 #
 # ## Which box is asked for matters
 #
-# {glue:text}`position_sentence` The authors' earlier data show the same for what we take to be Llama-7B: the first
-# and the last box are easy, those between are hard. This is why every experiment in this book asks for each position
+# {glue:text}`position_sentence` In earlier data of the authors, for what we take to be Llama-7B, the first and the last
+# box are easy and those between are hard. This is why every experiment in this book asks for each position
 # equally often.
 
 # %% mystnb={"figure": {"name": "fig-task-position", "caption": "Accuracy by queried box, alternative format, with 95 % intervals. Dashed: 3,000 prompts of an earlier seven-box set in the history of the paper's code; that the model is Llama-7B is inferred."}}
 earlier = published.accuracy_by_position()
-figure, alt = position_figure(main, chance=chance, paper=earlier.values["by_position"], paper_title="Llama-7B (earlier set)")
+figure, alt = position_figure(
+    main,
+    chance=chance,
+    paper=earlier.values["by_position"],
+    paper_title="Llama-7B (earlier set)",
+)
 LiveFigure(figure, alt=alt)
 
-# %%
+# %% tags=["hide-input"]
 u = main[base].ends_over_middle()
+against = {
+    "higher": "higher than",
+    "lower": "lower than",
+    "no clear difference": "not clearly different from",
+}
 worst = min(range(7), key=lambda box: main[base].by_position()[box].value)
 glue("ends_over_middle", u.value)
 glue("ends_over_middle_text", f"{u:+.2f}")
 glue("acc_worst_box", main[base].by_position()[worst].value)
 glue(
     "position_sentence",
-    f"For {base}, the first and the last box are answered rightly more often than those between by {u:+.2f}; the hardest is box "
-    f"{worst + 1} with {main[base].by_position()[worst]:.2f}.",
+    f"For {base}, accuracy at the first and the last box together is {against[direction(u)]} that between "
+    f"them ({u:+.2f}); the hardest is box {worst + 1} with {main[base].by_position()[worst]:.2f}.",
 )
 
 # %% [markdown]
@@ -173,15 +204,23 @@ glue(
 
 # %% mystnb={"figure": {"name": "fig-task-sizes", "caption": "Accuracy by number of boxes, alternative format, with 95 % intervals over scenes; chance is one in the number of boxes."}}
 compared = list(dict.fromkeys([base, best]))
-sizes = {version: score_sizes(load(f"{family}/{version}"), n_scenes_sizes, sizes=range(2, 11), seed=seed) for version in compared}
+sizes = {
+    version: score_sizes(
+        load(f"{family}/{version}"), n_scenes_sizes, sizes=range(2, 11), seed=seed
+    )
+    for version in compared
+}
 figure, alt = size_figure(sizes)
 LiveFigure(figure, alt=alt)
 
-# %%
+# %% tags=["hide-input"]
 few, many = sizes[base][2].accuracy(), sizes[base][10].accuracy()
 glue("acc_reference_2_boxes_text", f"{few:.2f}")
 glue("acc_reference_10_boxes_text", f"{many:.2f}")
-glue("sizes_sentence", f"With two boxes {base} answers {few:.2f} rightly, with ten {many:.2f} (a guess: 0.50 and 0.10).")
+glue(
+    "sizes_sentence",
+    f"With two boxes {base} answers {few:.2f} rightly, with ten {many:.2f} (a guess: 0.50 and 0.10).",
+)
 
 # %% [markdown]
 # ## What the paper claims, what we find
@@ -191,37 +230,83 @@ glue("sizes_sentence", f"With two boxes {base} answers {few:.2f} rightly, with t
 # interval lies wholly on the paper's side of zero, disagrees if it lies wholly on the other side, and is otherwise undecided; a
 # claim of no difference agrees if the interval lies within 0.05 of zero.
 
-# %%
+# %% tags=["hide-input"]
 above = main[base].accuracy()
 llama = table1.values["llama"].full
-claims = [["base_above_chance", f"Llama-7B does the task: {llama:.2f}, chance {chance:.2f} (Table 1)", base, f"{above:.2f}",
-           "agrees" if above.low > chance else "disagrees"]]
-counterparts = [("arithmetic_helps", ("math", "goat"), "goat", "fine-tuning on arithmetic helps", 1),
-                ("another_subject_helps", ("code", "float"), "float", "fine-tuning on another subject helps", 1),
-                ("instructions_do_not_matter", ("instruct", "vicuna"), "vicuna", "instructions make no difference", 0)]
+claims = [
+    [
+        "base_above_chance",
+        f"Llama-7B does the task: {llama:.2f}, chance {chance:.2f} (Table 1)",
+        base,
+        interval(above),
+        "agrees" if above.low > chance else "disagrees",
+    ]
+]
+counterparts = [
+    (
+        "arithmetic_helps",
+        ("math", "goat"),
+        "goat",
+        "fine-tuning on arithmetic helps",
+        1,
+    ),
+    (
+        "another_subject_helps",
+        ("code", "float"),
+        "float",
+        "fine-tuning on another subject helps",
+        1,
+    ),
+    (
+        "instructions_do_not_matter",
+        ("instruct", "vicuna"),
+        "vicuna",
+        "instructions make no difference",
+        0,
+    ),
+]
 for slug, names, model_name, claim, expected in counterparts:
     version = next((name for name in names if name in gains), names[0])
     their = table1.values[model_name].full - llama
     claim = f"{titles[model_name]['title']}: {claim}, {their:+.2f} (Table 1)"
     gain = gains.get(version)
-    claims.append([slug, claim, version, gain and f"{gain:+.2f}", gain and verdict(gain, expected=expected)])
+    claims.append(
+        [
+            slug,
+            claim,
+            version,
+            gain and interval(gain, "+.2f"),
+            gain and verdict(gain, expected=expected),
+        ]
+    )
 first, *middle, last = earlier.values["by_position"]
 their = (first + last) / 2 - sum(middle) / len(middle)
-claims.append(["u_shape", f"Llama-7B (earlier set): the first and last box are easier, {their:+.2f}", base, f"{u:+.2f}", verdict(u, expected=1)])
+claims.append(
+    [
+        "u_shape",
+        f"Llama-7B (earlier set): the first and last box are easier, {their:+.2f}",
+        base,
+        interval(u, "+.2f"),
+        verdict(u, expected=1),
+    ]
+)
 for slug, *_, found in claims:
     glue(f"verdict_{slug}", found or "not run here")
-table([row[1:] for row in claims], ["the paper", "here", "we find", "verdict"], caption="Claims about the task itself, and the verdict by the rule above.")
+table(
+    [row[1:] for row in claims],
+    ["the paper", "here", "we find", "verdict"],
+    caption="Claims about the task itself, and the verdict by the rule above.",
+)
 
 # %% [markdown]
-# ```{exercise} Harder scenes
-# :label: ex-task-harder
+# ```{exercise} Another draw of scenes
+# :label: ex-task-seed
 #
-# Does it matter that the words are everyday nouns? Run this chapter with `n_scenes=70` and another `seed`, and compare
-# with `entrack run 01 -p seed=1 --compare`. By how much may the accuracy differ between two seeds before you would
-# doubt the interval?
+# Run this chapter on other scenes: `entrack run 01 -p seed=1 --compare`. By how much may the accuracy of a version
+# differ between two seeds before you would doubt its interval?
 # ```
 #
-# ```{solution} ex-task-harder
+# ```{solution} ex-task-seed
 # :class: dropdown
 #
 # Each run has its own error, so the difference of two independent runs varies by about √2 times the half-width of
@@ -244,5 +329,5 @@ table([row[1:] for row in claims], ["the paper", "here", "we find", "verdict"], 
 # nothing about a mechanism unless the positions are balanced: compare the ends of the curve in {numref}`fig-task-position`.
 # ```
 
-# %%
+# %% tags=["hide-input"]
 glue("seed_difference", 2**0.5 * widest)

@@ -9,8 +9,8 @@
 # *Time:* 45 minutes. *Before it:* {doc}`01_task`; the idea of attention heads and a residual stream.
 
 # %% tags=["parameters"]
-model: str = "smollm2/base"  # family/version, a folder, or a hub id with its revision
-n_prompts: int = 70  # counterfactuals per desideratum [14, 2000]
+model: str = "smollm2/base"  # family/version, a folder, or hub id@revision
+n_prompts: int = 84  # per desideratum; 42, 84, ... balance positions [42, 4200]
 n_patterns: int = 28  # prompts whose attention is read [7, 500]
 seed: int = 0  # of the scenes [0, 1000000]
 
@@ -40,7 +40,9 @@ from entrack.prompts import encode, encode_counterfactuals
 
 lm = load(model)
 prompts = encode(lm.tokenizer, examples(7, split="evaluation", seed=seed))
-print(f"{lm.n_layers} layers of {lm.n_heads} heads, {lm.n_kv_heads} key-value heads, d_head {lm.d_head}, d_model {lm.d_model}")
+print(
+    f"{lm.n_layers} layers of {lm.n_heads} heads, {lm.n_kv_heads} key-value heads, d_head {lm.d_head}, d_model {lm.d_model}"
+)
 print(f"{len(prompts)} prompts of {prompts.tokens.shape[1]} tokens")
 
 # %%
@@ -50,19 +52,37 @@ names = {
     "all heads' outputs z, entering o_proj": lm.site(layer, "o_proj"),
     "keys, leaving k_proj": lm.site(layer, "k_proj"),
 }
-with TraceDict(lm.hf, list(names.values()), retain_input=True) as traces, torch.no_grad():
+with (
+    TraceDict(lm.hf, list(names.values()), retain_input=True) as traces,
+    torch.no_grad(),
+):
     clean = lm.hf(prompts.tokens.to(lm.device)).logits
 
 z = traces[lm.site(layer, "o_proj")].input.unflatten(-1, (lm.n_heads, lm.d_head))
 seen = {
-    "residual stream entering the layer": (traces[f"model.layers.{layer}"].input, "[example pos d_model]"),
-    "entering o_proj: z of all heads, side by side": (traces[lm.site(layer, "o_proj")].input, "[example pos head*d_head]"),
+    "residual stream entering the layer": (
+        traces[f"model.layers.{layer}"].input,
+        "[example pos d_model]",
+    ),
+    "entering o_proj: z of all heads, side by side": (
+        traces[lm.site(layer, "o_proj")].input,
+        "[example pos head*d_head]",
+    ),
     "the same, cut into heads": (z, "[example pos head d_head]"),
-    "leaving o_proj: heads mixed": (traces[lm.site(layer, "o_proj")].output, "[example pos d_model]"),
-    "keys, leaving k_proj: fewer heads": (traces[lm.site(layer, "k_proj")].output, "[example pos kv_head*d_head]"),
+    "leaving o_proj: heads mixed": (
+        traces[lm.site(layer, "o_proj")].output,
+        "[example pos d_model]",
+    ),
+    "keys, leaving k_proj: fewer heads": (
+        traces[lm.site(layer, "k_proj")].output,
+        "[example pos kv_head*d_head]",
+    ),
 }
-table([[what, axes, " × ".join(map(str, x.shape))] for what, (x, axes) in seen.items()], ["what", "axes", "shape"],
-      caption=f"What hooks see in layer {layer}.")
+table(
+    [[what, axes, " × ".join(map(str, x.shape))] for what, (x, axes) in seen.items()],
+    ["what", "axes", "shape"],
+    caption=f"What hooks see in layer {layer}.",
+)
 
 # %% [markdown]
 # After `o_proj` a head can no longer be cut out, but its contribution can still be computed: the matrix is a row of
@@ -70,12 +90,16 @@ table([[what, axes, " × ".join(map(str, x.shape))] for what, (x, axes) in seen.
 
 # %%
 with torch.no_grad():
-    blocks = lm.layers[layer].self_attn.o_proj.weight.unflatten(1, (lm.n_heads, lm.d_head))  # [d_model head d_head]
+    blocks = lm.layers[layer].self_attn.o_proj.weight.unflatten(
+        1, (lm.n_heads, lm.d_head)
+    )  # [d_model head d_head]
     by_head = torch.einsum("bphd,mhd->bphm", z, blocks)
 gap = (by_head.sum(2) - traces[lm.site(layer, "o_proj")].output).abs().max().item()
 largest = by_head.abs().max().item()
 assert gap < 1e-2 * largest
-print(f"sum over heads minus output of o_proj: at most {gap / largest:.1e} of the largest contribution")
+print(
+    f"heads summed, minus o_proj's output: at most {gap / largest:.1e} of the largest contribution"
+)
 
 # %% [markdown]
 # ## Patch with itself
@@ -120,9 +144,14 @@ with torch.no_grad():
     lm.hf(prompts.tokens.to(lm.device))
 handle.remove()
 
-with Trace(lm.hf, f"model.layers.{layer}.self_attn", retain_input=True) as trace, torch.no_grad():
+with (
+    Trace(lm.hf, f"model.layers.{layer}.self_attn", retain_input=True) as trace,
+    torch.no_grad(),
+):
     lm.hf(prompts.tokens.to(lm.device))
-print(f"ordinary hook: {shown[0]};  Trace: a tensor of shape {tuple(trace.input.shape)}")
+print(
+    f"ordinary hook: {shown[0]};  Trace: a tensor of shape {tuple(trace.input.shape)}"
+)
 
 # %% [markdown]
 # **2. A cache that is edited later.** A hook that keeps a tensor keeps the tensor itself, no copy of it. An edit
@@ -151,15 +180,26 @@ def zero_last(x):
     return x
 
 
-with Trace(lm.hf, lm.site(layer, "o_proj"), retain_input=True, edit_input=zero_last) as trace, torch.no_grad():
+with (
+    Trace(
+        lm.hf, lm.site(layer, "o_proj"), retain_input=True, edit_input=zero_last
+    ) as trace,
+    torch.no_grad(),
+):
     lm.hf(prompts.tokens.to(lm.device))
-size_kept, size_traced = kept[0][:, last].abs().max().item(), trace.input[:, last].abs().max().item()
-print(f"largest 'clean' value at the last token: kept by an ordinary hook {size_kept:.2f}, by Trace {size_traced:.2f}")
+size_kept, size_traced = (
+    kept[0][:, last].abs().max().item(),
+    trace.input[:, last].abs().max().item(),
+)
+print(
+    f"largest 'clean' value at the last token: kept by an ordinary hook {size_kept:.2f}, by Trace {size_traced:.2f}"
+)
 
 # %% [markdown]
 # **3. An index meant for a tuple.** Layers used to return a tuple, so old code edits `output[0]`. Today they return the
 # tensor, and `output[0]` is the first *example*: one prompt of the batch is edited, at the wrong axis, and the rest
 # are the clean run.
+
 
 # %%
 def old_edit(module, args, output):
@@ -175,7 +215,9 @@ edited_old = int(((old - clean).abs().amax((1, 2)) > 0).sum())
 with Trace(lm.hf, site, edit_output=zero_last), torch.no_grad():
     new = lm.hf(prompts.tokens.to(lm.device)).logits
 edited_new = int(((new - clean).abs().amax((1, 2)) > 0).sum())
-print(f"prompts that changed, of {len(prompts)}: old code {edited_old}, Trace {edited_new}")
+print(
+    f"prompts that changed, of {len(prompts)}: old code {edited_old}, Trace {edited_new}"
+)
 
 # %% [markdown]
 # **4. An edit that never happens.** A hook on a module that this run does not reach does nothing, and the result looks
@@ -191,14 +233,35 @@ except EntrackError as error:
     refused = f"{type(error).__name__}: {error}"
 print(refused)
 
-# %%
-assert not shown[0] and size_kept == 0 < size_traced and edited_old == 1 and edited_new == len(prompts)
+# %% tags=["hide-input"]
+assert (
+    not shown[0]
+    and size_kept == 0 < size_traced
+    and edited_old == 1
+    and edited_new == len(prompts)
+)
 table(
     [
-        ["attention called by keyword", f"{len(shown[0])} tensors seen", f"1 tensor of {trace.input.ndim} axes seen"],
-        ["cache edited in place later", f"largest 'clean' value {size_kept:.2f}", f"largest clean value {size_traced:.2f}"],
-        ["output[0] of a tensor", f"{edited_old} of {len(prompts)} prompts edited", f"{edited_new} of {len(prompts)} prompts edited"],
-        ["module never reached", "the clean run, as if patched", refused.partition(":")[0]],
+        [
+            "attention called by keyword",
+            f"{len(shown[0])} tensors seen",
+            f"1 tensor of {trace.input.ndim} axes seen",
+        ],
+        [
+            "cache edited in place later",
+            f"largest 'clean' value {size_kept:.2f}",
+            f"largest clean value {size_traced:.2f}",
+        ],
+        [
+            "output[0] of a tensor",
+            f"{edited_old} of {len(prompts)} prompts edited",
+            f"{edited_new} of {len(prompts)} prompts edited",
+        ],
+        [
+            "module never reached",
+            "the clean run, as if patched",
+            refused.partition(":")[0],
+        ],
     ],
     ["what was written", "ordinary hooks", "Trace"],
     caption="Four silent failures, each run in the cells above. Nothing here raised an error by itself.",
@@ -225,37 +288,59 @@ table(
 from entrack.desiderata import build
 from entrack.replay import answers_of
 
-counterfactuals = {name: build(name, n_prompts, split="evaluation", seed=seed) for name in ("object", "position", "label")}
+counterfactuals = {
+    name: build(name, n_prompts, split="evaluation", seed=seed)
+    for name in ("object", "position", "label")
+}
 pairs = encode_counterfactuals(lm.tokenizer, counterfactuals["position"])
 few = pairs.subset(range(min(28, n_prompts)))
 both_right = (answers_of(lm, few.base).hit & answers_of(lm, few.source).hit)[:, 0]
-first = both_right.int().argmax().item()  # the first pair of which the model answers both prompts rightly
+first = (
+    both_right.int().argmax().item()
+)  # the first pair of which the model answers both prompts rightly
 one = pairs.subset([first])
 print("base:  ", one.base.texts[0])
 print("source:", one.source.texts[0])
 
 # %%
-def answer_with_patch(layer, role="last"):
-    """The base's answer when the stream entering `layer` at `role` is the source's."""
-    name = f"model.layers.{layer}" if layer < lm.n_layers else "model.norm"
-    with Trace(lm.hf, name, retain_input=True) as source, torch.no_grad():
-        lm.hf(one.source.tokens.to(lm.device))
-    here, there = int(one.base.at(role)), int(one.source.at(role))
+entering = [f"model.layers.{layer}" for layer in range(lm.n_layers)] + ["model.norm"]
+with TraceDict(lm.hf, entering, retain_input=True) as source, torch.no_grad():
+    lm.hf(one.source.tokens.to(lm.device))
+
+
+def answer_with_patch(layer):
+    """The base's answer when the last token's stream entering `layer` is the source's."""
 
     def put(x):
-        return torch.cat([x[:, :here], source.input[:, there : there + 1], x[:, here + 1 :]], dim=1)
+        return torch.cat([x[:, :-1], source[entering[layer]].input[:, -1:]], dim=1)
 
-    with Trace(lm.hf, name, edit_input=put), torch.no_grad():
-        return lm.tokenizer.decode(lm.hf(one.base.tokens.to(lm.device)).logits[0, -1].argmax()).strip()
+    with Trace(lm.hf, entering[layer], edit_input=put), torch.no_grad():
+        best = lm.hf(one.base.tokens.to(lm.device)).logits[0, -1].argmax()
+    return lm.tokenizer.decode(best).strip()
 
+
+answers = [answer_with_patch(layer) for layer in range(lm.n_layers + 1)]
+
+# %% tags=["hide-input"]
+from itertools import groupby
 
 pair = counterfactuals["position"][first]
-meaning = {pair.base.answer: "the base's own answer", pair.answer: "position: the base's object where the source asks",
-           pair.source.answer: "object: the source's answer"}
-tried = sorted({round(i * lm.n_layers / 12) for i in range(13)})
-answers = {layer: answer_with_patch(layer) for layer in tried}
-table([[f"{layer}" if layer < lm.n_layers else "after the last", word, meaning.get(word, "something else")] for layer, word in answers.items()],
-      ["patched layer", "answer", "that is"], caption="One prompt, the last token patched by hand, layer by layer.")
+meaning = {
+    pair.base.answer: "the base's own answer",
+    pair.answer: "position: the base's object where the source asks",
+    pair.source.answer: "object: the source's answer",
+}
+rows = []
+for word, layers in groupby(range(lm.n_layers + 1), key=answers.__getitem__):
+    low, *_, high = [*layers] * 2
+    span = f"{low} to {high}" if high > low else f"{low}"
+    rows.append([span, word, meaning.get(word, "something else")])
+table(
+    rows,
+    ["patched layer", "answer", "that is"],
+    caption="One prompt, the last token patched by hand, layer by layer; "
+    f"{lm.n_layers} stands for what leaves the last layer.",
+)
 
 # %% [markdown]
 # One prompt is an illustration and proves nothing. This is the first pair of which the model answers both prompts rightly,
@@ -274,7 +359,10 @@ table([[f"{layer}" if layer < lm.n_layers else "after the last", word, meaning.g
 from entrack.figures.patching import head_map, layer_curves, pattern_bars
 from entrack.residual_patching import patch_residual
 
-curves = {name: patch_residual(lm, made, roles=["last", "query_label"]) for name, made in counterfactuals.items()}
+curves = {
+    name: patch_residual(lm, made, roles=["last", "query_label"])
+    for name, made in counterfactuals.items()
+}
 
 # %% mystnb={"figure": {"name": "fig-resid-last", "caption": "Residual stream patched at the last token: share of prompts with the expected answer, by layer. Bars: 95 % intervals (Wilson). Dotted: the same without a patch."}}
 figure, alt = layer_curves([found["last"] for found in curves.values()])
@@ -284,7 +372,8 @@ LiveFigure(figure, alt=alt)
 figure, alt = layer_curves([found["query_label"] for found in curves.values()])
 LiveFigure(figure, alt=alt)
 
-# %%
+
+# %% tags=["hide-input"]
 def told(name, role):
     """Where and how strongly something is carried, in words."""
     found = curves[name][role]
@@ -319,7 +408,9 @@ glue(
 # and {glue:text}`carried_object_query_label`.
 #
 # *Caveats.* A patch of the whole stream says that something is there, not who put it there or who reads it: that takes
-# heads and paths, from {doc}`the next chapter <03_circuit>` on. And "carried" has a meaning only against the floor.
+# heads and paths, from {doc}`the next chapter <03_circuit>` on. And "carried" has a meaning only against the floor, which
+# a patch can itself raise: the source's letter, put into the question at an early layer, names a box that the base does
+# not have, and a model that must guess hits the expected position about one time in seven.
 #
 # ## Reading attention
 #
@@ -330,11 +421,17 @@ glue(
 from entrack.attention import patterns
 from entrack.sites import Head
 
-every_head = [Head(layer, head) for layer in range(lm.n_layers) for head in range(lm.n_heads)]
+every_head = [
+    Head(layer, head) for layer in range(lm.n_layers) for head in range(lm.n_heads)
+]
 looked = encode(lm.tokenizer, examples(n_patterns, split="evaluation", seed=seed))
 attended = patterns(lm, looked, every_head, role="last")
-on_object = attended.on("correct_object").mean(0).unflatten(0, (lm.n_layers, lm.n_heads))
-head = Head(thing.steepest, int(on_object[thing.steepest].argmax()))  # in the layer that the curve points at
+on_object = (
+    attended.on("correct_object").mean(0).unflatten(0, (lm.n_layers, lm.n_heads))
+)
+head = Head(
+    thing.steepest, int(on_object[thing.steepest].argmax())
+)  # in the layer that the curve points at
 
 # %% mystnb={"figure": {"name": "fig-attention-map", "caption": "Mean attention from the last token to the object of the queried box, every head of the model. Ringed: the head that looks there most in the layer across which the object's curve rises most."}}
 figure, alt = head_map(on_object, found=head)
@@ -348,16 +445,31 @@ index = every_head.index(head)
 figure, alt = pattern_bars(attended, 2, head=index)
 LiveFigure(figure, alt=alt)
 
-# %%
-right, objects, labels = (attended.on("correct_object")[:, index], attended.by_box("object")[:, index].sum(1), attended.by_box("label")[:, index].sum(1))
+# %% tags=["hide-input"]
+right, objects, labels = (
+    attended.on("correct_object")[:, index],
+    attended.by_box("object")[:, index].sum(1),
+    attended.by_box("label")[:, index].sum(1),
+)
 asked = attended.on("query_label")[:, index]
-parts = {"the right object": right, "the other objects together": objects - right, "the labels in the context": labels,
-         "the label in the question": asked, "everything else": 1 - objects - labels - asked}
-table([[what, float(share.mean())] for what, share in parts.items()], ["where", "attention"],
-      caption=f"Head {head} from the last token: mean over {n_patterns} prompts.")
+parts = {
+    "the right object": right,
+    "the other objects together": objects - right,
+    "the labels in the context": labels,
+    "the label in the question": asked,
+    "everything else": 1 - objects - labels - asked,
+}
+table(
+    [[what, float(share.mean())] for what, share in parts.items()],
+    ["where", "attention"],
+    caption=f"Head {head} from the last token: mean over {n_patterns} prompts.",
+)
 glue("found_head", str(head))
 glue("found_head_on_object", float(right.mean()))
-glue("found_head_on_other_object", float(((objects - right) / (looked.segments["object"].shape[1] - 1)).mean()))
+glue(
+    "found_head_on_other_object",
+    float(((objects - right) / (looked.segments["object"].shape[1] - 1)).mean()),
+)
 
 # %% [markdown]
 # The head gives the right object {glue:text}`found_head_on_object:.2f` of its attention, and each other object
@@ -372,8 +484,9 @@ glue("found_head_on_other_object", float(((objects - right) / (looked.segments["
 # compared is *what is carried where*. The rule: a claim that something is carried agrees if the whole 95 % interval of
 # (patched minus unpatched) lies above zero at the best layer, disagrees if it lies below, and is otherwise undecided.
 
-# %%
+# %% tags=["hide-input"]
 from entrack import published
+from entrack.figures.task import interval
 from entrack.metrics import difference
 from entrack.verdicts import verdict
 
@@ -386,22 +499,51 @@ def gain(name, role):
     return difference(found.expected[found.layers.index(found.peak)], found.floor)
 
 
-before = difference(position.expected[position.layers.index(position.peak)], thing.expected[position.layers.index(position.peak)])
+before = difference(
+    position.expected[position.layers.index(position.peak)],
+    thing.expected[position.layers.index(position.peak)],
+)
 claims = [
-    ["position_at_last", f"Heads at the last token carry the position (B: {theirs['position_transmitter']['position'].mean:.0f} %)",
-     "position, last token", gain("position", "last")],
-    ["position_at_query_label", f"Heads at the label in the question carry the position (C: {theirs['position_detector']['position'].mean:.0f} %)",
-     "position, query label", gain("position", "query_label")],
-    ["position_before_object", "The last token has the position before it has the object (B feeds A)",
-     f"position minus object, layer {position.peak}", before],
+    [
+        "position_at_last",
+        f"Heads at the last token carry the position (B: {theirs['position_transmitter']['position'].mean:.0f} %)",
+        "position, last token",
+        gain("position", "last"),
+    ],
+    [
+        "position_at_query_label",
+        f"Heads at the label in the question carry the position (C: {theirs['position_detector']['position'].mean:.0f} %)",
+        "position, query label",
+        gain("position", "query_label"),
+    ],
+    [
+        "position_before_object",
+        "The last token has the position before it has the object (B feeds A)",
+        f"position minus object, layer {position.peak}",
+        before,
+    ],
 ]
 for slug, *_, found in claims:
     glue(f"verdict_{slug}", verdict(found, expected=1))
 label = gain("label", "query_label")
 glue("verdict_label_at_query_label", "not measured by the paper")
-rows = [[claim, what, f"{found:+.2f}", verdict(found, expected=1)] for _, claim, what, found in claims]
-rows.append(["(Its label results are void: they score a wrong token.)", "label, query label", f"{label:+.2f}", "not measured by the paper"])
-table(rows, ["the paper (Llama-7B)", "here", "patched minus unpatched", "verdict"], caption=f"What is carried where, in {lm.name}.")
+rows = [
+    [claim, what, interval(found, "+.2f"), verdict(found, expected=1)]
+    for _, claim, what, found in claims
+]
+rows.append(
+    [
+        "(Its label results are void: they score a wrong token.)",
+        "label, query label",
+        interval(label, "+.2f"),
+        "not measured by the paper",
+    ]
+)
+table(
+    rows,
+    ["the paper (Llama-7B)", "here", "patched minus unpatched", "verdict"],
+    caption=f"What is carried where, in {lm.name}.",
+)
 
 # %% [markdown]
 # ## Exercises
@@ -432,20 +574,44 @@ table(rows, ["the paper (Llama-7B)", "here", "patched minus unpatched", "verdict
 # :class: dropdown
 # ```
 
+
 # %%
 def silence(z):
     return torch.cat([z[:, :-1], z[:, -1:] * keep], dim=1)
 
 
-keep = torch.ones(lm.n_heads, lm.d_head, device=lm.device, dtype=lm.dtype).index_fill(0, torch.tensor(head.head, device=lm.device), 0).flatten()
-with Trace(lm.hf, lm.site(head.layer, "o_proj"), retain_input=True, edit_input=silence) as trace, torch.no_grad():
+keep = (
+    torch.ones(lm.n_heads, lm.d_head, device=lm.device, dtype=lm.dtype)
+    .index_fill(0, torch.tensor(head.head, device=lm.device), 0)
+    .flatten()
+)
+with (
+    Trace(
+        lm.hf, lm.site(head.layer, "o_proj"), retain_input=True, edit_input=silence
+    ) as trace,
+    torch.no_grad(),
+):
     silenced = lm.hf(prompts.tokens.to(lm.device)).logits
 
-difference_in_z = (silence(trace.input) - trace.input).unflatten(-1, (lm.n_heads, lm.d_head)).abs().amax((0, 3))  # [pos head]
-assert (difference_in_z > 0).nonzero().tolist() == [[last, head.head]]  # this head, at this token, and nothing else
+difference_in_z = (
+    (silence(trace.input) - trace.input)
+    .unflatten(-1, (lm.n_heads, lm.d_head))
+    .abs()
+    .amax((0, 3))
+)  # [pos head]
+assert (difference_in_z > 0).nonzero().tolist() == [
+    [last, head.head]
+]  # this head, at this token, and nothing else
 assert torch.equal(silenced[:, :-1], clean[:, :-1])  # earlier tokens cannot change
 answer = prompts.answers.to(lm.device)[:, None]
-fell = (silenced[:, -1].log_softmax(-1).gather(1, answer) < clean[:, -1].log_softmax(-1).gather(1, answer)).sum().item()
+fell = (
+    (
+        silenced[:, -1].log_softmax(-1).gather(1, answer)
+        < clean[:, -1].log_softmax(-1).gather(1, answer)
+    )
+    .sum()
+    .item()
+)
 print(f"the right answer became less likely in {fell} of {len(prompts)} prompts")
 
 # %% [markdown]
@@ -466,12 +632,14 @@ print(f"the right answer became less likely in {fell} of {len(prompts)} prompts"
 # %%
 half = n_prompts // 2
 chosen_layer = position.expected[:, :half].mean(1).argmax()
-print(f"position at the last token: {position.expected[chosen_layer, :half].mean():.2f} on the half that chose layer "
-      f"{position.layers[chosen_layer]}, {position.expected[chosen_layer, half:].mean():.2f} on the other half")
+print(
+    f"position at the last token: {position.expected[chosen_layer, :half].mean():.2f} on the half that chose layer "
+    f"{position.layers[chosen_layer]}, {position.expected[chosen_layer, half:].mean():.2f} on the other half"
+)
 
 # %% [markdown]
 # ```{solution-end}
 # ```
 
-# %%
+# %% tags=["hide-input"]
 glue("end_object", float(thing.expected[-1].mean()))

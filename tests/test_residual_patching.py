@@ -131,5 +131,15 @@ def test_reading_a_curve():
     assert [round(s.value, 2) for s in planted.scores()] == [0.0, 0.1, 0.5, 0.6, 0.1, 0.0]
 
 
+@pytest.mark.parametrize("shares, carried", [
+    ((0.5, 0.1, 0.6, 0.5, 0.1, 0.5), (2, 3)),
+    ((0.6, 0.5, 0.1), (0, 1)),
+    ((0.1, 0.5, 0.6), (1, 2)),
+    ((0.6, 0.6, 0.6), (0, 2)),
+])
+def test_layers_that_carry_lie_together_around_the_best(shares, carried):
+    assert curve(*shares).carried() == carried
+
+
 def test_a_curve_at_its_floor_carries_nothing():
     assert curve(0.14, 0.15, 0.13, floor=0.14).carried() is None

@@ -95,6 +95,14 @@ def test_the_interval_resamples_scenes():
     assert whole_scenes.accuracy().half_width == pytest.approx(1.96 * np.sqrt(0.24 / 50), rel=0.1)
 
 
+@pytest.mark.parametrize("right", [True, False])
+def test_a_perfect_score_still_has_an_interval(right):
+    """Forty scenes that are all right do not prove that none can be wrong: Wilson's interval of 40 of 40."""
+    found = planted(np.full((40, 7), right)).accuracy()
+    assert found.value == float(right) and found.n == 280
+    assert found.high - found.low == pytest.approx(0.0876, abs=1e-3)
+
+
 def test_ends_over_middle_is_positive_for_a_u():
     hits = np.zeros((20, 5))
     hits[:, [0, 4]] = 1

@@ -27,7 +27,7 @@ def layer_curves(results: Sequence[ResidualPatching]) -> tuple[dict, str]:
             "type": "scatter", "name": name, "x": list(found.layers), "y": [s.value for s in scores], "mode": "lines+markers",
             "line": {"color": colour}, "marker": {"symbol": SYMBOLS.get(name, "circle"), "size": 7}, "legendgroup": name,
             "error_y": {"type": "data", "symmetric": False, "array": [s.high - s.value for s in scores],
-                        "arrayminus": [s.value - s.low for s in scores], "color": colour, "thickness": 1, "width": 0},
+                        "arrayminus": [s.value - s.low for s in scores], "color": f"{colour}77", "thickness": 1.5, "width": 0},
         })
         lines.append({"type": "scatter", "name": f"{name}, no patch", "x": [found.layers[0], found.layers[-1]], "y": [floor, floor],
                       "mode": "lines", "line": {"color": colour, "dash": "dot", "width": 1.5}, "legendgroup": name, "showlegend": False})
@@ -84,7 +84,7 @@ def pattern_bars(patterns: Patterns, example: int, *, head: int = 0) -> tuple[di
     for kind, colour in (("right object", GROUPS["value_fetcher"]), ("other objects", GROUPS["position_transmitter"]),
                          ("labels", GROUPS["structure_reader"]), ("other words", NEUTRAL)):
         chosen = [i for i in range(n_tokens) if kinds.get(i, "other words") == kind]
-        bars.append({"type": "bar", "name": kind, "x": chosen, "y": [weights[i] for i in chosen], "marker": {"color": colour},
+        bars.append({"type": "bar", "name": kind, "x": chosen, "y": [weights[i] for i in chosen], "marker": {"color": colour}, "width": 0.9,
                      "text": [words[i] for i in chosen], "textposition": "none", "hovertemplate": "%{x}: %{text}<br>attention %{y:.2f}<extra></extra>"})
     top = max(range(n_tokens), key=weights.__getitem__)
     layout = {
@@ -96,7 +96,7 @@ def pattern_bars(patterns: Patterns, example: int, *, head: int = 0) -> tuple[di
     }
     return {"data": bars, "layout": layout}, (
         f"Attention of head {patterns.heads[head]} from {ROLE_WORDS.get(patterns.role, patterns.role)} in one prompt: most, "
-        f"{weights[top]:.2f}, on token {top}, {words[top]!r}, one of the {kinds.get(top, 'other words')}.")
+        f"{weights[top]:.2f}, on token {top}, {words[top]!r} ({kinds.get(top, 'other words')}).")
 
 
 def _kinds(roles: Mapping[str, Tensor], segments: Mapping[str, Tensor], example: int) -> dict[int, str]:

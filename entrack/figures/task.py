@@ -12,7 +12,13 @@ from entrack.figures.style import NEUTRAL, look, version_colour, version_marker
 from entrack.metrics import Estimate
 from entrack.task import TaskScores
 
+NO_BREAK = "\u00a0"
 PLOTLY_MARKERS = {"x": "x", "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "P": "cross"}
+
+
+def interval(estimate: Estimate, spec: str = ".2f") -> str:
+    """The estimate as a table shows it, in one piece that no line break divides."""
+    return f"{estimate:{spec}}".replace(" ", NO_BREAK)
 
 
 def accuracy_figure(
@@ -29,13 +35,13 @@ def accuracy_figure(
     formats = list(dict.fromkeys(format for _, format in scores))
     rows = [*versions, *paper]
     with look():
-        figure = Figure(figsize=(4.8, 0.7 + 0.33 * len(rows)))
+        figure = Figure(figsize=(4.8, 0.7 + 0.36 * len(rows)))
         axes = figure.subplots()
         axes.axvline(chance, color=NEUTRAL, linestyle=":")
         for place, version in enumerate(versions):
             for index, format in enumerate(formats):
                 found, colour = scores[version, format].accuracy(), version_colour(version)
-                axes.errorbar(found.value, place + 0.22 * index - 0.1, xerr=[[found.value - found.low], [found.high - found.value]],
+                axes.errorbar(found.value, place + 0.3 * index - 0.15, xerr=[[found.value - found.low], [found.high - found.value]],
                               marker=version_marker(version), color=colour, markerfacecolor="none" if index else colour, linestyle="none")
         for place, value in enumerate(paper.values(), start=len(versions)):
             axes.plot(value, place, marker="|", markersize=11, markeredgewidth=2.5, color=NEUTRAL, linestyle="none")
@@ -80,7 +86,7 @@ def _line(version: str, x: list[int], y: Sequence[Estimate]) -> dict:
         "type": "scatter", "name": version, "x": x, "y": [e.value for e in y], "mode": "lines+markers",
         "line": {"color": colour}, "marker": {"symbol": PLOTLY_MARKERS[version_marker(version)], "size": 8},
         "error_y": {"type": "data", "symmetric": False, "array": [e.high - e.value for e in y],
-                    "arrayminus": [e.value - e.low for e in y], "color": colour, "thickness": 1, "width": 3},
+                    "arrayminus": [e.value - e.low for e in y], "color": f"{colour}66", "thickness": 1.5, "width": 0},
     }
 
 
