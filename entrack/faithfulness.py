@@ -8,7 +8,7 @@ import numpy as np
 from entrack.ablation import score_circuits
 from entrack.activations import Means
 from entrack.circuit import Circuit, Discovery
-from entrack.metrics import Estimate, mean, rate, ratio
+from entrack.metrics import Estimate, difference, mean, rate, ratio
 from entrack.models import Model
 from entrack.prompts import Prompts
 from entrack.replay import answers_of
@@ -108,10 +108,14 @@ def choose_size(
     model: Model, prompts: Prompts, *, discovery: Discovery, means: Means, shares: Sequence[float], target: float = 0.95
 ) -> SizeCurve:
     """The smallest candidate circuit whose faithfulness on held-out prompts reaches `target`; if none does, the
-    most accurate one. The rule replaces the paper's hand-picked group sizes."""
+    smallest that is not clearly less accurate than the best (paired interval includes 0). The rule replaces the
+    paper's hand-picked group sizes."""
     candidates = [discovery.candidate(share) for share in shares]
     scores = measure_faithfulness(model, prompts, circuits=candidates, means=means)
     accuracies = scores.hits.mean(1)
     enough = np.flatnonzero(accuracies >= target * scores.full.mean())
-    chosen = int(enough[0]) if len(enough) else int(accuracies.argmax())
+    if not len(enough):
+        best = scores.hits[accuracies.argmax()]
+        enough = [i for i, hits in enumerate(scores.hits) if not difference(hits, best).high < 0]
+    chosen = int(enough[0])
     return SizeCurve(shares=tuple(shares), scores=scores, chosen=chosen)

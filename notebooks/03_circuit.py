@@ -142,7 +142,7 @@ table(rows, ["group and head", "acts at", "mean effect with 95 % interval", "rec
 #
 # Path patching ranks heads and gives no cut. Ours: keep, per group, the fewest heads that make up a share of the group's helpful
 # effect, and take the smallest share whose circuit **alone** reaches 95 % of the model's accuracy on scenes that discovery
-# never saw; if none does, the most accurate. Here that is a share of {glue:text}`share`: {glue:text}`size_candidate` heads.
+# never saw; if none does, the smallest that is not clearly less accurate than the best. Here that is a share of {glue:text}`share`: {glue:text}`size_candidate` heads.
 # Alone means: every other head, everywhere, gives its mean output.
 
 # %%

@@ -132,6 +132,9 @@ def test_size_is_the_smallest_that_reaches_the_target(model, prompts, pair_promp
     curve = choose_size(model, prompts, discovery=discover(model, clean, corrupt=corrupt), means=means, shares=(0.3, 1.0), target=0)
     assert curve.chosen == 0 and curve.circuit == curve.scores.circuits[0]
     assert curve.scores.circuits[1].size > curve.circuit.size
+    # No candidate can be twice as good as the model: the smallest that is not clearly below the best is taken.
+    best = choose_size(model, prompts, discovery=discover(model, clean, corrupt=corrupt), means=means, shares=(0.3, 1.0), target=2)
+    assert best.scores.hits.mean() == 0 and best.chosen == 0
 
 
 def test_completeness_lists_groups_random_and_greedy(model, prompts):
