@@ -70,7 +70,8 @@ def group_cell(circuit: Circuit, *groups: str, inputs: str = "z", label: str = "
         if not circuit.groups[g.name]:
             raise SiteError(f"the circuit of {circuit.model} has no heads in group {g.letter} {g.name}; a group that is patched needs some. "
                             "Take another circuit, or leave this group out.")
-        heads[g.role] = tuple(sorted({*heads.get(g.role, ()), *circuit.groups[g.name]}))
+        role = circuit.role(g.name)
+        heads[role] = tuple(sorted({*heads.get(role, ()), *circuit.groups[g.name]}))
     name = "full circuit" if not groups else " and ".join(g.letter for g in chosen)
     return Cell(label or (name if inputs == "z" else f"{inputs} of {name}"), heads, inputs)
 
@@ -81,15 +82,16 @@ def other_cells(model: Model, circuit: Circuit, group: str, *, n_random: int = 3
     Raises SiteError when fewer heads are outside than in the group.
     """
     g = group_named(group)
-    inside = circuit.at(g.role)
+    role = circuit.role(g.name)
+    inside = circuit.at(role)
     outside = [h for h in (Head(layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)) if h not in inside]
     size = len(circuit.groups[g.name])
     if size > len(outside):
-        raise SiteError(f"{len(outside)} heads outside the circuit at {g.role}; a random group needs {size}. Take a smaller circuit.")
+        raise SiteError(f"{len(outside)} heads outside the circuit at {role}; a random group needs {size}. Take a smaller circuit.")
     generator = np.random.default_rng([seed, list(GROUPS).index(g.name)])
     drawn = [sorted(outside[int(i)] for i in generator.choice(len(outside), size=size, replace=False)) for _ in range(n_random)]
-    cells = [Cell(f"random {g.letter} {i + 1}", {g.role: tuple(heads)}) for i, heads in enumerate(drawn)]
-    return [*cells, Cell(f"all others at {g.letter}", {g.role: tuple(outside)})]
+    cells = [Cell(f"random {g.letter} {i + 1}", {role: tuple(heads)}) for i, heads in enumerate(drawn)]
+    return [*cells, Cell(f"all others at {g.letter}", {role: tuple(outside)})]
 
 
 @dataclass(frozen=True)

