@@ -10,6 +10,7 @@ import torch
 from conftest import tiny_model
 from safetensors.torch import load_file
 
+from entrack import cli
 from entrack.boxes import NOUNS, all_queries, scenes
 from entrack.errors import ConfigError, DataError
 from entrack.finetune import train as trainer
@@ -320,6 +321,20 @@ def test_stored_weights_are_those_that_were_trained(tmp_path):
         torch.testing.assert_close(stored[name].float(), value, rtol=2**-10, atol=1e-7)
 
 
+
+
+def test_the_command_prints_the_card(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("ENTRACK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(trainer, "load", lambda name, **_: dataclasses.replace(tiny_model(), name=name))
+    monkeypatch.setattr(trainer, "VALIDATION_SCENES", 2)
+    arguments = ["train", "base", "--steps", "2", "--seed", "3", "--out", str(tmp_path / "out")]
+    assert cli.main(arguments) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "card.json").read_text())
+
+
+def test_the_command_names_the_versions_it_can_make(capsys):
+    assert cli.main(["train", "mathh"]) != 0
+    assert "no recipe 'mathh'; there are base, code, math, instruct, boxes. Did you mean 'math'?" in capsys.readouterr().err
 
 
 def test_only_the_recipe_itself_may_replace_a_version():

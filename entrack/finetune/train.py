@@ -5,6 +5,7 @@ stream are float32 throughout, and what is measured for the card is the stored a
 """
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ def fit(
             with _autocast(recipe):
                 row = {"step": done, "loss": round(sum(losses) / len(losses), 4), **validate(model, tokenizer)}
             curve, losses = [*curve, row], []
-            bar.write(json.dumps(row))
+            bar.write(json.dumps(row), file=sys.stderr)
         if checkpoint and done % CHECKPOINT_EVERY == 0:
             _save_checkpoint(checkpoint, trained, optimiser, done, curve, losses)
     return {k: v.detach().clone() for k, v in get_peft_model_state_dict(model).items()}, curve
