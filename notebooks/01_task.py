@@ -37,13 +37,20 @@ show_prompt(prompts, 2)
 # %% [markdown]
 # Five tokens matter in every chapter, and they have names, not numbers:
 #
-# | role | where | what the paper says happens there |
-# |---|---|---|
-# | `correct_object` | the object of the queried box | nothing yet: it is what must be fetched |
-# | `prev_query_label` | the letter of the queried box in the context | structure readers (D) collect the segment |
-# | `after_prev_query_label` | the token right after that letter | the paper does not look here; {doc}`chapter 3 <03_circuit>` does |
-# | `query_label` | the same letter in the question | position detectors (C) work out which segment it was |
-# | `last` | the final "the" | position transmitters (B) say where to look, value fetchers (A) fetch the object |
+# `correct_object`
+# : the object of the queried box: what must be fetched.
+#
+# `prev_query_label`
+# : the letter of the queried box in the context. Here, the paper says, *structure readers* (D) collect the segment.
+#
+# `after_prev_query_label`
+# : the token right after that letter. The paper does not look here; {doc}`chapter 3 <03_circuit>` does.
+#
+# `query_label`
+# : the same letter in the question. *Position detectors* (C) work out which segment it was.
+#
+# `last`
+# : the final "the". *Position transmitters* (B) say where to look, *value fetchers* (A) fetch the object.
 #
 # The text says "the needle is in Box T" and the question "Box T contains the": the *alternative* format of the paper
 # {cite:p}`prakash2024finetuning`. Nothing in the context reads "contains the", so the model cannot just go on with
@@ -131,6 +138,7 @@ for version, gain in gains.items():
     glue(f"direction_{version}", direction(gain))
 widest = max(found.accuracy().half_width for found in scores.values())
 glue("half_width_max", widest)
+glue("seed_difference", 2**0.5 * widest)
 glue("chance", chance)
 glue("reference", base)
 glue("n_prompts_each", n_scenes * 7)
@@ -237,8 +245,7 @@ claims = [
     [
         "base_above_chance",
         f"Llama-7B does the task: {llama:.2f}, chance {chance:.2f} (Table 1)",
-        base,
-        interval(above),
+        f"{base}: {above:.2f}",
         "agrees" if above.low > chance else "disagrees",
     ]
 ]
@@ -254,7 +261,7 @@ counterparts = [
         "another_subject_helps",
         ("code", "float"),
         "float",
-        "fine-tuning on another subject helps",
+        "fine-tuning on something else helps",
         1,
     ),
     (
@@ -274,8 +281,7 @@ for slug, names, model_name, claim, expected in counterparts:
         [
             slug,
             claim,
-            version,
-            gain and interval(gain, "+.2f"),
+            gain and f"{version}: {gain:+.2f}",
             gain and verdict(gain, expected=expected),
         ]
     )
@@ -285,8 +291,7 @@ claims.append(
     [
         "u_shape",
         f"Llama-7B (earlier set): the first and last box are easier, {their:+.2f}",
-        base,
-        interval(u, "+.2f"),
+        f"{base}: {u:+.2f}",
         verdict(u, expected=1),
     ]
 )
@@ -294,7 +299,7 @@ for slug, *_, found in claims:
     glue(f"verdict_{slug}", found or "not run here")
 table(
     [row[1:] for row in claims],
-    ["the paper", "here", "we find", "verdict"],
+    ["the paper says", "we find", "verdict"],
     caption="Claims about the task itself, and the verdict by the rule above.",
 )
 
@@ -328,6 +333,3 @@ table(
 # One in seven, the same as guessing; and on the other data set as high as the share of first boxes. An accuracy says
 # nothing about a mechanism unless the positions are balanced: compare the ends of the curve in {numref}`fig-task-position`.
 # ```
-
-# %% tags=["hide-input"]
-glue("seed_difference", 2**0.5 * widest)
