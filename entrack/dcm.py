@@ -26,7 +26,7 @@ from entrack.group_patching import Patch, Prepared, answers_with, fingerprint, h
 from entrack.models import Model
 from entrack.replay import by_suffix, replay, suffix
 from entrack.results import stored
-from entrack.sites import GROUPS, Head, check_heads
+from entrack.sites import Head, check_heads
 
 
 @dataclass(frozen=True)
@@ -169,9 +169,9 @@ def learn_masks(
     for prepared in (train, validation):
         targets(prepared, target)
     paths = tuple(
-        stored(lambda seed=seed: _learn(train, validation, heads, GROUPS[group].role, target, config, seed),
+        stored(lambda seed=seed: _learn(train, validation, heads, circuit.role(group), target, config, seed),
                name="mask", modules=["entrack.dcm"],
-               key=[model.digest, model.dtype, *fingerprint(train.data), *fingerprint(validation.data), list(heads), group, target, config, seed])
+               key=[model.digest, model.dtype, *fingerprint(train.data), *fingerprint(validation.data), list(heads), circuit.role(group), target, config, seed])
         for seed in config.seeds
     )
     return Masks(group=group, target=target, heads=heads, paths=paths, n_validation=len(validation.data), config=config)

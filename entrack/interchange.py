@@ -9,7 +9,8 @@ once, and with it one box of the source, such that four objects of the pair are 
     unchanged   the base's own answer
 
 So the three desiderata of the paper (section 5.1) are three readings of one patched run, on the same prompts, and
-compete for it. All questions of a scene share its context, which makes them cheap to run.
+compete for it. The other desiderata reword the source of the same pairs. All questions of a scene share its context,
+which makes them cheap to run.
 """
 
 from __future__ import annotations
@@ -18,44 +19,62 @@ import random
 from collections.abc import Sequence
 
 from entrack.boxes import NOUNS, Example, Scene, check_n_boxes, scenes
-from entrack.desiderata import Counterfactual, counterfactual
+from entrack.desiderata import Counterfactual, counterfactual, find
 from entrack.errors import TaskError
+from entrack.variations import MAX_FILLER, Setting
 
 CANDIDATES = ("object", "position", "label", "unchanged")
 DRAWS = 1000
 
 
 def interchanges(
-    n_scenes: int, *, split: str, n_boxes: int = 7, seed: int = 0, format: str = "alternative", words: Sequence[str] = NOUNS
+    n_scenes: int, *, split: str, name: str = "label", n_boxes: int = 7, seed: int = 0, format: str = "alternative",
+    words: Sequence[str] = NOUNS,
 ) -> list[Counterfactual]:
-    """`n_scenes * n_boxes` counterfactuals of the label desideratum, the boxes of a base scene in order.
+    """Counterfactuals of desideratum `name` for every box of `n_scenes` base scenes, in their order.
 
-    Every position of the base and of the source is asked for once per pair of scenes. All scenes are of `split`; fewer
+    With the same other arguments all desiderata get the same scenes, and those that expect the same position the same
+    questions. Every position of the base is asked for once per pair of scenes, and so is every position of the source,
+    unless the desideratum allows too few of them (then a base may even be left out). All scenes are of `split`; fewer
     scenes are the beginning of the same list.
 
-    Raises TaskError: fewer than three boxes, or words that do not give two scenes without a common object.
+    Raises TaskError: an unknown name, fewer than three boxes, or words that do not give two scenes without a common object.
     """
     check_n_boxes(n_boxes)
     if n_boxes < 3:
         raise TaskError(f"n_boxes {n_boxes}; an interchange needs 3 or more to keep its four answers apart. Use more boxes.")
-    out = []
+    wanted, out = find(name), []
     for index, base in enumerate(scenes(n_scenes, split=split, n_boxes=n_boxes, seed=seed, words=words)):
         rng = random.Random(f"entrack interchange {n_boxes} {seed} {index}")
-        origin = _shuffled(rng, [{place} for place in range(n_boxes)])  # origin[p]: where the base has the label of source box p
+        places = range(n_boxes)
+        # origin[p] is where the base has the label of the source's box p.
+        origin = _assigned(rng, [[place for place in places if place != p] for p in places])
         source = _source(rng, base, origin, words)
-        asked = _shuffled(rng, [{query, origin.index(query)} for query in range(n_boxes)])
-        for query, place in enumerate(asked):
-            out.append(counterfactual("label", Example(base, query, format), Example(source, place, format)))
+        before, after = (rng.randint(1, MAX_FILLER) if side in wanted.filler else 0 for side in ("before", "after"))
+        asked = _assigned(rng, [
+            [p for p in places if origin[p] != query and wanted.separates(Setting(p, origin[p], before, after), query, n_boxes)]
+            for query in places
+        ])
+        out += [
+            counterfactual(name, Example(base, query, format), Example(source, place, format), before=before, after=after)
+            for query, place in enumerate(asked) if place is not None
+        ]
     return out
 
 
-def _shuffled(rng: random.Random, forbidden: Sequence[set[int]]) -> list[int]:
-    """A random order of 0, 1, ... in which place i does not hold what `forbidden[i]` names."""
-    order = list(range(len(forbidden)))
-    while True:
+def expected(name: str) -> str:
+    """What the expected answer of a desideratum is called among the candidates: "position", "object", "ordinal", ..."""
+    return next(iter(find(name).candidates(Setting(0, 0), 1)), "object")
+
+
+def _assigned(rng: random.Random, options: Sequence[Sequence[int]]) -> list[int | None]:
+    """One of its options for every index, all different if that can be; None for an index without options."""
+    order = list(range(len(options)))
+    for _ in range(DRAWS):
         rng.shuffle(order)
-        if all(value not in banned for value, banned in zip(order, forbidden, strict=True)):
-            return order
+        if all(value in allowed for value, allowed in zip(order, options, strict=True)):
+            return list(order)
+    return [rng.choice(allowed) if allowed else None for allowed in options]
 
 
 def _source(rng: random.Random, base: Scene, origin: Sequence[int], words: Sequence[str]) -> Scene:

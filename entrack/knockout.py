@@ -18,7 +18,6 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from entrack.activations import Run
-from entrack.boxes import ROLES
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.group_patching import CHUNK, run_shared
 from entrack.metrics import Difference, Estimate, difference, rate
@@ -35,8 +34,10 @@ EDGES = (
     ("last", "prev_query_label"),
     ("last", RANDOM),
     ("query_label", RANDOM),
+    ("query_label", "after_prev_query_label"),
 )
-"""What the paper blocks: from the reading role to the role that is read."""
+"""From the reading role to the role that is read: six that the paper blocks, and one that it does not, the token after
+the earlier label, where SmolLM2 collects what a segment says."""
 
 MASKABLE = ("eager", "sdpa")
 
@@ -184,7 +185,7 @@ def _goal(prompts: Prompts, edge: tuple[str, str], seed: int) -> Tensor:
             raise AlignmentError(f"{edge[1]!r} does not come before {edge[0]!r}, which so cannot read it; a token reads earlier ones. Swap the roles.")
         return goal
     generator = torch.Generator().manual_seed(seed)
-    roles = torch.stack([prompts.at(role) for role in ROLES], 1).tolist()
+    roles = torch.stack(list(prompts.roles.values()), 1).tolist()
     free = [[p for p in range(int(question)) if p not in taken]
             for question, taken in zip(prompts.at("query_label") - 1, roles, strict=True)]  # up to the full stop
     drawn = torch.rand(len(prompts), generator=generator).tolist()

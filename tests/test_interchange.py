@@ -5,8 +5,9 @@ from collections import Counter
 import pytest
 
 from entrack.boxes import NOUNS
+from entrack.desiderata import DESIDERATA
 from entrack.errors import TaskError
-from entrack.interchange import CANDIDATES, interchanges
+from entrack.interchange import CANDIDATES, expected, interchanges
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,47 @@ def test_splits_share_no_base(found):
 def test_fewer_scenes_are_the_beginning_and_a_seed_changes_them(found):
     assert interchanges(2, split="discovery") == found[:14]
     assert interchanges(2, split="discovery", seed=1) != found[:14]
+
+
+def test_the_expected_answer_has_a_name():
+    assert {expected(name) for name in ("position", "no_comma", "add_seg_start")} == {"position"}
+    assert [expected(name) for name in ("object", "label", "incorrect_segment", "filler_after")] == ["object", "label", "next_position", "ordinal"]
+    for name in DESIDERATA:
+        assert expected(name) not in interchanges(3, split="discovery", name=name)[0].alternatives
+
+
+def asked(item):
+    """Labels of the source in order, and the one that is asked for."""
+    spans = item.source.spans
+    return [item.source.text[slice(*spans[f"label_{i}"])] for i in range(7)], item.source.text[slice(*spans["query_label"])]
+
+
+SHIFTED = ("add_seg_start", "incorrect_segment")  # they expect the object of a box that is not the one asked for
+
+
+@pytest.mark.parametrize("name", SHIFTED)
+def test_a_shifted_answer_is_another_word_too(name):
+    for item in interchanges(6, split="discovery", name=name):
+        assert len({item.answer, *item.alternatives.values()}) == 1 + len(item.alternatives)
+
+
+@pytest.mark.parametrize("name", [n for n, d in DESIDERATA.items() if not d.filler and n not in SHIFTED])
+def test_desiderata_of_one_position_ask_the_same_questions(found, name):
+    others = interchanges(6, split="discovery", name=name)
+    assert [item.base for item in others] == [item.base for item in found]
+    assert [asked(item) for item in others] == [asked(item) for item in found]
+    assert [item.source.answer for item in others] == [item.source.answer for item in found]
+
+
+@pytest.mark.parametrize("name", [n for n, d in DESIDERATA.items() if d.filler])
+def test_filler_keeps_the_rivals_apart(name):
+    found = interchanges(10, split="discovery", name=name)
+    assert len(found) >= 40 and {item.base.query for item in found} == set(range(7))
+    for item in found:
+        assert len({item.answer, *item.alternatives.values()}) == 1 + len(item.alternatives)
+        labels, label = asked(item)
+        assert item.answer == item.base.scene.objects[labels.index(label)]
+        assert item.alternatives["label"] == item.base.scene.objects[item.base.scene.labels.index(label)]
 
 
 def test_three_boxes_are_enough_and_two_are_not():
