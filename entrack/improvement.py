@@ -13,9 +13,11 @@ from entrack.circuit import Circuit
 from entrack.cmap import Cell, CrossPatch, cross_patch, group_cell, other_cells
 from entrack.errors import ConfigError
 from entrack.grafts import MATRICES, graft
+from entrack.group_patching import Patch, Patched, patch_pairs
+from entrack.interchange import interchanges
 from entrack.metrics import Difference
 from entrack.models import Model
-from entrack.prompts import encode
+from entrack.prompts import encode, encode_counterfactuals
 from entrack.results import stored
 from entrack.sites import GROUPS, Head
 from entrack.task import TaskScores, score_task
@@ -94,6 +96,16 @@ def exchange(
     few = prompts.subset(range(n_boxes * min(n_far, len(scenes))))
     return Exchange(near=cross_patch(donor, receiver, prompts, cells=near),
                     far=cross_patch(donor, receiver, few, cells=far) if far and len(few) else None)
+
+
+def carried(model: Model, circuit: Circuit, *, n_scenes: int, format: str = "alternative", seed: int = 0) -> Patched:
+    """Finding (ii) for one version: what the groups of `circuit` carry in `model`, a patch per group, named by letter. Stored.
+
+    The score of A for "object", and those of B and C for "position", are the paper's functions of these groups.
+    """
+    data = encode_counterfactuals(model.tokenizer, interchanges(n_scenes, split="evaluation", seed=seed, format=format))
+    patches = {g.letter: Patch(circuit.role(n), circuit.groups[n]) for n, g in GROUPS.items() if circuit.groups[n]}
+    return patch_pairs(model, data, patches=patches)
 
 
 @dataclass(frozen=True)

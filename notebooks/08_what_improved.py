@@ -16,6 +16,7 @@ focus: str = "code"  # the version whose q, k, v and weights are looked into
 own: str = "code"  # versions whose own circuit is patched too, separated by spaces
 n_scenes: int = 20  # scenes of seven boxes; every box of each is asked for [2, 1000]
 n_far: int = 10  # of these, scenes for patches that rerun the context (D and the full circuit) [1, 1000]
+n_desiderata: int = 10  # scenes of seven pairs for what the groups carry [2, 1000]
 n_graft: int = 14  # scenes for versions with parts of an update [2, 1000]
 n_pairs: int = 28  # clean and corrupt pairs behind base's circuit [7, 700]
 n_pairs_own: int = 14  # the same for the other versions' own circuits [7, 700]
@@ -34,7 +35,7 @@ from entrack.figures.display import glue, show, table
 from entrack.figures.improved import graft_gains, handed_over, inputs_bars, repaired_and_broken, update_maps
 from entrack.finding import CircuitSettings, find_circuit
 from entrack.grafts import update_norms
-from entrack.improvement import exchange, graft_scores, overall
+from entrack.improvement import carried, exchange, graft_scores, overall
 from entrack.metrics import difference
 from entrack.models import family_file, load, versions
 from entrack.sites import GROUPS
@@ -171,6 +172,31 @@ for v, found in from_base.items():
 table(rows, ["patched", "accuracy", "change", "p", "change, random heads", f"{base} alone"], caption="Fine-tuned versions with base's heads. A loss down to base's own accuracy means the gain went through these heads.")
 
 # %% [markdown]
+# ## Does it match what the groups carry?
+#
+# Finding (ii) asks what a group *carries*: A the object, B and C the position. If a group hands over a gain because it does its job
+# better, then within its own version it should carry its content better too. Scores are shares of {glue:text}`n_pairs_carried` pairs of
+# prompts that follow the source's object or position when the group is patched from it.
+
+# %%
+holds = {v: carried(models[v], circuit, n_scenes=n_desiderata, seed=seed) for v in (base, *tuned)}
+glue("n_pairs_carried", n_desiderata * 7)
+content = {"A": "object", "B": "position", "C": "position"}
+rows, stronger = [], {}
+for v in tuned:
+    for letter, what in ((x, w) for x, w in content.items() if x in holds[v].patches):
+        change = difference(holds[v].hits(letter, what), holds[base].hits(letter, what), clusters=holds[base].scenes)
+        stronger[letter, v] = change
+        rows.append([f"{v}: {letter}, {what}", f"{holds[base].score(letter, what):.2f}", f"{holds[v].score(letter, what):.2f}", f"{change:+.2f}",
+                     direction(change), direction(into_base[v].of(letter).gain(letter))])
+table(rows, ["version: group, content", f"score in {base}", "score in the version", "change", "it carries", "handed over, base is"],
+      caption="What the groups of base's circuit carry in each version, beside what they bring to base.")
+same = sum(row[-1] == row[-2] for row in rows)
+glue("match_sentence", f"The two agree in {same} of {len(rows)} rows.")
+
+# %% [markdown]
+# {glue:text}`match_sentence`
+#
 # ## Raw and base: was the mechanism there, unused?
 #
 # {glue:text}`raw_name` does not do the task; {glue:text}`base_name` was primed on it for a few steps. If raw had the machinery and only
@@ -247,6 +273,8 @@ verdict_cd = "not run" if not no_gain else "replicates" if not any(direction(g) 
 closed = {v: into_base[v].far.gain("full circuit").value / d.value for v in better if into_base[v].far is not None
           for d in [difference(into_base[v].far.donor_hits, into_base[v].far.own_hits, clusters=into_base[v].far.scenes)] if d.value > 0}
 verdict_full = "not run" if not closed else "replicates" if min(closed.values()) >= 0.8 else "partly" if max(closed.values()) >= 0.5 else "does not replicate"
+carries = {v: stronger["A", v] for v in better if ("A", v) in stronger}
+verdict_carries = overall([verdict(g, expected=1) for g in carries.values()])
 losses = {v: from_base[v].of("A").gain("A") for v in better if "A" in from_base[v].all_labels()}
 verdict_loss = overall([verdict(g, expected=-1) for g in losses.values()])
 tests = {v: difference(found.near.hits[found.near.index("A")], found.near.hits[[found.near.index(d) for d in found.random("A")]].mean(0), clusters=found.near.scenes)
@@ -256,7 +284,7 @@ graft = grafts[f"{focus} onto {base}"]
 specific = difference(graft.scores["circuit"].hits.ravel(), sum(graft.scores[f"random {i}"].hits.ravel().astype(float) for i in (1, 2)) / 2, clusters=graft.scores["none"].clusters)
 verdict_weights = overall([verdict(specific, expected=1)])
 verdict_raw = "replicates" if woken else "does not replicate"
-for name, value in {"improved_values": verdict_a, "improved_positions": verdict_b, "improved_not_cd": verdict_cd, "improved_full": verdict_full, "improved_reverse": verdict_loss,
+for name, value in {"improved_values": verdict_a, "improved_positions": verdict_b, "improved_not_cd": verdict_cd, "improved_full": verdict_full, "improved_function": verdict_carries, "improved_reverse": verdict_loss,
                     "improved_specific": verdict_specific, "improved_weights": verdict_weights, "improved_raw": verdict_raw}.items():
     glue(f"verdict_{name}", value)
 each = "the interval of the gain lies above 0 in every better version; partly: in some"
@@ -265,8 +293,9 @@ table([
     ["the donor's position transmitters (B) make base better", "+0.12 (Goat), +0.08 (FLoat)", told(gains["B"]), verdict_b, each],
     ["C and D alone bring no gain", "C -0.04, -0.10; D -0.01, -0.01", told(no_gain), verdict_cd, "no interval lies above 0"],
     ["the full circuit closes the gap to the donor", "all of it", ", ".join(f"{x:.0%} ({v})" for v, x in closed.items()) or None, verdict_full, "80 % or more of the gap in every better version; partly: 50 % in one"],
-    ["ours: A's gain is not what any heads at the last token bring", None, told(tests), verdict_specific, "gain of A less that of random heads above 0 in every better version"],
-    ["ours: base's A takes the gain away from the fine-tuned version", None, told(losses), verdict_loss, "the interval of the change lies below 0 in every better version; partly: in some"],
-    ["ours: the update in the circuit's heads brings more than in random heads", None, f"{specific:+.2f} ({focus})", verdict_weights, "paired difference above 0"],
-    [f"ours: {below} holds part of the mechanism, unused", None, told({k: g for k, g in raw_gains.items() if k in "BCD"}), verdict_raw, f"B, C or D of {base} alone raises {below}'s accuracy"],
+    ["A carries the object better in better versions", "+20 points (Goat), +18 (FLoat)", told(carries), verdict_carries, "change of A's object score above 0 in every better version; partly: in some"],
+    ["ours: A's gain is not what any heads at the last token bring", "-", told(tests), verdict_specific, "gain of A less that of random heads above 0 in every better version"],
+    ["ours: base's A takes the gain away from the fine-tuned version", "-", told(losses), verdict_loss, "the interval of the change lies below 0 in every better version; partly: in some"],
+    ["ours: the update in the circuit's heads brings more than in random heads", "-", f"{specific:+.2f} ({focus})", verdict_weights, "paired difference above 0"],
+    [f"ours: {below} holds part of the mechanism, unused", "-", told({k: g for k, g in raw_gains.items() if k in "BCD"}), verdict_raw, f"B, C or D of {base} alone raises {below}'s accuracy"],
 ], ["claim", "the paper", "here", "verdict", "rule"], caption="Finding (iii): what improved?")

@@ -9,7 +9,7 @@ from test_grafts import fine_tuned
 from entrack.boxes import scenes
 from entrack.circuit import Circuit
 from entrack.errors import ConfigError
-from entrack.improvement import exchange, graft_scores
+from entrack.improvement import carried, exchange, graft_scores, overall
 
 SCENES = scenes(3, split="evaluation")
 
@@ -45,3 +45,15 @@ def test_grafts_of_nothing_and_of_all_are_the_two_versions():
     for scores in unchanged.scores.values():
         np.testing.assert_allclose(scores.log_prob, none, atol=2e-4)
     assert unchanged.gain("circuit").value == 0
+
+
+def test_what_groups_carry_is_read_with_a_patch_per_group():
+    found = carried(tiny_model(), CIRCUIT, n_scenes=2)
+    assert list(found.patches) == ["A", "B", "C", "D"] and found.answers.shape == (4, 14)
+    assert found.patches["C"].role == "query_label" and found.patches["D"].role == CIRCUIT.role("structure_reader")
+    assert {"object", "position", "label", "unchanged"} == set(found.candidates)
+
+
+def test_claims_about_several_versions_get_one_verdict():
+    assert overall(["agrees", "agrees"]) == "replicates" and overall(["agrees", "undecided"]) == "partly"
+    assert overall(["disagrees", "undecided"]) == "does not replicate" and overall(["undecided"]) == "undecided" and overall([]) == "not run"
