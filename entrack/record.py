@@ -34,7 +34,7 @@ class Claim:
 
     Attributes:
         chapter: name of the notebook; title: of the chapter; anchor: of the section that the table stands in.
-        claim: what is claimed; paper: the paper's number; here: ours, with its interval.
+        claim: what is claimed; paper: the paper's number, or where it stands; here: ours, with its interval.
         verdict: one of VERDICTS, or a remark where the paper measured nothing.
         rule: how the verdict follows from the numbers; "" where the chapter states it in its text.
     """
@@ -87,7 +87,7 @@ def _verdict_rows(html: str, chapter: str) -> Iterable[dict[str, str]]:
         if "claim" in cells:
             claim, paper = cells.pop("claim"), cells.pop("the paper", "")
         else:  # the paper's number stands within the claim
-            claim, paper = cells.pop(header[0]), ""
+            claim, paper = cells.pop(header[0]), "in the claim"
         yield {"claim": claim, "paper": paper, "here": ": ".join(v for v in cells.values() if v), "verdict": verdict, "rule": rule}
 
 
@@ -109,7 +109,7 @@ def summary(found: Sequence[Claim]) -> str:
 
 def claims_html(found: Sequence[Claim], *, link: str) -> str:
     """The table of claims; `link` is a format with {chapter} for the address of a chapter's page."""
-    rows = [[c.claim, c.paper or "-", c.here, c.verdict, c.rule or "see the chapter", (f"{c.title}", f"{link.format(chapter=c.chapter)}#{c.anchor}")] for c in found]
+    rows = [[c.claim, c.paper, c.here, c.verdict, c.rule or "see the chapter", (f"chapter {c.chapter[:2]}", f"{link.format(chapter=c.chapter)}#{c.anchor}")] for c in found]
     return html_table(rows, ["claim", "the paper", "here", "verdict", "rule", "where"], caption="Every claim that a chapter judges, with the rule that gives the verdict.")
 
 

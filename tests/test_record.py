@@ -40,8 +40,8 @@ def test_claims_are_read_from_verdict_tables_and_from_no_others():
     assert [(c.chapter, c.claim, c.paper, c.here, c.verdict, c.ours) for c in found] == [
         ("01_x", "a < b & c", "0.66", "0.61 [0.5, 0.7]", "replicates", False),
         ("01_x", "ours: d", "-", "not run here", "not run", True),
-        ("02_y", "Llama: e, +0.16", "", "code: +0.20", "replicates", False),
-        ("02_y", "f", "", "math: not run here", "not run", False),
+        ("02_y", "Llama: e, +0.16", "in the claim", "code: +0.20", "replicates", False),
+        ("02_y", "f", "in the claim", "math: not run here", "not run", False),
     ]
     assert found[0].title == "The title" and found[0].anchor == "what-we-find-verdict"
 
