@@ -99,12 +99,13 @@ def exchange(
 
 
 def carried(model: Model, circuit: Circuit, *, n_scenes: int, format: str = "alternative", seed: int = 0) -> Patched:
-    """Finding (ii) for one version: what the groups of `circuit` carry in `model`, a patch per group, named by letter. Stored.
+    """Finding (ii) for one version: what A, B and C of `circuit` carry in `model`, a patch for each, named by letter. Stored.
 
-    The score of A for "object", and those of B and C for "position", are the paper's functions of these groups.
+    The score of A for "object", and those of B and C for "position", are the paper's functions of these groups. D has none
+    that the paper could name, and its patches cost ten times as much.
     """
     data = encode_counterfactuals(model.tokenizer, interchanges(n_scenes, split="evaluation", seed=seed, format=format))
-    patches = {g.letter: Patch(circuit.role(n), circuit.groups[n]) for n, g in GROUPS.items() if circuit.groups[n]}
+    patches = {g.letter: Patch(circuit.role(n), circuit.groups[n]) for n, g in GROUPS.items() if g.letter != "D" and circuit.groups[n]}
     return patch_pairs(model, data, patches=patches)
 
 

@@ -84,17 +84,18 @@ made["discovery"] = [slips.random_corrupt_position(model, clean, corrupt, found=
 # The *label* is scored by the word **without its space**, a token that no model says here: all 240,000 published trials are 0. The base's
 # **position** always comes out as 0, so sources never ask for the first box and one pair in seven asks for the same position on both sides:
 # such a pair is right when nothing is patched. Where sources are of another length, "last" is **behind their end**. For group D, the source
-# is read where the *base* has its label. And where masks tie in validation, DCM takes the one with **more** heads.
+# is read where the *base* has its label. And where masks tie in validation, DCM takes the one with **more** heads. The groups are base's candidates, before pruning.
 
 # %%
+candidate = found.curve.circuit
 n_scenes = max(1, n_desiderata // 7)
 train, validation = (Prepared(model, encode_counterfactuals(model.tokenizer, interchanges(n_scenes, split=s, seed=seed))) for s in ("discovery", "validation"))
-masks = learn_masks(model, train, validation=validation, circuit=found.circuit, group="position_transmitter", target="position",
+masks = learn_masks(model, train, validation=validation, circuit=candidate, group="position_transmitter", target="position",
                     config=DCMConfig(penalties=(0.01,), steps=16, every=2, seeds=(0,)))
 made["desiderata"] = [slips.label_without_space(model, layer=model.n_layers // 3, n_scenes=n_scenes, seed=seed),
-                      *slips.base_position_zero(model, circuit=found.circuit, n=n_desiderata, seed=seed),
-                      slips.padded_position(model, circuit=found.circuit, n=n_desiderata, seed=seed),
-                      slips.structure_reader_position(model, circuit=found.circuit, n_scenes=n_scenes, seed=seed),
+                      *slips.base_position_zero(model, circuit=candidate, n=n_desiderata, seed=seed),
+                      slips.padded_position(model, circuit=candidate, n=n_desiderata, seed=seed),
+                      slips.structure_reader_position(model, circuit=candidate, n_scenes=n_scenes, seed=seed),
                       slips.tied_masks(masks)]
 
 # %% [markdown]

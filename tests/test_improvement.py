@@ -49,8 +49,8 @@ def test_grafts_of_nothing_and_of_all_are_the_two_versions():
 
 def test_what_groups_carry_is_read_with_a_patch_per_group():
     found = carried(tiny_model(), CIRCUIT, n_scenes=2)
-    assert list(found.patches) == ["A", "B", "C", "D"] and found.answers.shape == (4, 14)
-    assert found.patches["C"].role == "query_label" and found.patches["D"].role == CIRCUIT.role("structure_reader")
+    assert list(found.patches) == ["A", "B", "C"] and found.answers.shape == (3, 14)
+    assert found.patches["C"].role == "query_label"
     assert {"object", "position", "label", "unchanged"} == set(found.candidates)
 
 
