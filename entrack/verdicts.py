@@ -2,7 +2,7 @@
 
 from entrack.metrics import Estimate
 
-AGREES, DISAGREES, UNDECIDED = "agrees", "disagrees", "undecided"
+AGREES, DISAGREES, UNDECIDED, NOT_RUN = "agrees", "disagrees", "undecided", "not run"
 MARGIN = 0.05
 
 

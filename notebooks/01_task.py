@@ -127,7 +127,7 @@ table(
 )
 
 # %% tags=["hide-input"]
-from entrack.verdicts import direction, verdict
+from entrack.verdicts import NOT_RUN, direction, verdict
 
 for (version, format), found in scores.items():
     glue(f"acc_{version}_{format}", found.accuracy().value)
@@ -234,72 +234,78 @@ glue(
 # ## What the paper claims, what we find
 #
 # The paper's condition for everything that follows is that the base does the task well, and that fine-tuning on
-# *something else* improves it. The verdicts below follow a rule: a claim of a difference agrees if the 95 %
-# interval lies wholly on the paper's side of zero, disagrees if it lies wholly on the other side, and is otherwise undecided; a
-# claim of no difference agrees if the interval lies within 0.05 of zero.
+# *something else* improves it. The verdicts below follow a rule: a claim of a difference agrees if the
+# 95 % interval lies wholly on the paper's side of zero, disagrees if it lies wholly on the other side, and is otherwise
+# undecided; a claim of no difference agrees if the interval lies within `0.05` of zero.
 
 # %% tags=["hide-input"]
+from dataclasses import replace
+
 above = main[base].accuracy()
 llama = table1.values["llama"].full
-claims = [
-    [
-        "base_above_chance",
-        f"Llama-7B does the task: {llama:.2f}, chance {chance:.2f} (Table 1)",
-        f"{base}: {above:.2f}",
-        "agrees" if above.low > chance else "disagrees",
-    ]
-]
-counterparts = [
+claims = {
+    "base_above_chance": (
+        "The base does the task better than chance",
+        f"Llama-7B {llama:.2f} (Table 1)",
+        f"{base} minus chance",
+        replace(
+            above,
+            value=above.value - chance,
+            low=above.low - chance,
+            high=above.high - chance,
+        ),
+        1,
+    )
+}
+for slug, words, names, model_name, expected in (
     (
         "arithmetic_helps",
+        "Fine-tuning on arithmetic helps",
         ("math", "goat"),
         "goat",
-        "fine-tuning on arithmetic helps",
         1,
     ),
     (
         "another_subject_helps",
+        "Fine-tuning on something else helps",
         ("code", "float"),
         "float",
-        "fine-tuning on something else helps",
         1,
     ),
     (
         "instructions_do_not_matter",
+        "Instructions make no difference",
         ("instruct", "vicuna"),
         "vicuna",
-        "instructions make no difference",
         0,
     ),
-]
-for slug, names, model_name, claim, expected in counterparts:
+):
     version = next((name for name in names if name in gains), names[0])
     their = table1.values[model_name].full - llama
-    claim = f"{titles[model_name]['title']}: {claim}, {their:+.2f} (Table 1)"
-    gain = gains.get(version)
-    claims.append(
-        [
-            slug,
-            claim,
-            gain and f"{version}: {gain:+.2f}",
-            gain and verdict(gain, expected=expected),
-        ]
+    claims[slug] = (
+        words,
+        f"{titles[model_name]['title']} {their:+.2f} (Table 1)",
+        f"{version} minus {base}",
+        gains.get(version),
+        expected,
     )
 first, *middle, last = earlier.values["by_position"]
 their = (first + last) / 2 - sum(middle) / len(middle)
-claims.append(
-    [
-        "u_shape",
-        f"Llama-7B (earlier set): the first and last box are easier, {their:+.2f}",
-        f"{base}: {u:+.2f}",
-        verdict(u, expected=1),
-    ]
+claims["u_shape"] = (
+    "The first and the last box are easier than those between",
+    f"Llama-7B {their:+.2f} (earlier set)",
+    base,
+    u,
+    1,
 )
-for slug, *_, found in claims:
-    glue(f"verdict_{slug}", found or "not run here")
+rows = []
+for slug, (words, paper, what, estimate, expected) in claims.items():
+    found = verdict(estimate, expected=expected) if estimate else NOT_RUN
+    glue(f"verdict_{slug}", found)
+    rows.append([words, paper, f"{what}: {estimate:+.2f}" if estimate else None, found])
 table(
-    [row[1:] for row in claims],
-    ["the paper says", "we find", "verdict"],
+    rows,
+    ["claim", "the paper", "here", "verdict"],
     caption="Claims about the task itself, and the verdict by the rule above.",
 )
 
