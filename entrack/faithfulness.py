@@ -64,11 +64,16 @@ def measure_faithfulness(
 
     def compute() -> Faithfulness:
         hits = score_circuits(model, prompts, circuits=[*circuits, *drawn], means=means).hits
-        full = answers_of(model, prompts).hit[:, 0].cpu().numpy()
-        return Faithfulness(full=full, hits=hits[: len(circuits)], random=hits[len(circuits) :], circuits=tuple(circuits), model=model.name)
+        return Faithfulness(full=_whole(model, prompts), hits=hits[: len(circuits)], random=hits[len(circuits) :], circuits=tuple(circuits), model=model.name)
 
     return stored(compute, name="faithfulness", modules=MODULES,
                   key=[model.digest, model.dtype, prompts.tokens, [*circuits, *drawn], means.z])
+
+
+def _whole(model: Model, prompts: Prompts) -> np.ndarray:
+    """Whether the whole model answers right [example]; apart, because many circuits are compared with it."""
+    return stored(lambda: answers_of(model, prompts).hit[:, 0].cpu().numpy(), name="whole", modules=["entrack.replay"],
+                  key=[model.digest, model.dtype, prompts.tokens])
 
 
 def random_circuit(model: Model, circuit: Circuit, *, seed: int) -> Circuit:
