@@ -120,14 +120,14 @@ def update_maps(norms: UpdateNorms) -> LiveFigure:
 
 
 def graft_gains(grafts: Mapping[str, GraftScores]) -> Figure:
-    """Gain in accuracy from the donor's weights in parts of the heads, a panel per donor."""
+    """Gain in accuracy from the donor's weights in parts of the heads, a panel per pair, named "<donor> onto <receiver>"."""
     with style.look():
         longest = max(len(g.scores) for g in grafts.values()) - 1
         figure, grid = plt.subplots(1, len(grafts), sharex=True, sharey=True, squeeze=False, figsize=(style.WIDTH, 0.27 * longest + 1.0))
         for axes, (name, found) in zip(grid[0], grafts.items(), strict=True):
             parts = [part for part in found.scores if part != "none"]
             for place, part in enumerate(parts):
-                colour = LETTER_COLOURS.get(part, style.NEUTRAL if part.startswith("random") else style.version_colour(name))
+                colour = LETTER_COLOURS.get(part, style.NEUTRAL if part.startswith("random") else style.version_colour(name.split()[0]))
                 _mark(axes, found.gain(part), place, colour, "o", hollow=part.startswith("random"))
             axes.axvline(0, color="black", lw=0.8)
             axes.set(yticks=range(len(parts)), yticklabels=[_part_title(p, found) for p in parts], title=name, xlabel="gain in accuracy")
