@@ -79,7 +79,7 @@ edges = {v: difference(found.near.donor_hits, found.near.own_hits, clusters=foun
 better = [v for v in tuned if direction(edges[v]) == "higher"]
 rows = []
 for v, found in into_base.items():
-    for label in (name for name in found.all_labels() if name in "ABCD" or "and" in name or name == "full circuit"):
+    for label in (name for name in found.all_labels() if name in "ABCD" or " and " in name or name == "full circuit"):
         gain = found.of(label).gain(label)
         control = found.random(label) if len(label) == 1 else []
         rows.append([f"{v}: {label}", f"{found.of(label).accuracy(label):.2f}", f"{gain:+.2f}", f"{gain.p_value:.1g}",
@@ -100,10 +100,10 @@ def sentence(v: str) -> str:
 glue("answer_sentence", "; ".join(sentence(v) for v in better) + "." if better else "so there is no gain to explain.")
 
 # %% tags=["hide-input"]
-paper = published.cmap()
-rows = [[f"{donor.capitalize()}: {'full circuit' if part == 'full_circuit' else GROUPS[part].letter}", cell.accuracy, round(cell.accuracy - 0.66, 2), cell.heads]
+paper, alone = published.cmap(), {name: row.full for name, row in published.table1().values.items()}
+rows = [[f"{donor.capitalize()}: {'full circuit' if part == 'full_circuit' else GROUPS[part].letter}", cell.accuracy, f"{cell.accuracy - alone['llama']:+.2f}", cell.heads or "all groups"]
         for donor, parts in paper.values.items() for part, cell in parts.items()]
-table(rows, ["donor: patched", "accuracy of Llama", "gain", "heads"], caption=f"The paper's Figure 4: Llama-7B with heads of Goat and FLoat (alone: Llama 0.66, Goat and FLoat 0.82). {paper.note}")
+table(rows, ["donor: patched", "accuracy of Llama", "gain", "heads"], caption=f"The paper's Figure 4: Llama-7B with heads of Goat and FLoat. {paper.note}")
 
 # %% [markdown]
 # *Caveat.* A value fetcher's output at the last token all but spells the answer. Giving base the donor's A says little more than that
@@ -150,7 +150,7 @@ show(inputs_bars(into_base[focus]), alt=f"Bars of the gain in log probability fr
 # %% tags=["hide-input"]
 earlier = published.cmap_earlier()
 table([[f"{GROUPS[g].letter}: {inputs}", value] for g, cells in earlier.values["input"].items() for inputs, value in cells.items()],
-      ["group: input", "accuracy of Llama with Goat's"], caption=f"Input patching in the released code's history (Llama alone 0.66). {earlier.note}")
+      ["group: input", "accuracy of Llama with Goat's"], caption=f"Input patching in the released code's history (Llama alone: {alone['llama']:.2f}). {earlier.note}")
 
 # %% [markdown]
 # The donor is {glue:text}`focus`. The q of A is where B's message arrives: a gain there, and none from k or v, means that what
@@ -164,7 +164,7 @@ table([[f"{GROUPS[g].letter}: {inputs}", value] for g, cells in earlier.values["
 from_base = {v: exchange(models[base], models[v], circuit, scenes=asked, n_random=1, seed=seed) for v in tuned}
 rows = []
 for v, found in from_base.items():
-    for label in (name for name in found.all_labels() if name in "ABC" or "and" in name):
+    for label in (name for name in found.all_labels() if name in "ABC" or " and " in name):
         loss = found.of(label).gain(label)
         control = found.random(label) if len(label) == 1 else []
         rows.append([f"{base} into {v}: {label}", f"{found.of(label).accuracy(label):.2f}", f"{loss:+.2f}", f"{loss.p_value:.1g}",
@@ -200,12 +200,12 @@ glue("match_sentence", f"The two agree in {same} of {len(rows)} rows.")
 # ## Raw and base: was the mechanism there, unused?
 #
 # {glue:text}`raw_name` does not do the task; {glue:text}`base_name` was primed on it for a few steps. If raw had the machinery and only
-# failed to start it, then *one* group of base, put into raw, should set it going: B's or C's position would be enough for raw's own
-# value fetchers.
+# failed to start it, then *messages* of base should set it going: with base's queries (q) alone, raw's own value fetchers, reading raw's
+# own keys and values, would find the object. Base's A as a whole would not show that: it names the object itself.
 
 # %%
 glue("raw_name", f"`{models[below].name}`")
-both_ways = {f"{base} into {below}": exchange(models[base], models[below], circuit, scenes=asked, n_far=n_far, n_random=n_random, seed=seed),
+both_ways = {f"{base} into {below}": exchange(models[base], models[below], circuit, scenes=asked, n_far=n_far, n_random=n_random, inputs=True, seed=seed),
              f"{below} into {base}": exchange(models[below], models[base], circuit, scenes=asked, n_far=n_far, n_random=n_random, seed=seed)}
 
 # %% mystnb={"figure": {"name": "fig-raw-base", "caption": "Base's groups in raw, and raw's in base. Marks and lines as above: dashed, the receiver alone; solid, the donor alone."}}
@@ -213,15 +213,18 @@ show(handed_over(both_ways), alt="; ".join(f"{name}: " + ", ".join(
     f"{label} {found.of(label).accuracy(label).value:.2f}" for label in found.all_labels() if len(label) == 1 or label == "full circuit") for name, found in both_ways.items()))
 
 # %%
-raw_gains = {label: both_ways[f"{base} into {below}"].of(label).gain(label) for label in both_ways[f"{base} into {below}"].all_labels() if len(label) == 1 or label == "full circuit"}
-table([[label, f"{gain:+.2f}", f"{gain.p_value:.1g}", direction(gain)] for label, gain in raw_gains.items()], ["patched", "gain", "p", "direction"],
-      caption=f"What {base}'s groups bring to {below}.")
-woken = [label for label in ("B", "C", "D") if label in raw_gains and direction(raw_gains[label]) == "higher"]
-glue("raw_sentence", f"{' and '.join(woken)} of base set raw's own fetchers to work: part of the mechanism was there, unused." if woken
-     else "Neither B, C nor D of base alone gets raw to answer: position information finds no fetcher in raw that can use it.")
+into_raw = both_ways[f"{base} into {below}"]
+raw_gains = {label: into_raw.of(label).gain(label) for label in into_raw.all_labels() if not label.startswith(("random", "all others"))}
+table([[label, f"{into_raw.of(label).accuracy(label):.2f}", f"{gain:+.2f}", f"{gain.p_value:.1g}", f"{into_raw.of(label).log_prob_gain(label):+.2f}"] for label, gain in raw_gains.items()],
+      ["patched", f"accuracy of {below}", "gain", "p", "gain in log probability (nats)"], caption=f"What {base}'s groups, and the q, k and v of A and B, bring to {below}.")
+queries = raw_gains.get("q of A")
+woken = queries is not None and direction(queries) == "higher"
+glue("raw_sentence", "not tested, for the circuit has no value fetchers" if queries is None else f"{queries:+.2f}: " + (
+    "raw's fetchers can already fetch, once told where to look. Part of the mechanism was there, unused" if woken else
+    "no clear gain, so nothing shows that raw's fetchers could fetch before the priming"))
 
 # %% [markdown]
-# {glue:text}`raw_sentence`
+# With base's queries for A alone, raw gains {glue:text}`raw_sentence`.
 #
 # ## Where in the weights
 #
@@ -266,6 +269,13 @@ def told(estimates: dict) -> str | None:
     return ", ".join(f"{e:+.2f} ({v})" for v, e in estimates.items()) or None
 
 
+def published_gain(*parts: str) -> str:
+    return "; ".join(f"{GROUPS[p].letter} " * (len(parts) > 1) + ", ".join(f"{cells[p].accuracy - alone['llama']:+.2f} ({donor.capitalize()})" for donor, cells in paper.values.items())
+                     for p in parts)
+
+
+figure_3 = published.activation_patching().values["llama"]
+sharper = ", ".join(f"{(figure_3[m]['value_fetcher']['object'].mean - figure_3['llama']['value_fetcher']['object'].mean) / 100:+.2f} ({m.capitalize()})" for m in paper.values)
 verdict_a = overall([verdict(g, expected=1) for g in gains["A"].values()])
 verdict_b = overall([verdict(g, expected=1) for g in gains["B"].values()])
 no_gain = {v: g for letter in "CD" for v, g in ((f"{letter} of {v}", g) for v, g in gains[letter].items())}
@@ -283,19 +293,19 @@ verdict_specific = overall([verdict(g, expected=1) for g in tests.values()])
 graft = grafts[f"{focus} onto {base}"]
 specific = difference(graft.scores["circuit"].hits.ravel(), sum(graft.scores[f"random {i}"].hits.ravel().astype(float) for i in (1, 2)) / 2, clusters=graft.scores["none"].clusters)
 verdict_weights = overall([verdict(specific, expected=1)])
-verdict_raw = "replicates" if woken else "does not replicate"
+verdict_raw = overall([verdict(queries, expected=1)] if queries else [])
 for name, value in {"improved_values": verdict_a, "improved_positions": verdict_b, "improved_not_cd": verdict_cd, "improved_full": verdict_full, "improved_function": verdict_carries, "improved_reverse": verdict_loss,
                     "improved_specific": verdict_specific, "improved_weights": verdict_weights, "improved_raw": verdict_raw}.items():
     glue(f"verdict_{name}", value)
 each = "the interval of the gain lies above 0 in every better version; partly: in some"
 table([
-    ["the donor's value fetchers (A) make base better", "+0.16 (Goat), +0.16 (FLoat)", told(gains["A"]), verdict_a, each],
-    ["the donor's position transmitters (B) make base better", "+0.12 (Goat), +0.08 (FLoat)", told(gains["B"]), verdict_b, each],
-    ["C and D alone bring no gain", "C -0.04, -0.10; D -0.01, -0.01", told(no_gain), verdict_cd, "no interval lies above 0"],
-    ["the full circuit closes the gap to the donor", "all of it", ", ".join(f"{x:.0%} ({v})" for v, x in closed.items()) or None, verdict_full, "80 % or more of the gap in every better version; partly: 50 % in one"],
-    ["A carries the object better in better versions", "+20 points (Goat), +18 (FLoat)", told(carries), verdict_carries, "change of A's object score above 0 in every better version; partly: in some"],
+    ["the donor's value fetchers (A) make base better", published_gain("value_fetcher"), told(gains["A"]), verdict_a, each],
+    ["the donor's position transmitters (B) make base better", published_gain("position_transmitter"), told(gains["B"]), verdict_b, each],
+    ["C and D alone bring no gain", published_gain("position_detector", "structure_reader"), told(no_gain), verdict_cd, "no interval lies above 0"],
+    ["the full circuit closes the gap to the donor", "{:.0%} (Goat), {:.0%} (FLoat)".format(*((cells["full_circuit"].accuracy - alone["llama"]) / (alone[d] - alone["llama"]) for d, cells in paper.values.items())), ", ".join(f"{x:.0%} ({v})" for v, x in closed.items()) or None, verdict_full, "80 % or more of the gap in every better version; partly: 50 % in one"],
+    ["A carries the object better in better versions", sharper, told(carries), verdict_carries, "change of A's object score above 0 in every better version; partly: in some"],
     ["ours: A's gain is not what any heads at the last token bring", "-", told(tests), verdict_specific, "gain of A less that of random heads above 0 in every better version"],
     ["ours: base's A takes the gain away from the fine-tuned version", "-", told(losses), verdict_loss, "the interval of the change lies below 0 in every better version; partly: in some"],
     ["ours: the update in the circuit's heads brings more than in random heads", "-", f"{specific:+.2f} ({focus})", verdict_weights, "paired difference above 0"],
-    [f"ours: {below} holds part of the mechanism, unused", "-", told({k: g for k, g in raw_gains.items() if k in "BCD"}), verdict_raw, f"B, C or D of {base} alone raises {below}'s accuracy"],
+    [f"ours: {below}'s value fetchers can fetch, once told where to look", "-", told({"q of A": queries} if queries else {}), verdict_raw, f"q of A from {base} raises {below}'s accuracy: interval above 0"],
 ], ["claim", "the paper", "here", "verdict", "rule"], caption="Finding (iii): what improved?")

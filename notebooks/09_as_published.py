@@ -15,7 +15,7 @@ adapter: str = "code"  # the version whose o_proj update is dropped
 n_pairs: int = 28  # pairs behind base's circuit [7, 700]
 n_noisy: int = 7  # of these, pairs for stage D as released [1, 700]
 n_prune: int = 98  # prompts for minimality [14, 2000]
-n_evaluation: int = 196  # prompts on which circuits are scored [14, 5000]
+n_evaluation: int = 147  # prompts on which circuits are scored [14, 5000]
 n_random: int = 20  # random circuits, with and without replacement [2, 500]
 n_desiderata: int = 49  # pairs of prompts per desideratum [7, 1000]
 structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
@@ -145,12 +145,17 @@ def judge(title: str, holds) -> tuple[str, str]:
     return f"{slip.off:.2f} becomes {slip.on:.2f}", "replicates" if holds(slip) else "does not replicate"
 
 
+sevens = published.minimality().values
+theirs_position = published.dcm().values["llama"]["value_fetcher"]["position"].accuracy
+altered = published.variations().values["altered_box_obj_order"]
+sizes = ", ".join(f"{sum(p.kept_at_0_percent for p in sevens[m].values())} against {sum(p.kept_at_1_percent for p in sevens[m].values())} ({m.capitalize()})" for m in ("goat", "float"))
+void = [cell["label"].mean for row in published.activation_patching().values.values() for groups in row.values() for cell in groups.values()]
 rows = []
 for slug, claim, theirs, title, holds, rule in (
-    ("slip_label", "scored without its space, the label desideratum is void", "0.00 in all 48 cells", "label scored without its space: score", lambda s: s.on.value == 0 and s.off.low > 0, "0 with the slip, above 0 without"),
-    ("slip_position", "drawn as released, position has a floor of about a seventh", "0.134", "position drawn as released: score with no patch", lambda s: s.on.low > s.off.high, "intervals apart"),
-    ("slip_padded", "read behind its end, an altered source scores lower", "0.16 against 0.33", "source read behind its end: score of B", lambda s: s.on.high < s.off.low, "intervals apart"),
-    ("slip_threshold", "pruning at 0 % keeps more heads than at 1 %", "175 against 90 (Goat), 175 against 97 (FLoat)", "pruned at 0 % instead of 1 %: heads kept", lambda s: s.on.value > s.off.value, "an exact count"),
+    ("slip_label", "scored without its space, the label desideratum is void", f"at most {max(void):.2f} % in all {len(void)} cells", "label scored without its space: score", lambda s: s.on.value == 0 and s.off.low > 0, "0 with the slip, above 0 without"),
+    ("slip_position", "drawn as released, position has a floor of about a seventh", f"{theirs_position:.3f} with no head patched", "position drawn as released: score with no patch", lambda s: s.on.low > s.off.high, "intervals apart"),
+    ("slip_padded", "read behind its end, an altered source scores lower", f"{altered.patched.mean / 100:.2f} against {altered.dcm_accuracy:.2f}", "source read behind its end: score of B", lambda s: s.on.high < s.off.low, "intervals apart"),
+    ("slip_threshold", "pruning at 0 % keeps more heads than at 1 %", sizes, "pruned at 0 % instead of 1 %: heads kept", lambda s: s.on.value > s.off.value, "an exact count"),
     ("slip_o_proj", "without its o_proj update an adapter version does the task worse", "not separated", f"o_proj update of {adapter} dropped: accuracy", lambda s: s.on.high < s.off.low, "intervals apart"),
 ):
     here, verdict = judge(title, holds)
