@@ -150,7 +150,7 @@ def sample_overlap(held_out: Faithfulness, pruned_on: Faithfulness) -> Slip:
 
 
 def random_corrupt_position(
-    model: Model, clean: Prompts, corrupt: Prompts, *, found: FoundCircuit, n_top: int = 5, seed: int = 0
+    model: Model, clean: Prompts, corrupt: Prompts, *, found: FoundCircuit, n_top: int = 3, seed: int = 0
 ) -> Slip:
     """Stage D with the corrupt z of the queried label (off, from the search itself) or of a random label (on). Stored.
 

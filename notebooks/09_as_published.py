@@ -14,6 +14,7 @@ base: str = "base"  # the version on which the slips are made
 adapter: str = "code"  # the version whose o_proj update is dropped
 n_pairs: int = 28  # pairs behind base's circuit [7, 700]
 n_noisy: int = 7  # of these, pairs for stage D as released [1, 700]
+share: float = 0.8  # share of each group's effect that the candidates make up [0.1, 1]
 n_prune: int = 98  # prompts for minimality [14, 2000]
 n_evaluation: int = 147  # prompts on which circuits are scored [14, 5000]
 n_random: int = 20  # random circuits, with and without replacement [2, 500]
@@ -41,6 +42,9 @@ settings = CircuitSettings(n_pairs=n_pairs, n_prune=n_prune, seed=seed, discover
 found, means = find_circuit(model, settings), ablation_means(model, settings)
 held_out = encode(model.tokenizer, examples(n_evaluation, split="evaluation", seed=seed))
 pruned_on = encode(model.tokenizer, examples(settings.n_choose, split="pruning", seed=seed)).subset(range(n_prune))
+candidate = found.discovery.candidate(share)
+glue("n_candidates", len(candidate.groups["value_fetcher"]))
+glue("share", share)
 made = {}
 
 # %% [markdown]
@@ -49,11 +53,10 @@ made = {}
 # The released Goat and FLoat circuits equal their candidates pruned at **0 %**, the Llama circuit at 1 %. Accuracies are **rounded** to
 # two decimals before any ratio, which is the size of the threshold. And two heads of one number in different layers are never
 # removed **together**: `is not` compares two strings that were built apart, so it is always true. All three are read here from the
-# same knock-outs of base's {glue:text}`n_candidates` candidate value fetchers.
+# same knock-outs of {glue:text}`n_candidates` candidate value fetchers, those that make up {glue:text}`share:.0%` of the group's effect.
 
 # %%
-glue("n_candidates", len(found.curve.circuit.groups["value_fetcher"]))
-made["pruning"] = slips.pruning_slips(slips.pruning_scores(model, pruned_on, circuit=found.curve.circuit, group="value_fetcher", means=means))
+made["pruning"] = slips.pruning_slips(slips.pruning_scores(model, pruned_on, circuit=candidate, group="value_fetcher", means=means))
 
 # %% [markdown]
 # ## Evaluation: rounding, samples used twice, random circuits
@@ -66,7 +69,7 @@ made["pruning"] = slips.pruning_slips(slips.pruning_scores(model, pruned_on, cir
 unseen = measure_faithfulness(model, held_out, circuits=[found.circuit, found.curve.circuit], means=means)
 seen = measure_faithfulness(model, pruned_on, circuits=[found.circuit], means=means)
 made["evaluation"] = [slips.rounded_faithfulness(unseen), slips.sample_overlap(unseen, seen),
-                      *slips.random_with_replacement(model, pruned_on, circuit=found.circuit, means=means, n_draws=n_random, seed=seed)]
+                      *slips.random_with_replacement(model, pruned_on, circuit=candidate, means=means, n_draws=n_random, seed=seed)]
 
 # %% [markdown]
 # ## Discovery: where stage D reads the corrupt prompt
@@ -84,10 +87,9 @@ made["discovery"] = [slips.random_corrupt_position(model, clean, corrupt, found=
 # The *label* is scored by the word **without its space**, a token that no model says here: all 240,000 published trials are 0. The base's
 # **position** always comes out as 0, so sources never ask for the first box and one pair in seven asks for the same position on both sides:
 # such a pair is right when nothing is patched. Where sources are of another length, "last" is **behind their end**. For group D, the source
-# is read where the *base* has its label. And where masks tie in validation, DCM takes the one with **more** heads. The groups are base's candidates, before pruning.
+# is read where the *base* has its label. And where masks tie in validation, DCM takes the one with **more** heads. The groups are the same candidates, before any pruning.
 
 # %%
-candidate = found.curve.circuit
 n_scenes = max(1, n_desiderata // 7)
 train, validation = (Prepared(model, encode_counterfactuals(model.tokenizer, interchanges(n_scenes, split=s, seed=seed))) for s in ("discovery", "validation"))
 masks = learn_masks(model, train, validation=validation, circuit=candidate, group="position_transmitter", target="position",
@@ -119,7 +121,7 @@ show(slip_bars([(slip.title, slip.off, slip.on) for slip in every]), alt="; ".jo
 
 # %%
 known = {slip["name"]: slip for slip in published.slips().values}
-table([[slip.title, known[slip.name]["where"], f"{slip.off:.2f}", f"{slip.on:.2f}", f"{slip.change:+.2f}", "yes" if slip.clear else "no"] for slip in every],
+table([[slip.title, known[slip.name]["where"], f"{slip.off:.3f}", f"{slip.on:.3f}", f"{slip.change:+.3f}", "yes" if slip.clear else "no"] for slip in every],
       ["slip: what is measured", "in the released code", "off", "on", "change", "intervals apart"], caption=f"What each slip changes on {model.name}.")
 clear = [slip for slip in every if slip.clear and slip.off.low < slip.off.high]
 counted = [slip for slip in every if slip.clear and slip.off.low == slip.off.high and slip.change]
@@ -140,9 +142,11 @@ table([[slip["name"].replace("_", " "), slip["effect"], "measured above" if slip
 by_title = {slip.title: slip for slip in every}
 
 
-def judge(title: str, holds) -> tuple[str, str]:
-    slip = by_title[title]
-    return f"{slip.off:.2f} becomes {slip.on:.2f}", "replicates" if holds(slip) else "does not replicate"
+def judge(slip: slips.Slip, sign: int) -> str:
+    """Whether the slip moves its number in the direction of `sign`, by more than the intervals allow for."""
+    if slip.off.low == slip.off.high and slip.on.low == slip.on.high and not slip.change:
+        return "does not replicate"
+    return "undecided" if not slip.clear else "replicates" if slip.change * sign > 0 else "does not replicate"
 
 
 sevens = published.minimality().values
@@ -151,14 +155,14 @@ altered = published.variations().values["altered_box_obj_order"]
 sizes = ", ".join(f"{sum(p.kept_at_0_percent for p in sevens[m].values())} against {sum(p.kept_at_1_percent for p in sevens[m].values())} ({m.capitalize()})" for m in ("goat", "float"))
 void = [cell["label"].mean for row in published.activation_patching().values.values() for groups in row.values() for cell in groups.values()]
 rows = []
-for slug, claim, theirs, title, holds, rule in (
-    ("slip_label", "scored without its space, the label desideratum is void", f"at most {max(void):.2f} % in all {len(void)} cells", "label scored without its space: score", lambda s: s.on.value == 0 and s.off.low > 0, "0 with the slip, above 0 without"),
-    ("slip_position", "drawn as released, position has a floor of about a seventh", f"{theirs_position:.3f} with no head patched", "position drawn as released: score with no patch", lambda s: s.on.low > s.off.high, "intervals apart"),
-    ("slip_padded", "read behind its end, an altered source scores lower", f"{altered.patched.mean / 100:.2f} against {altered.dcm_accuracy:.2f}", "source read behind its end: score of B", lambda s: s.on.high < s.off.low, "intervals apart"),
-    ("slip_threshold", "pruning at 0 % keeps more heads than at 1 %", sizes, "pruned at 0 % instead of 1 %: heads kept", lambda s: s.on.value > s.off.value, "an exact count"),
-    ("slip_o_proj", "without its o_proj update an adapter version does the task worse", "not separated", f"o_proj update of {adapter} dropped: accuracy", lambda s: s.on.high < s.off.low, "intervals apart"),
+for slug, claim, theirs, title, sign, rule in (
+    ("slip_label", "scored without its space, the label desideratum is void", f"at most {max(void):.2f} % in all {len(void)} cells", "label scored without its space: score", -1, "lower with the slip, intervals apart"),
+    ("slip_position", "drawn as released, position has a floor of about a seventh", f"{theirs_position:.3f} with no head patched", "position drawn as released: score with no patch", 1, "higher with the slip, intervals apart"),
+    ("slip_padded", "read behind its end, an altered source scores lower", f"{altered.patched.mean / 100:.2f} against {altered.dcm_accuracy:.2f}", "source read behind its end: score of B", -1, "lower with the slip, intervals apart"),
+    ("slip_threshold", "pruning at 0 % keeps more heads than at 1 %", sizes, "pruned at 0 % instead of 1 %: heads kept", 1, "higher with the slip; an exact count"),
+    ("slip_o_proj", "without its o_proj update an adapter version does the task worse", "not separated", f"o_proj update of {adapter} dropped: accuracy", -1, "lower with the slip, intervals apart"),
 ):
-    here, verdict = judge(title, holds)
-    glue(f"verdict_{slug}", verdict)
-    rows.append([f"ours: {claim}", theirs, here, verdict, rule])
+    slip = by_title[title]
+    glue(f"verdict_{slug}", judge(slip, sign))
+    rows.append([f"ours: {claim}", theirs, f"{slip.off:.2f} becomes {slip.on:.2f}", judge(slip, sign), rule])
 table(rows, ["claim", "the paper", "here", "verdict", "rule"], caption="What we say of the slips, tested on another model.")
