@@ -16,7 +16,7 @@ from torch import Tensor
 from entrack.activations import CHUNK, Run, clean_run
 from entrack.desiderata import Counterfactual
 from entrack.errors import SiteError
-from entrack.metrics import Estimate, rate
+from entrack.metrics import Estimate, difference, rate
 from entrack.models import Model
 from entrack.prompts import CounterfactualPrompts, Prompts, encode_counterfactuals
 from entrack.replay import by_suffix, outcomes, read_out, suffix
@@ -75,9 +75,11 @@ class ResidualPatching:
     def carried(self, *, share: float = 0.5) -> tuple[int, int] | None:
         """First and last of the layers around `peak` that all reach `share` of the way from the floor to the best.
 
-        None when the best layer's interval does not lie above the floor: nothing was carried there.
+        None when the best layer is not above the floor: exact sign test of the prompts that the patch changed, at 5 %
+        divided by the number of layers, for the best of many layers is above a floor by chance.
         """
-        if self.best.low <= self.floor.mean():
+        above = difference(self.expected[self.layers.index(self.peak)], self.floor)
+        if above.value <= 0 or above.p_value > 0.05 / len(self.layers):
             return None
         scores = self.expected.mean(1)
         enough = scores >= self.floor.mean() + share * (self.best.value - self.floor.mean())

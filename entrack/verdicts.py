@@ -15,12 +15,14 @@ def verdict(estimate: Estimate, *, expected: int, margin: float = MARGIN) -> str
         margin: how large a difference still counts as none.
 
     Returns:
-        "agrees" if the whole interval lies on the claimed side of 0 (for "none": within `margin` of 0), "disagrees" if it
-        lies wholly on the other side (for "none": wholly outside the margin), else "undecided".
+        For a claimed sign: "agrees" if the whole interval lies on the claimed side of 0, "disagrees" if it ends before
+        `margin` on that side (what is left counts as none, or has the other sign), else "undecided". For a claim of
+        none: "agrees" if the whole interval lies within `margin` of 0, "disagrees" if it lies wholly outside, else
+        "undecided".
     """
     if expected:
         low, high = sorted((expected * estimate.low, expected * estimate.high))
-        return AGREES if low > 0 else DISAGREES if high < 0 else UNDECIDED
+        return AGREES if low > 0 else DISAGREES if high < margin else UNDECIDED
     if -margin <= estimate.low and estimate.high <= margin:
         return AGREES
     return DISAGREES if estimate.low > margin or estimate.high < -margin else UNDECIDED

@@ -234,9 +234,9 @@ glue(
 # ## What the paper claims, what we find
 #
 # The paper's condition for everything that follows is that the base does the task well, and that fine-tuning on
-# *something else* improves it. The verdicts below follow a rule: a claim of a difference agrees if the
-# 95 % interval lies wholly on the paper's side of zero, disagrees if it lies wholly on the other side, and is otherwise
-# undecided; a claim of no difference agrees if the interval lies within `0.05` of zero.
+# *something else* improves it. The verdicts below follow a rule. A claimed gain agrees if the 95 % interval lies wholly above
+# zero, and disagrees if it ends below `0.05`, since so small a gain counts as none. A claim of no difference agrees if
+# the interval lies within `0.05` of zero, and disagrees if it lies wholly outside. All else is undecided.
 
 # %% tags=["hide-input"]
 from dataclasses import replace

@@ -90,9 +90,8 @@ table(
 
 # %%
 with torch.no_grad():
-    blocks = lm.layers[layer].self_attn.o_proj.weight.unflatten(
-        1, (lm.n_heads, lm.d_head)
-    )  # [d_model head d_head]
+    # [d_model head d_head]
+    blocks = lm.layers[layer].self_attn.o_proj.weight.unflatten(1, z.shape[2:])
     by_head = torch.einsum("bphd,mhd->bphm", z, blocks)
 gap = (by_head.sum(2) - traces[lm.site(layer, "o_proj")].output).abs().max().item()
 largest = by_head.abs().max().item()
@@ -296,9 +295,8 @@ pairs = encode_counterfactuals(lm.tokenizer, counterfactuals["position"])
 tried = pairs.subset(range(min(42, n_prompts)))
 both_right = (answers_of(lm, tried.base).hit & answers_of(lm, tried.source).hit)[:, 0]
 chosen = both_right.int().argsort(descending=True, stable=True)[:4].tolist()
-few = pairs.subset(
-    chosen
-)  # the first four pairs whose prompts are both answered rightly
+# The first four pairs whose prompts are both answered rightly.
+few = pairs.subset(chosen)
 table(
     [["base", few.base.texts[0]], ["source", few.source.texts[0]]],
     ["", "prompt"],
@@ -396,7 +394,9 @@ def told(name, role):
     carried = found.carried()
     if carried is None:
         return f"the {name} not above its floor of {found.floor.mean():.2f}"
-    return f"the {name} in up to {found.best:.2f} of the prompts (layers {carried[0]} to {carried[1]}; floor {found.floor.mean():.2f})"
+    first, final = carried
+    where = f"layers {first} to {final}" if final > first else f"layer {first}"
+    return f"the {name} in up to {found.best:.2f} of the prompts ({where}; floor {found.floor.mean():.2f})"
 
 
 for name, by_role in curves.items():
@@ -456,9 +456,8 @@ attended = patterns(lm, looked, every_head, role="last")
 on_object = (
     attended.on("correct_object").mean(0).unflatten(0, (lm.n_layers, lm.n_heads))
 )
-head = Head(
-    thing.steepest, int(on_object[thing.steepest].argmax())
-)  # in the layer that the curve points at
+# The head that looks there most, in the layer that the curve points at.
+head = Head(thing.steepest, int(on_object[thing.steepest].argmax()))
 
 # %% mystnb={"figure": {"name": "fig-attention-map", "caption": "Mean attention from the last token to the object of the queried box, every head of the model. Ringed: the head that looks there most in the layer across which the object's curve rises most."}}
 figure, alt = head_map(on_object, found=head)
@@ -509,7 +508,8 @@ glue(
 #
 # The paper patches groups of heads and not the stream, so its numbers and ours are not on one scale; what can be
 # compared is *what is carried where*. The rule: a claim that something is carried agrees if the whole 95 % interval of
-# (patched minus unpatched) lies above zero at the best layer, disagrees if it lies below, and is otherwise undecided.
+# (patched minus unpatched) lies above zero at the best layer, disagrees if it ends below `0.05`, and is otherwise
+# undecided.
 
 # %% tags=["hide-input"]
 from entrack import published
@@ -622,25 +622,19 @@ with (
 ):
     silenced = lm.hf(prompts.tokens.to(lm.device)).logits
 
-difference_in_z = (
-    (silence(trace.input) - trace.input)
-    .unflatten(-1, (lm.n_heads, lm.d_head))
-    .abs()
-    .amax((0, 3))
-)  # [pos head]
-assert (difference_in_z > 0).nonzero().tolist() == [
-    [last, head.head]
-]  # this head, at this token, and nothing else
+change = (silence(trace.input) - trace.input).unflatten(-1, (lm.n_heads, lm.d_head))
+touched = change.abs().amax((0, 3)) > 0  # [pos head]
+assert touched.nonzero().tolist() == [[last, head.head]]  # nothing else
 assert torch.equal(silenced[:, :-1], clean[:, :-1])  # earlier tokens cannot change
-answer = prompts.answers.to(lm.device)[:, None]
-fell = (
-    (
-        silenced[:, -1].log_softmax(-1).gather(1, answer)
-        < clean[:, -1].log_softmax(-1).gather(1, answer)
-    )
-    .sum()
-    .item()
-)
+
+
+def right_answer(logits):
+    """Log-probability of the right answer at the last token [example]."""
+    answers = prompts.answers.to(lm.device)[:, None]
+    return logits[:, -1].log_softmax(-1).gather(1, answers)[:, 0]
+
+
+fell = int((right_answer(silenced) < right_answer(clean)).sum())
 print(f"the right answer became less likely in {fell} of {len(prompts)} prompts")
 
 # %% [markdown]

@@ -141,5 +141,12 @@ def test_layers_that_carry_lie_together_around_the_best(shares, carried):
     assert curve(*shares).carried() == carried
 
 
+def test_the_best_of_many_layers_must_be_clearly_above_the_floor():
+    """Six of 84 more at the best layer: a sign test gives 0.03, which is not below 0.05 divided by three layers."""
+    seven, thirteen, fifteen = 6.5 / 84, 12.5 / 84, 14.5 / 84
+    assert curve(seven, thirteen, seven, floor=seven, n=84).carried() is None
+    assert curve(seven, fifteen, seven, floor=seven, n=84).carried() == (1, 1)
+
+
 def test_a_curve_at_its_floor_carries_nothing():
     assert curve(0.14, 0.15, 0.13, floor=0.14).carried() is None

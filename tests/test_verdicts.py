@@ -18,6 +18,10 @@ def between(low, high):
     (0.01, 0.2, -1, "disagrees"),
     (-0.2, 0.01, -1, "undecided"),
     (0.0, 0.2, 1, "undecided"),
+    (0.01, 0.04, 1, "agrees"),
+    (-0.03, 0.04, 1, "disagrees"),
+    (-0.04, 0.03, -1, "disagrees"),
+    (-0.03, 0.06, 1, "undecided"),
     (-0.03, 0.05, 0, "agrees"),
     (0.01, 0.04, 0, "agrees"),
     (0.01, 0.06, 0, "undecided"),
@@ -31,6 +35,7 @@ def test_verdict_follows_the_interval(low, high, expected, found):
 def test_the_margin_of_no_difference_can_be_chosen():
     assert verdict(between(-0.08, 0.08), expected=0) == "undecided"
     assert verdict(between(-0.08, 0.08), expected=0, margin=0.1) == "agrees"
+    assert verdict(between(-0.08, 0.08), expected=1, margin=0.1) == "disagrees"
 
 
 @pytest.mark.parametrize("low, high, found", [(0.1, 0.2, "higher"), (-0.2, -0.1, "lower"), (-0.1, 0.1, "no clear difference"),
