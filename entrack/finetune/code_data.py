@@ -2,7 +2,7 @@
 
 There are no boxes, no nouns of the task and no capital letters here. What the task shares with it is the bare form: of
 several pairs, find the one with this name and say its other half. The templates tell the pair in both orders, because
-what is learnt transfers by order: name-first code teaches the standard format, value-first code the alternative one.
+in early tries (models/README.md) name-first code alone helped the standard format and harmed the alternative one.
 """
 
 import random
