@@ -1,6 +1,6 @@
 """How much every head attends to what, over many prompts: attention patterns in numbers.
 
-A pattern on one prompt is an example. Here the attention that each head pays from one token role is summed over eight
+A pattern on one prompt is an example. Here the attention that each head pays from one token role is summed over nine
 kinds of tokens, which leave no token out and count none twice, and kept for every prompt.
 """
 
@@ -21,9 +21,11 @@ from entrack.prompts import Prompts
 from entrack.results import stored
 from entrack.sites import Head, check_heads
 
-KINDS = ("correct_object", "other_objects", "prev_query_label", "other_labels", "query_label", "itself", "first", "rest")
-"""Kinds of tokens: the queried box's object and label in the context, those of other boxes, the label in the question, the
-token that attends, the first token (where attention rests when it has nothing to read), and all others."""
+KINDS = (
+    "correct_object", "other_objects", "prev_query_label", "after_prev_query_label", "other_labels", "query_label", "itself", "first", "rest"
+)
+"""Kinds of tokens: the queried box's object and label in the context and the token after that label, objects and labels of
+other boxes, the label in the question, the token that attends, the first token (where attention rests when it has nothing to read), and all others."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def token_kinds(prompts: Prompts, *, role: str) -> Tensor:
     rows = torch.arange(len(prompts))
     named = [("first", torch.zeros(len(prompts), 1, dtype=torch.long))]
     named += [(f"other_{kind}s", places) for kind, places in prompts.segments.items()]
-    named += [(name, prompts.at(name)[:, None]) for name in ("correct_object", "prev_query_label", "query_label")]
+    named += [(name, prompts.at(name)[:, None]) for name in ("correct_object", "prev_query_label", "after_prev_query_label", "query_label")]
     named.append(("itself", prompts.at(role)[:, None]))
     # The later name holds where two fall on one token.
     for name, places in named:

@@ -11,7 +11,7 @@
 family: str = "smollm2"  # a family in models/
 version: str = "base"  # the version that is looked into
 format: str = "alternative"  # text format {alternative, standard}
-n_scenes: int = 14  # scenes of seven boxes; every box of each is asked for [2, 1000]
+n_scenes: int = 10  # scenes of seven boxes; every box of each is asked for [2, 1000]
 n_pairs: int = 28  # clean and corrupt pairs behind the circuit [7, 700]
 structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
@@ -105,7 +105,9 @@ figure, alt = attention_shares(groups, average=average)
 show(figure, alt=alt)
 
 # %%
-expected = {"value_fetcher": "correct_object", "position_transmitter": "query_label", "position_detector": "prev_query_label", "structure_reader": "prev_query_label"}
+# Detectors should look where the structure readers act, and these at their own segment.
+expected = {"value_fetcher": "correct_object", "position_transmitter": "query_label", "position_detector": circuit.structure_role,
+            "structure_reader": "correct_object" if circuit.structure_role == "prev_query_label" else "prev_query_label"}
 rows = []
 for name, kinds in groups.items():
     wanted = expected[name]

@@ -29,6 +29,7 @@ def test_kinds_are_the_words_they_name(prompts, role):
         assert sorted(found["other_labels"]) == sorted(name for j, name in enumerate(scene.labels) if j != query)
         assert found["first"] == [words[0]] and len(found["itself"]) == 1
         assert found["query_label"] == ([] if role == "query_label" else [scene.labels[query]])
+        assert found["after_prev_query_label"] == ["," if query < scene.n_boxes - 1 else "."]
         assert found["prev_query_label"] == ([] if role == "prev_query_label" else [scene.labels[query]])
 
 

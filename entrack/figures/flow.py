@@ -19,7 +19,7 @@ ROLE_WORDS = {
     "after_prev_query_label": "token after earlier label", "random": "random token",
 }
 KIND_WORDS = {
-    "correct_object": "right object", "other_objects": "other objects", "prev_query_label": "earlier label", "other_labels": "other labels",
+    "correct_object": "right object", "other_objects": "other objects", "prev_query_label": "earlier label", "after_prev_query_label": "after earlier label", "other_labels": "other labels",
     "query_label": "query label", "itself": "itself", "first": "first token", "rest": "all else",
 }
 
@@ -74,7 +74,7 @@ def attention_shares(groups: Mapping[str, Mapping[str, Estimate]], *, average: M
         average: group name -> kind -> attention of all heads at the group's token.
     """
     with style.look():
-        figure, panels = plt.subplots(1, len(groups), sharey=True, figsize=(style.WIDTH, 3.0), squeeze=False)
+        figure, panels = plt.subplots(1, len(groups), sharey=True, figsize=(style.WIDTH, 3.2), squeeze=False)
         for axes, (name, found) in zip(panels[0], groups.items(), strict=True):
             colour = style.GROUPS[name]
             values = [found[kind] for kind in KINDS]
