@@ -57,17 +57,15 @@ def mask_paths(masks: Mapping[tuple[str, str], Masks]) -> tuple[Figure, str]:
     with style.look():
         figure, panels = plt.subplots(1, len(groups), sharey=True, figsize=(style.WIDTH, 2.9), squeeze=False)
         for axes, group in zip(panels[0], groups, strict=True):
-            for target in DESIDERATA:
-                found = masks.get((group, target))
-                if found is None:
-                    continue
+            learned = {target: found for (name, target), found in masks.items() if name == group}
+            for target, found in learned.items():
                 sizes, scores = found.curve()
                 axes.plot(sizes, scores, color=CANDIDATES[target], marker=CANDIDATE_MARKERS[target], ms=4, lw=1.2, label=target)
                 for path in found.paths:
                     chosen = path.chosen(found.config, found.n_validation)
                     axes.plot(path.noted[chosen].sum(), path.validation[chosen], "o", ms=10, mfc="none", mec=CANDIDATES[target], mew=1.2)
                 told.append(f"{GROUPS[group].letter} {target}: {len(found.agreed())} of {len(found.heads)} heads, best {scores.max():.2f}")
-            axes.set(title=f"{GROUPS[group].letter} ({len(found.heads)} heads)", xlabel="heads patched", ylim=(-0.02, 0.72))
+            axes.set(title=f"{GROUPS[group].letter} ({len(next(iter(learned.values())).heads)} heads)", xlabel="heads patched", ylim=(-0.02, 0.72))
             axes.xaxis.get_major_locator().set_params(integer=True)
         panels[0, 0].set_ylabel("share of expected answers")
         handles = [Line2D([], [], color=CANDIDATES[t], marker=CANDIDATE_MARKERS[t], label=t) for t in DESIDERATA]
