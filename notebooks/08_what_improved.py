@@ -54,8 +54,8 @@ models = {v: load(f"{family}/{v}") for v in (below, base, *tuned)}
 settings = CircuitSettings(n_pairs=n_pairs, seed=seed, discovery=DiscoveryConfig(structure_role=structure_role))
 circuit = find_circuit(models[base], settings).circuit
 asked = scenes(n_scenes, split="evaluation", seed=seed)
-glue("base_name", f"`{models[base].name}`")
-glue("focus", f"`{focus}`")
+glue("base_name", models[base].name)
+glue("focus", focus)
 glue("n_prompts", n_scenes * 7)
 glue("n_prompts_far", min(n_far, n_scenes) * 7)
 
@@ -74,7 +74,7 @@ show(handed_over(into_base, titles={v: f"{v} into {base}" for v in tuned}),
      alt="; ".join(f"{v}: " + ", ".join(f"{letter} {found.of(letter).accuracy(letter).value:.2f}" for letter in "ABCD" if letter in found.all_labels())
                    + f", base alone {found.near.own_accuracy().value:.2f}, donor {found.near.donor_accuracy().value:.2f}" for v, found in into_base.items()))
 
-# %%
+# %% tags=["hide-input"]
 edges = {v: difference(found.near.donor_hits, found.near.own_hits, clusters=found.near.scenes) for v, found in into_base.items()}
 better = [v for v in tuned if direction(edges[v]) == "higher"]
 rows = []
@@ -125,7 +125,7 @@ show(repaired_and_broken(into_base), alt="; ".join(
 #
 # The paper patches the heads of the *donor's* circuit. Here they are, beside base's.
 
-# %%
+# %% tags=["hide-input"]
 rows = []
 for v in own.split():
     theirs = find_circuit(models[v], replace(settings, n_pairs=n_pairs_own)).circuit
@@ -162,6 +162,8 @@ table([[f"{GROUPS[g].letter}: {inputs}", value] for g, cells in earlier.values["
 
 # %%
 from_base = {v: exchange(models[base], models[v], circuit, scenes=asked, n_random=1, seed=seed) for v in tuned}
+
+# %% tags=["hide-input"]
 rows = []
 for v, found in from_base.items():
     for label in (name for name in found.all_labels() if name in "ABC" or " and " in name):
@@ -180,6 +182,8 @@ table(rows, ["patched", "accuracy", "change", "p", "change, random heads", f"{ba
 
 # %%
 holds = {v: carried(models[v], circuit, n_scenes=n_desiderata, seed=seed) for v in (base, *tuned)}
+
+# %% tags=["hide-input"]
 glue("n_pairs_carried", n_desiderata * 7)
 content = {"A": "object", "B": "position", "C": "position"}
 rows, stronger = [], {}
@@ -204,7 +208,7 @@ glue("match_sentence", f"The two agree in {same} of {len(rows)} rows.")
 # own keys and values, would find the object. Base's A as a whole would not show that: it names the object itself.
 
 # %%
-glue("raw_name", f"`{models[below].name}`")
+glue("raw_name", models[below].name)
 both_ways = {f"{base} into {below}": exchange(models[base], models[below], circuit, scenes=asked, n_far=n_far, n_random=n_random, inputs=True, seed=seed),
              f"{below} into {base}": exchange(models[below], models[base], circuit, scenes=asked, n_far=n_far, n_random=n_random, seed=seed)}
 
@@ -212,7 +216,7 @@ both_ways = {f"{base} into {below}": exchange(models[base], models[below], circu
 show(handed_over(both_ways), alt="; ".join(f"{name}: " + ", ".join(
     f"{label} {found.of(label).accuracy(label).value:.2f}" for label in found.all_labels() if len(label) == 1 or label == "full circuit") for name, found in both_ways.items()))
 
-# %%
+# %% tags=["hide-input"]
 into_raw = both_ways[f"{base} into {below}"]
 raw_gains = {label: into_raw.of(label).gain(label) for label in into_raw.all_labels() if not label.startswith(("random", "all others"))}
 table([[label, f"{into_raw.of(label).accuracy(label):.2f}", f"{gain:+.2f}", f"{gain.p_value:.1g}", f"{into_raw.of(label).log_prob_gain(label):+.2f}"] for label, gain in raw_gains.items()],
@@ -230,7 +234,7 @@ glue("raw_sentence", "not tested, for the circuit has no value fetchers" if quer
 #
 # An adapter changes the q, k, v and o matrices of every head. How much, relative to the weight?
 
-# %%
+# %% tags=["hide-input"]
 norms = {v: update_norms(models[v], onto=models[base]) for v in tuned}
 inside = {n: tuple(zip(*[(h.layer, h.head) for h in heads], strict=True)) for n, heads in circuit.groups.items() if heads}
 rows = [[f"{v}: W_{m.upper()}", float(norms[v].relative[i].mean()), *[float(norms[v].relative[i][inside[n]].mean()) if n in inside else None for n in GROUPS]]

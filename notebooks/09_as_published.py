@@ -5,8 +5,8 @@
 # {cite:p}`prakash2024finetuning` line by line, we met some slips. **Do they matter?** Each is made here on purpose, alone, in
 # our own code and on our own model. {glue:text}`answer_sentence`
 #
-# The conclusions of the paper do not rest on any one of these numbers, and most of the slips move none of its headline claims. They
-# matter to whoever compares a new number with a published one. *Time:* 15 minutes. *Before it:* {doc}`08_what_improved`.
+# None of this is a reproach: any code of this size holds slips, ours too. They matter to whoever compares a new number with a
+# published one. *Objectives:* tell a slip that moves a number from one that does not. *Time:* 15 minutes. *Before it:* {doc}`08_what_improved`.
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
@@ -84,7 +84,7 @@ made["discovery"] = [slips.random_corrupt_position(model, clean, corrupt, found=
 # %% [markdown]
 # ## Desiderata: five slips in drawing and scoring
 #
-# The *label* is scored by the word **without its space**, a token that no model says here: all 240,000 published trials are 0. The base's
+# The *label* is scored by the word **without its space**, a token that no model says here. The base's
 # **position** always comes out as 0, so sources never ask for the first box and one pair in seven asks for the same position on both sides:
 # such a pair is right when nothing is patched. Where sources are of another length, "last" is **behind their end**. For group D, the source
 # is read where the *base* has its label. And where masks tie in validation, DCM takes the one with **more** heads. The groups are the same candidates, before any pruning.
@@ -119,7 +119,7 @@ made["adapters"] = [slips.dropped_o_proj(model, tuned, n_scenes=n_scenes, seed=s
 every = [slip for group in made.values() for slip in group]
 show(slip_bars([(slip.title, slip.off, slip.on) for slip in every]), alt="; ".join(f"{slip.title}: {slip.off.value:.2f} becomes {slip.on.value:.2f}" for slip in every) + ".")
 
-# %%
+# %% tags=["hide-input"]
 known = {slip["name"]: slip for slip in published.slips().values}
 table([[slip.title, known[slip.name]["where"], f"{slip.off:.3f}", f"{slip.on:.3f}", f"{slip.change:+.3f}", "yes" if slip.clear else "no"] for slip in every],
       ["slip: what is measured", "in the released code", "off", "on", "change", "intervals apart"], caption=f"What each slip changes on {model.name}.")
