@@ -151,7 +151,7 @@ table([
 ], ["claim", "the paper", "here", "verdict", "rule"], caption="Finding (ii), first part: the way of the answer through the prompt.")
 
 # %% [markdown]
-# ```{exercise}
+# ```{exercise} Two roads at once
 # :label: ex-flow-detour
 #
 # Block *two* readings at once: the query label from its earlier mention and from the token after it. Is the whole more than the

@@ -94,7 +94,7 @@ figure, alt = by_layer(streams, n_layers=model.n_layers)
 show(figure, alt=alt)
 
 # %% [markdown]
-# At the last token the position comes first and the object after it: there the fetching happens. At the query label, what is
+# ({doc}`02_hooks_and_patching` shows such curves for one desideratum at a time.) At the last token the position comes first and the object after it: there the fetching happens. At the query label, what is
 # carried in the lowest layers is just the label's own token. No mechanism is needed for that, and none is shown by it.
 #
 # ## Which heads: learning a mask
@@ -190,14 +190,25 @@ glue("versions_sentence", "With the same value fetchers exchanged, the source's 
 # ## Everything that a patched model answers
 #
 # Scores of three desiderata do not say what the rest of the answers is. Here all heads of each group are exchanged at once, and every
-# answer is counted:
+# answer is counted. {glue:text}`reader_sentence`
 
 # %% mystnb={"figure": {"name": "fig-answers", "caption": "Answers of base with nothing patched, and with all heads of one group taken from the source. Test scenes."}}
 bars = {"nothing patched": tested[base].shares(None)} | {f"{GROUPS[name].letter} {GROUPS[name].title}": tested[base].shares(f"{name} all") for name in groups}
 figure, alt = answer_shares(bars)
 show(figure, alt=alt)
 
+# %% tags=["hide-input"]
+if "structure_reader" in groups:
+    plain, changed = tested[base].shares(None), tested[base].shares("structure_reader all")
+    glue("reader_sentence", f"With the structure readers exchanged, {changed['unchanged']:.2f} of the answers stay right (unpatched: {plain['unchanged']:.2f}) and "
+         f"{changed['other']:.2f} (unpatched: {plain['other']:.2f}) are none of the four words that we predict.")
+else:
+    glue("reader_sentence", "")
+
 # %% [markdown]
+# A group can matter and still meet no desideratum: a base that no longer finds its box names some other one. What is exchanged then is
+# a link in the look-up and not a thing that the answer shows.
+#
 # *Caveats.* A group that carries something *may* also carry what we did not ask about: "other" and "unchanged" are not nothing. Intervals resample
 # scenes and leave out the choice of the circuit and of the masks; the spread over seeds is in the table above. The heads were selected in
 # base, so a version that uses *other* heads would score low here without carrying less.
@@ -244,7 +255,7 @@ glue("carry_sentence", f"In `{model.name}`, exchanging the selected heads raises
      + ", ".join(f"{here[name, target].value:+.2f} ({target}, {GROUPS[name].title.lower()}s)" for name, target in claims if name in groups) + ".")
 
 # %% [markdown]
-# ```{exercise}
+# ```{exercise} The missing measurement
 # :label: ex-carry-floor
 #
 # A colleague reports that a group "carries the position": score 0.134, the same in ten runs. Which one measurement do you ask for?
@@ -257,7 +268,7 @@ glue("carry_sentence", f"In `{model.name}`, exchanging the selected heads raises
 # position in base and source, where the unpatched model is "right". Ten runs that agree say nothing about a floor that they share.
 # ```
 #
-# ```{exercise}
+# ```{exercise} What a price buys
 # :label: ex-carry-price
 #
 # The price $\lambda$ = 1 keeps a head out although exchanging it raises the expected logit by 0.8. When would you want such a price, and what
@@ -271,13 +282,13 @@ glue("carry_sentence", f"In `{model.name}`, exchanging the selected heads raises
 # given back: a flat path means that a few heads suffice, a steep one that the group shares the work.
 # ```
 #
-# ```{exercise}
-# :label: ex-carry-seventh
+# ```{exercise} Why another order
+# :label: ex-carry-order
 #
 # Why must the base's and the source's labels stand in another order, when the label desideratum alone could do with any order?
 # ```
 #
-# ```{solution} ex-carry-seventh
+# ```{solution} ex-carry-order
 # :class: dropdown
 #
 # In the same order, the box of that label and the box at that position are the same box: position and label predict the same

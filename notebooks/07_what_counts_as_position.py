@@ -205,7 +205,7 @@ table([
 #   the middle of long lists. Our "label" is the lexical rival; with more boxes (chapter {doc}`01_task`) the mix may shift.
 # - *Lookbacks* {cite:p}`prakash2025lookbacks`: the same authors find ordering IDs in larger models that track beliefs.
 #
-# ```{exercise}
+# ```{exercise} From the start or from the end
 # :label: ex-position-from-the-end
 #
 # Counted from the start or from the end? With seven boxes on both sides nobody can say. Which pair would tell?
