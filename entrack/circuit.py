@@ -104,12 +104,13 @@ class DiscoveryConfig:
         receiver_share: the receivers of the next stage are the fewest heads of a group that make up this
             share of its helpful effect (the paper picked 20, 5 and 10 heads by hand in Llama).
         structure_role: where structure readers are looked for, one of `sites.STRUCTURE_ROLES`.
-        path: how path patching is done.
+        path: how path patching is done. Heads are ranked by log odds, which a few unsure pairs cannot dominate;
+            the paper, with 300 pairs, ranks by the relative change of the probability.
     """
 
     receiver_share: float = 0.5
     structure_role: str = GROUPS["structure_reader"].role
-    path: PathConfig = PathConfig()
+    path: PathConfig = PathConfig(score="log_odds")
 
     def __post_init__(self) -> None:
         check_structure_role(self.structure_role)

@@ -36,7 +36,7 @@ class CircuitSettings:
     format: str = "alternative"
     n_boxes: int = 7
     seed: int = 0
-    n_pairs: int = 28
+    n_pairs: int = 21
     n_means: int = 140
     n_choose: int = 140
     n_prune: int = 98

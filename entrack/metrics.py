@@ -115,6 +115,18 @@ def relative_change(patched: np.ndarray, clean: np.ndarray) -> np.ndarray:
     return np.expm1(patched - clean)
 
 
+def log_odds_change(patched: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Change of log(p / (1 - p)) in nats, from natural-log probabilities, any shapes that broadcast.
+
+    0 = no effect, negative = the answer became less likely. Probabilities closer to 1 than 1e-6 count as that close.
+    """
+    def log_odds(log_prob: np.ndarray) -> np.ndarray:
+        exact = np.asarray(log_prob, dtype=np.float64)
+        return exact - np.log(np.maximum(-np.expm1(exact), 1e-6))
+
+    return log_odds(patched) - log_odds(clean)
+
+
 def _checked(values: np.ndarray) -> np.ndarray:
     if values.size == 0:
         raise ConfigError("no examples to estimate from; at least one is needed. Ask for more prompts.")

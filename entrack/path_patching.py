@@ -28,14 +28,20 @@ from torch import Tensor
 
 from entrack.activations import CHUNK, Run, clean_run, project
 from entrack.errors import AlignmentError, ConfigError, SiteError
-from entrack.metrics import relative_change
+from entrack.metrics import log_odds_change, relative_change
 from entrack.models import Model
 from entrack.prompts import Prompts
 from entrack.replay import Edit, by_suffix, outcomes, read_out, suffix
 from entrack.results import HeadScores
 from entrack.sites import COMPOSITIONS, STRUCTURE_ROLES, Head, check_heads
 
-UNIT = "relative change of the right answer's probability, (p_patched - p_clean) / p_clean; negative = the head helps"
+UNITS = {
+    "relative_change": "relative change of the right answer's probability, (p_patched - p_clean) / p_clean; negative = the head helps",
+    "log_odds": "change of the log odds of the right answer, log(p / (1 - p)), in nats; negative = the head helps",
+}
+
+
+SCORES = {"relative_change": relative_change, "log_odds": log_odds_change}
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,9 @@ class PathConfig:
     """How path patching is done.
 
     Attributes:
+        score: "relative_change" of the answer's probability, as in the paper, or the change of its "log_odds".
+            The first is unbounded above and nearly zero where the model is sure, so that a few pairs on which
+            it is unsure decide the mean; the second weighs sure and unsure pairs alike.
         by_kv_head: under grouped-query attention, patch k and v of the whole kv-head that a receiver reads
             (all query heads that share it). Default: of the chosen query heads alone.
         as_published: take the corrupt z of the structure readers' role from behind or at a random label of the
@@ -52,11 +61,16 @@ class PathConfig:
         budget: bytes for intermediate tensors of the receiver pass; None = see `replay.outcomes`.
     """
 
+    score: str = "relative_change"
     by_kv_head: bool = False
     as_published: bool = False
     seed: int = 0
     chunk: int = CHUNK
     budget: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.score not in UNITS:
+            raise ConfigError(f"no score {self.score!r}; allowed are {' and '.join(UNITS)}. Use one of them.")
 
 
 def path_patching(
@@ -78,8 +92,8 @@ def path_patching(
         via: "logits", or the input of the receivers that takes the change: "q", "k" or "v".
 
     Returns:
-        HeadScores [layer head example]: relative change of the probability of the right answer. 0 = no effect,
-        -1 = the answer is gone. NaN = no causal path (a layer at or above the highest receiver).
+        HeadScores [layer head example]: by default, relative change of the probability of the right answer. 0 = no
+        effect, -1 = the answer is gone. NaN = no causal path (a layer at or above the highest receiver).
 
     Raises:
         SiteError: a receiver that the model does not have, or receivers that no sender can reach.
@@ -102,11 +116,11 @@ def path_patching(
         else:
             blocks = _to_receivers(model, run, change, role=role, receivers=receivers, via=via, config=config)
         for layers, log_prob in blocks:
-            effect = relative_change(log_prob[:, 1:], log_prob[:, :1])
+            effect = SCORES[config.score](log_prob[:, 1:], log_prob[:, :1])
             values[layers.start : layers.stop, :, indices] = effect.reshape(len(indices), len(layers), -1).transpose(1, 2, 0)
             baseline[indices] = np.exp(log_prob[:, 0])
     target = "logits" if via == "logits" else f"{via} of {len(receivers)} heads"
-    return HeadScores(values=values, unit=UNIT, baseline=baseline, label=f"senders at {role} -> {target}")
+    return HeadScores(values=values, unit=UNITS[config.score], baseline=baseline, label=f"senders at {role} -> {target}")
 
 
 def _batches(clean: Prompts, role: str, via: str, chunk: int) -> Iterator[list[int]]:

@@ -12,11 +12,12 @@
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
 version: str = "base"  # the version whose circuit is searched
-n_pairs: int = 28  # clean and corrupt pairs for path patching [7, 700]
+n_pairs: int = 21  # clean and corrupt pairs for path patching [7, 700]
 n_held_out: int = 140  # prompts for choosing the size [14, 2000]
 n_prune: int = 98  # prompts for minimality, at most n_held_out [14, 2000]
 n_means: int = 140  # prompts behind the ablating means [14, 2000]
 n_evaluation: int = 147  # prompts on which the final circuit is scored [14, 5000]
+score: str = "log_odds"  # what path patching measures {log_odds, relative_change}
 structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
@@ -34,6 +35,7 @@ from entrack.finding import CircuitSettings, ablation_means, find_circuit
 from entrack.live_positions import live_positions
 from entrack.metrics import difference
 from entrack.models import load
+from entrack.path_patching import PathConfig
 from entrack.prompts import encode, encode_pairs
 from entrack.prompts import show as show_prompt
 from entrack.sites import GROUPS
@@ -41,7 +43,7 @@ from entrack.sites import GROUPS
 # %%
 model = load(f"{family}/{version}")
 settings = CircuitSettings(n_pairs=n_pairs, n_means=n_means, n_choose=n_held_out, n_prune=min(n_prune, n_held_out), seed=seed,
-                           discovery=DiscoveryConfig(structure_role=structure_role))
+                           discovery=DiscoveryConfig(structure_role=structure_role, path=PathConfig(score=score)))
 means = ablation_means(model, settings)
 held_out = encode(model.tokenizer, examples(n_evaluation, split="evaluation", seed=seed))
 glue("version", f"`{model.name}`")
@@ -99,19 +101,25 @@ show_prompt(one_corrupt, 0)
 # %% [markdown]
 # The head with the largest direct effect is {glue:text}`top_head`. Its **sender** output at the last token is taken from the corrupt
 # run; every other head stays frozen at what it did in the clean run, and MLPs are recomputed. On average over
-# {glue:text}`n_pairs_used` pairs the probability of the right answer changes by {glue:text}`top_effect` of itself. Zero would mean
-# that the head sends nothing; minus one, that the answer is gone.
+# {glue:text}`n_pairs_used` pairs this moves the {glue:text}`score_name` by {glue:text}`top_effect`. Zero would mean that the head sends
+# nothing; negative, that it helps.
+#
+# The paper scores the *relative change of the answer's probability*, over 300 pairs. With few pairs that mean belongs to the odd pair on
+# which the model is unsure, and a model that is sure of itself hardly moves at all. So we rank heads by log odds, where sure and unsure
+# pairs weigh alike. The parameter `score` goes back to the paper's.
 
 # %%
 direct = found.discovery.scores["value_fetcher"]
 top = direct.ranked()[0]
 glue("top_head", str(top))
+glue("score_name", {"log_odds": "log odds of the right answer", "relative_change": "relative probability of the right answer"}[score])
+glue("score_unit", direct.unit)
 glue("top_effect", f"{direct.estimate(top):+.2f}")
 table(
     [[str(h), float(direct.values[h.layer, h.head].min()), direct.estimate(h).value, float(direct.values[h.layer, h.head].max()),
       int((direct.values[h.layer, h.head] < 0).sum())] for h in direct.ranked()[:5]],
     ["head", "most negative pair", "mean", "most positive pair", f"pairs of {n_pairs} with a loss"],
-    caption="The five heads with the largest direct effect on the answer. Relative change of its probability, by pair.")
+    caption=f"The five heads with the largest direct effect on the answer, by pair: {direct.unit}.")
 
 # %% [markdown]
 # ```{admonition} Predict before you read on
@@ -123,9 +131,10 @@ table(
 #
 # The search runs backwards. Stage A finds heads that write the answer, B heads that A's queries listen to, C heads that B's
 # values listen to at the queried label, D heads that C's values listen to at the token after the earlier mention. Receivers of a stage
-# are the fewest heads that make up half of the helpful effect of the stage before. The paper picked 20, 5 and 10 by hand.
+# are the fewest heads that make up half of the helpful effect of the stage before. The paper picked 20, 5 and 10 by hand. The unit:
+# {glue:text}`score_unit`.
 
-# %% mystnb={"figure": {"name": "fig-score-maps", "caption": "Effect of every head in the four stages (mean relative change of the answer's probability). Negative: the head helps. Empty: no path to the receivers. Hover to read a head."}}
+# %% mystnb={"figure": {"name": "fig-score-maps", "caption": "Effect of every head in the four stages, mean over pairs. Negative: the head helps. Empty: no path to the receivers. Hover to read a head."}}
 score_maps(found.discovery)
 
 # %%

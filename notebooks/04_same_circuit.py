@@ -13,8 +13,8 @@
 family: str = "smollm2"  # a family in models/
 base: str = "base"  # the version whose circuit is run in all others
 own: str = "code"  # further versions whose own circuit is searched, separated by spaces
-n_pairs: int = 28  # clean and corrupt pairs for path patching in base [7, 700]
-n_pairs_own: int = 14  # the same in the other versions [7, 700]
+n_pairs: int = 21  # clean and corrupt pairs for path patching in base [7, 700]
+n_pairs_own: int = 21  # the same in the other versions [7, 700]
 n_held_out: int = 140  # prompts for choosing the size [14, 2000]
 n_prune: int = 98  # prompts for minimality, at most n_held_out [14, 2000]
 n_means: int = 140  # prompts behind the ablating means [14, 2000]

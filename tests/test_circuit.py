@@ -15,7 +15,7 @@ from entrack.faithfulness import choose_size, measure_faithfulness, random_circu
 from entrack.finding import CircuitSettings, find_circuit
 from entrack.minimality import MinimalityConfig, measure_minimality
 from entrack.overlap import overlaps, rank_correlation
-from entrack.path_patching import UNIT, path_patching
+from entrack.path_patching import UNITS, path_patching
 from entrack.prompts import encode
 from entrack.replay import answers_of
 from entrack.results import HeadScores
@@ -33,7 +33,7 @@ def discovery_with(effects):
     for head, value in effects.items():
         grid[head.layer, head.head] = value
     grid[4, :] = np.nan
-    score = HeadScores(values=grid, unit=UNIT, baseline=np.ones(2), label="made by hand")
+    score = HeadScores(values=grid, unit=UNITS["relative_change"], baseline=np.ones(2), label="made by hand")
     return Discovery({name: score for name in GROUPS}, {name: () for name in GROUPS}, "tiny")
 
 
