@@ -17,7 +17,7 @@ n_validation: int = 14  # scenes for choosing among masks, and layers of the cei
 n_test: int = 20  # scenes for every number that is reported [2, 2000]
 n_reader: int = 4  # of the training and validation scenes, for the structure reader, whose pairs cost ten times as much [1, 500]
 n_seeds: int = 3  # masks learned per group and desideratum [2, 20]
-n_pairs: int = 28  # clean and corrupt pairs behind the circuit [7, 700]
+n_pairs: int = 21  # clean and corrupt pairs behind the circuit [7, 700]
 structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 

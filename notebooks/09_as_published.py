@@ -12,7 +12,7 @@
 family: str = "smollm2"  # a family in models/
 base: str = "base"  # the version on which the slips are made
 adapter: str = "code"  # the version whose o_proj update is dropped
-n_pairs: int = 28  # pairs behind base's circuit [7, 700]
+n_pairs: int = 21  # pairs behind base's circuit [7, 700]
 n_noisy: int = 7  # of these, pairs for stage D as released [1, 700]
 share: float = 0.8  # share of each group's effect that the candidates make up [0.1, 1]
 n_prune: int = 98  # prompts for minimality [14, 2000]
