@@ -25,6 +25,7 @@ from entrack.weights import read_json
 VERDICTS = ("replicates", "partly", "does not replicate", "undecided", "not run")
 _WORDS = {"agrees": "replicates", "disagrees": "does not replicate", "not run here": "not run"}
 OURS = "ours:"
+_NO_NUMBER = ("-", "not run here", "")
 _STATUS_FILES = ("_build/timings.json", "notebooks/status.json")  # of this machine's executions, and of those published
 
 
@@ -50,8 +51,8 @@ class Claim:
 
     @property
     def ours(self) -> bool:
-        """Whether the claim is this book's and not the paper's."""
-        return self.claim.startswith(OURS) or self.verdict not in VERDICTS
+        """Whether the claim is this book's and not the paper's, which then has no number for it."""
+        return self.claim.startswith(OURS) or self.paper in _NO_NUMBER or self.verdict not in VERDICTS
 
 
 def claims(notebooks: Mapping[str, NotebookNode]) -> list[Claim]:
@@ -109,7 +110,7 @@ def summary(found: Sequence[Claim]) -> str:
 
 def claims_html(found: Sequence[Claim], *, link: str) -> str:
     """The table of claims; `link` is a format with {chapter} for the address of a chapter's page."""
-    rows = [[c.claim, c.paper, c.here, c.verdict, c.rule or "see the chapter", (f"chapter {c.chapter[:2]}", f"{link.format(chapter=c.chapter)}#{c.anchor}")] for c in found]
+    rows = [[c.claim, "-" if c.paper in _NO_NUMBER else c.paper, c.here, c.verdict, c.rule or "see the chapter", (f"chapter {c.chapter[:2]}", f"{link.format(chapter=c.chapter)}#{c.anchor}")] for c in found]
     return html_table(rows, ["claim", "the paper", "here", "verdict", "rule", "where"], caption="Every claim that a chapter judges, with the rule that gives the verdict.")
 
 

@@ -47,7 +47,7 @@ def test_claims_are_read_from_verdict_tables_and_from_no_others():
 
 
 def test_the_summary_counts_the_papers_claims_only():
-    rows = [["a", "1", "1", v, "r"] for v in ("replicates", "replicates", "partly", "undecided", "not run")] + [["ours: b", "-", "1", "replicates", "r"]]
+    rows = [["a", "1", "1", v, "r"] for v in ("replicates", "replicates", "partly", "undecided", "not run")] + [["ours: b", "2", "1", "replicates", "r"], ["c", None, "1", "partly", "r"]]
     assert record.summary(record.claims({"01_x": notebook(shown(rows, FIVE))})) == (
         "Of 5 claims of the paper put to the test in this book, 2 replicate, 1 replicate in part, 1 are undecided within our intervals and 1 were not run here.")
     assert record.summary([]) == "No chapter that judges a claim of the paper has been executed yet."
