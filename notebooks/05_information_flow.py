@@ -33,7 +33,7 @@ from entrack.verdicts import verdict
 # %%
 model = load(f"{family}/{version}")
 prompts = encode(model.tokenizer, all_queries(scenes(n_scenes, split="evaluation", seed=seed), format=format))
-glue("version", f"`{model.name}`")
+glue("version", model.name)
 glue("n_prompts", len(prompts))
 
 # %% [markdown]
@@ -54,7 +54,7 @@ paper, llama = published.knockout(), published.table1().values["llama"].full
 figure, alt = knockout_curves(found, version=version, paper=paper.values, paper_accuracy=llama, paper_title="Llama-7B (paper)")
 show(figure, alt=alt)
 
-# %%
+# %% tags=["hide-input"]
 lowest = {edge: found.loss(edge, found.layers[0]) for edge in EDGES}
 half = {edge: found.half_way(edge) for edge in EDGES}
 
@@ -81,9 +81,9 @@ table(
 ordered = sorted((depth, edge) for edge, depth in half.items() if depth is not None and "random" not in edge)
 glue("halfway_sentence", "Half-way depths: " + ", ".join(f"{edge_words(edge)} {depth:.2f}" for depth, edge in ordered) + "." if ordered
      else "No reading costs accuracy clearly when it is blocked on these prompts.")
-glue("flow_sentence", f"In `{model.name}` the readings that cannot be spared happen in this order: "
+glue("flow_sentence", f"In {model.name} the readings that cannot be spared happen in this order: "
      + "; then ".join(f"{edge_words(edge)} (half-way at {depth:.0%} of the layers)" for depth, edge in ordered) + "." if ordered
-     else f"In `{model.name}` no single reading that was blocked is indispensable on these prompts.")
+     else f"In {model.name} no single reading that was blocked is indispensable on these prompts.")
 
 # %% [markdown]
 # *Caveat.* A knock-out at one pair of tokens shows that a road is needed, not that it is the only one: what is blocked
@@ -104,7 +104,7 @@ average = {name: masses[circuit.role(name)].everywhere for name in groups}
 figure, alt = attention_shares(groups, average=average)
 show(figure, alt=alt)
 
-# %%
+# %% tags=["hide-input"]
 # Detectors should look where the structure readers act, and these at their own segment.
 expected = {"value_fetcher": "correct_object", "position_transmitter": "query_label", "position_detector": circuit.structure_role,
             "structure_reader": "correct_object" if circuit.structure_role == "prev_query_label" else "prev_query_label"}

@@ -47,7 +47,7 @@ pairs = {split: interchanges(n, split=split, seed=seed, format=format)
 data = {split: encode_counterfactuals(model.tokenizer, found) for split, found in pairs.items()}
 groups = [name for name in GROUPS if circuit.groups[name]]
 missing = [GROUPS[name].title for name in GROUPS if name not in groups]
-glue("base_name", f"`{model.name}`")
+glue("base_name", model.name)
 glue("n_test_pairs", len(data["evaluation"]))
 glue("missing_sentence", f"Without any head after pruning, and so not tested here: {', '.join(missing)}." if missing else "Every group has heads to test.")
 
@@ -59,7 +59,7 @@ glue("missing_sentence", f"Without any head after pruning, and so not tested her
 # carry the *label*, its own object in the box of that name. We make pairs in which these are three different words, so that
 # one patched run tells them apart, and they compete:
 
-# %%
+# %% tags=["hide-input"]
 example = pairs["evaluation"][0]
 table([
     ["base", example.base.text, example.base.answer],
@@ -122,7 +122,7 @@ for name in groups:
 figure, alt = mask_paths(masks)
 show(figure, alt=alt)
 
-# %%
+# %% tags=["hide-input"]
 selected = {key: found.agreed() for key, found in masks.items()}
 patches = {f"{name} {target}": Patch(circuit.role(name), heads) for (name, target), heads in selected.items()}
 patches |= {f"{name} all": Patch(circuit.role(name), circuit.groups[name]) for name in groups}
@@ -175,7 +175,7 @@ show(figure, alt=alt)
 # The paper's **label** columns are void. The released code scored the label's object without its leading space, a token that no model gives
 # after "the", or an unknown word: all of its 240,000 trials are exactly zero. Ours score the right token.
 
-# %%
+# %% tags=["hide-input"]
 kinds = ("object", "position", "label")
 table(
     [[v, *[f"{above[v][name, target]:+.2f}" for name in groups for target in (("object",) if GROUPS[name].letter == "A" else ("position",))]] for v in tested],
@@ -251,7 +251,7 @@ label_value = "replicates" if all(e.high <= 0.1 for e in labels.values()) else "
 glue("verdict_label_not_carried", label_value)
 rows.append(["ours: no group carries the label", "void", ", ".join(f"{GROUPS[n].letter} {e:+.2f}" for n, e in labels.items()), label_value, "no interval reaches 0.1 above the floor"])
 table(rows, ["claim", "the paper", "here", "verdict", "rule"], caption="Finding (ii), second part: what each group carries.")
-glue("carry_sentence", f"In `{model.name}`, exchanging the selected heads raises the expected answer above its floor by "
+glue("carry_sentence", f"In {model.name}, exchanging the selected heads raises the expected answer above its floor by "
      + ", ".join(f"{here[name, target].value:+.2f} ({target}, {GROUPS[name].title.lower()}s)" for name, target in claims if name in groups) + ".")
 
 # %% [markdown]

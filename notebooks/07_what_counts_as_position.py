@@ -48,7 +48,7 @@ def exchanged(name: str, *, scenes: int, format: str = format):
     return found, patch_pairs(model, encode_counterfactuals(model.tokenizer, found), patches=patches, expected=expected(name))
 
 
-glue("version", f"`{model.name}`")
+glue("version", model.name)
 glue("carriers", " and ".join(f"{GROUPS[name].title.lower()}s ({GROUPS[name].letter}, {len(circuit.groups[name])} heads)" for name in carriers) or "no group")
 
 # %% [markdown]
@@ -58,7 +58,7 @@ glue("carriers", " and ".join(f"{GROUPS[name].title.lower()}s ({GROUPS[name].let
 # source asks for. Exchanged are all heads of the {glue:text}`carriers`. The paper did this with the transmitters of Llama
 # (its appendix H); the wordings, each shown on the same scene:
 
-# %%
+# %% tags=["hide-input"]
 paper_names = [name for name, entry in DESIDERATA.items() if name == "position" or entry.origin == "paper, variation"]
 runs = {name: exchanged(name, scenes=n_scenes) for name in paper_names}
 
@@ -94,7 +94,7 @@ if shown:
                                    titles={name: DESIDERATA[name].title for name in above}, version=version)
     show(figure, alt=alt)
 
-# %%
+# %% tags=["hide-input"]
 table([[DESIDERATA[name].title, *[f"{above[name][group]:+.2f}" for group in carriers], runs[name][1].floor(expected(name)).value, f"{paper[name]:+.2f}"] for name in paper_names],
       ["wording of the source", *[f"{GROUPS[group].letter} above floor" for group in carriers], "floor", "paper: B above floor"],
       caption=f"Position score by wording, over {7 * n_scenes} pairs at most, with 95 % intervals over scenes.")
@@ -127,7 +127,7 @@ for name, (_, found) in rivals.items():
 figure, alt = answer_shares(bars)
 show(figure, alt=alt)
 
-# %%
+# %% tags=["hide-input"]
 leads = {}
 for name, (_, found) in rivals.items():
     for rival in found.candidates:
@@ -154,7 +154,7 @@ names = ("token_from_start", "token_from_end", "label")
 weakest = {(rival, group): min((e for (_, r, g), e in leads.items() if (r, g) == (rival, group)), key=lambda e: e.low) for rival in names for group in carriers}
 beaten = {group: [CANDIDATE_WORDS[r] for r in names if weakest[r, group].low > 0] for group in carriers}
 standing = {group: [f"{CANDIDATE_WORDS[r]} ({weakest[r, group]:+.2f})" for r in names if weakest[r, group].low <= 0] for group in carriers}
-glue("ordinal_sentence", f"In `{model.name}` the **order of the boxes** " + "; ".join(
+glue("ordinal_sentence", f"In {model.name} the order of the boxes " + "; ".join(
     f"explains what {GROUPS[group].title.lower()}s carry " + (f"clearly better than {', '.join(beaten[group])}" if beaten[group] else "not clearly better than any rival everywhere")
     + (f", but not always clearly better than {', '.join(standing[group])}" if standing[group] and beaten[group] else f": {', '.join(standing[group])}" if standing[group] else "")
     for group in carriers) + "." if carriers else "No group carries a position here.")
@@ -175,7 +175,7 @@ bars |= {f"unpatched, {f}": in_format[f].shares(None) for f in FORMATS}
 figure, alt = answer_shares(bars)
 show(figure, alt=alt)
 
-# %%
+# %% tags=["hide-input"]
 across = {f: {group: found.above_floor(group, "position") for group in carriers} for f, found in in_format.items()}
 glue("format_sentence", "Position score above floor: " + "; ".join(
     f"{f} " + ", ".join(f"{GROUPS[group].letter} {e:+.2f}" for group, e in scores.items()) for f, scores in across.items()) + ".")

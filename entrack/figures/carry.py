@@ -121,7 +121,7 @@ def figure_three(
 
 def answer_shares(rows: Mapping[str, Mapping[str, float]]) -> tuple[Figure, str]:
     """One stacked bar per row: the share of answers that each candidate explains."""
-    names = list(dict.fromkeys(name for shares in rows.values() for name in shares))
+    names = sorted(dict.fromkeys(name for shares in rows.values() for name in shares), key=lambda name: name == "other")
     with style.look():
         figure, axes = plt.subplots(figsize=(style.WIDTH, 0.36 * len(rows) + 1.0))
         for place, shares in enumerate(rows.values()):
