@@ -81,7 +81,7 @@ table([[name, f"{live.accuracy(name):.2f}", float(live.log_prob[name].mean())] f
 # %% [markdown]
 # The difference is {glue:text}`live_shift`, on the same prompts: this model does its reading at {glue:text}`live_where`. That is where an
 # induction head looks {cite:p}`olsson2022induction`: at the token that came after the last time. So the structure readers (D) are searched
-# there in what follows. It is the one place where we leave the paper's recipe; the parameter `structure_role` goes back to it.
+# there in what follows. It is the first of two places where we leave the paper's recipe (the other is the score, below); the parameter `structure_role` goes back to it.
 #
 # ## One head first
 #
@@ -188,22 +188,27 @@ show(circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers), alt
 # %% [markdown]
 # ## Where the strongest heads look
 #
-# Attention is not effect, but it should fit the story: A looks at the right object, B at the queried label, C at the earlier mention
-# of that label or the token after it, D at its own segment. Means over {glue:text}`n_evaluation_used` prompts:
+# Attention is not effect, but it can fit the story or not. By the story, A looks at the right object: its two strongest kept heads give
+# it {glue:text}`attention_A` of their attention. B looks at the queried label: {glue:text}`attention_B`. C looks at the token after the
+# earlier label: {glue:text}`attention_C`. D, standing there, looks back at that label: {glue:text}`attention_D`. Where the share is near
+# zero, the head has its effect in another way than by reading there. Means over {glue:text}`n_evaluation_used` prompts:
 
-# %% mystnb={"figure": {"name": "fig-attention", "caption": "Share of attention of the strongest head of each group, from the token where the group acts."}}
+# %% mystnb={"figure": {"name": "fig-attention", "caption": "Share of attention of the two strongest kept heads of each group, from the token where the group acts."}}
 masses = {}
+wanted = {"A": "correct_object", "B": "query_label", "C": structure_role, "D": "prev_query_label"}
 for name, group in GROUPS.items():
-    head = found.discovery.scores[name].ranked()[0]
-    seen = patterns(model, held_out, [head], role=found.circuit.role(name))
-    row = {"right object": seen.on("correct_object"), "earlier label": seen.on("prev_query_label"),
-           "token after it": seen.on("after_prev_query_label"), "queried label": seen.on("query_label")}
-    masses[f"{group.letter} {head}"] = {**{k: float(v.mean()) for k, v in row.items()},
-                                        "all objects": float(seen.by_box("object").sum(-1).mean()),
-                                        "all labels": float(seen.by_box("label").sum(-1).mean()),
-                                        "first token": float(seen.weights[..., 0].mean())}
-    glue(f"attention_{group.letter}", f"{seen.on({'A': 'correct_object', 'B': 'query_label', 'C': structure_role, 'D': 'prev_query_label'}[group.letter]).mean().item():.2f}")
-show(attention_masses(masses), alt="Heat map of attention shares: one row per group's strongest head, columns for the right object, the earlier the token after it and the queried label, all objects, all labels and the first token.")
+    heads = [h for h in found.discovery.scores[name].ranked() if h in found.circuit.groups[name]][:2]
+    seen = patterns(model, held_out, heads, role=found.circuit.role(name))
+    for i, head in enumerate(heads):
+        row = {"right object": seen.on("correct_object"), "earlier label": seen.on("prev_query_label"),
+               "token after it": seen.on("after_prev_query_label"), "queried label": seen.on("query_label")}
+        masses[f"{group.letter} {head}"] = {**{k: float(v[:, i].mean()) for k, v in row.items()},
+                                            "all objects": float(seen.by_box("object")[:, i].sum(-1).mean()),
+                                            "all labels": float(seen.by_box("label")[:, i].sum(-1).mean()),
+                                            "first token": float(seen.weights[:, i, 0].mean())}
+    on = seen.on(wanted[group.letter]).mean(0)
+    glue(f"attention_{group.letter}", " and ".join(f"{v:.2f} ({h})" for v, h in zip(on.tolist(), heads, strict=True)) or "no head kept")
+show(attention_masses(masses), alt="Heat map of attention shares: two rows per group, columns for the right object, the earlier label, the token after it, the queried label, all objects, all labels and the first token.")
 
 # %% [markdown]
 # ## Beside Llama-7B
