@@ -107,7 +107,8 @@ table(rows, ["donor: patched", "accuracy of Llama", "gain", "heads"], caption=f"
 
 # %% [markdown]
 # *Caveat.* A value fetcher's output at the last token all but spells the answer. Giving base the donor's A says little more than that
-# the donor knew the answer and base can read it.
+# the donor knew the answer and base can read it. And {glue:text}`n_prompts_far` prompts of few scenes decide little about D and the
+# full circuit: read their intervals, not their marks.
 #
 # ## What is repaired, what is broken
 #
