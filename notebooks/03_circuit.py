@@ -46,7 +46,7 @@ settings = CircuitSettings(n_pairs=n_pairs, n_means=n_means, n_choose=n_held_out
                            discovery=DiscoveryConfig(structure_role=structure_role, path=PathConfig(score=score)))
 means = ablation_means(model, settings)
 held_out = encode(model.tokenizer, examples(n_evaluation, split="evaluation", seed=seed))
-glue("version", f"`{model.name}`")
+glue("version", model.name)
 glue("n_heads", model.n_layers * model.n_heads)
 glue("n_pairs_used", n_pairs)
 

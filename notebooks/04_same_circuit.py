@@ -57,7 +57,7 @@ found = {base: find_circuit(models[base], settings)}
 found |= {name: find_circuit(models[name], settings_own) for name in own.split()}
 circuit = found[base].circuit
 held_out = encode(models[base].tokenizer, examples(n_evaluation, split="evaluation", seed=seed))
-glue("base_name", f"`{models[base].name}`")
+glue("base_name", models[base].name)
 glue("n_evaluation_used", len(held_out))
 
 # %% [markdown]
@@ -128,7 +128,8 @@ table(rows, ["version and group", base, "own", "shared", "by chance", "p", "rank
 
 # %% tags=["hide-input"]
 thresholds = published.overlap_by_threshold().values
-table([[f"{pair}: {group}", o.first, o.second, o.shared] for pair, groups in thresholds.items() for group, o in groups.items() if group == "all"],
+table([[f"{pruning}: {pair}", groups["all"].first, groups["all"].second, groups["all"].shared]
+       for pruning, by_pair in thresholds.items() for pair, groups in by_pair.items()],
       ["pruning and pair", "Llama", "other", "shared"],
       caption="Overlap in the 7B family by pruning threshold. The released Goat and FLoat circuits were pruned at 0 %, Llama's at 1 %: like for like, they are far smaller.")
 
@@ -181,7 +182,7 @@ rows = [[label, complete.removed[i].size, float(complete.circuit_hits[i].mean())
 rows.append(["random, mean", "half", float(np.mean([complete.circuit_hits[i].mean() for i, n in enumerate(complete.labels) if n.startswith("random")])),
              float(np.mean([complete.model_hits[i].mean() for i, n in enumerate(complete.labels) if n.startswith("random")])), f"mean gap {random_gaps.mean():.2f}"])
 theirs = published.completeness().values["llama"]
-rows += [[f"Llama-7B group {GROUPS[g].letter}", None, k.circuit, k.model, f"{k.circuit - k.model:+.2f}"] for g, k in theirs.groups.items()]
+rows += [[f"Llama-7B group {GROUPS[g].letter}", len(published.circuits().values["llama"][g]), k.circuit, k.model, f"{k.circuit - k.model:+.2f}"] for g, k in theirs.groups.items()]
 table(rows, ["K", "heads in K", "circuit without K", "model without K", "gap"], caption="Completeness of base's circuit, and of the paper's Llama circuit.")
 
 # %% [markdown]

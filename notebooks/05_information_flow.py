@@ -116,7 +116,7 @@ for name, kinds in groups.items():
     glue(f"attention_{GROUPS[name].letter}", kinds[wanted].value)
 table(rows, ["group", "heads", "acts at", "should look at", "attention of the group", "of all heads there", "times as much"],
       caption="Does each group look where its role says? Mean over heads and prompts, with 95 % intervals over scenes.")
-glue("attention_sentence", "Mean attention to where its role says: " + "; ".join(f"{row[0]} {row[4]} to the {row[3]}, {row[6]:.1f} times the mean of all heads" for row in rows) + ".")
+glue("attention_sentence", "Mean attention to where its role says: " + "; ".join(f"{row[0]} {row[4]} to the {row[3].replace('after', 'token after the')}, {row[6]:.1f} times the mean of all heads" for row in rows) + ".")
 
 # %% [markdown]
 # ## What the paper claims, what we find, verdict
