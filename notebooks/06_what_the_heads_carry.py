@@ -103,7 +103,7 @@ show(figure, alt=alt)
 #
 # $$-\text{logit of the expected answer} + \lambda \sum_h (1 - W_h).$$
 #
-# The price $\lambda$ is in logits: a head is exchanged if that is worth more than $\lambda$. The paper uses one price, 0.01; we learn
+# The price $\lambda$ is in logits: a head is exchanged if that is worth more than $\lambda$. The paper uses one price, `0.01`; we learn
 # masks for a path of prices and several seeds, and take the *fewest* heads within one standard error of the best validation score. (The
 # released code takes the most heads among equals, which fills its lists with heads that do nothing.)
 
@@ -153,7 +153,7 @@ glue("floor_text", ", ".join(f"{target} {tested[base].floor(target).value:.2f}" 
 
 # %% [markdown]
 # {glue:text}`missing_sentence` The floor of the position is near what a model that errs by naming another box gives. In the released data
-# it is 0.134, because base positions were all computed as 0, so that a seventh of the pairs have equal positions.
+# it is about one in seven, because base positions were all computed as 0, so that a seventh of the pairs have equal positions.
 #
 # ## Do the same heads carry the same in the fine-tuned versions?
 #

@@ -160,7 +160,7 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_same_command_goes_on(book):
     while not started.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=240)
     assert process.returncode == 130
     assert errors.strip().endswith("The same command goes on: experiments that had finished are stored.")
     assert "Traceback" not in errors
