@@ -154,7 +154,9 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_same_command_goes_on(book):
          "time.sleep(0 if Path('again').exists() else 60)")  # fmt: skip
     command = [sys.executable, "-m", "entrack.cli", "run", "01", "-p", "n=4"]
     environment = os.environ | {"ENTRACK_ROOT": str(book.root)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs ignore SIGINT and hand that down; a person at a keyboard has the default.
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
     started = book.notebooks / "started"
     deadline = time.monotonic() + 60
     while not started.exists() and time.monotonic() < deadline:
