@@ -42,7 +42,7 @@ def seven_b_shape() -> Model:
     with torch.device(device):
         hf = LlamaForCausalLM._from_config(LlamaConfig(vocab_size=49152), dtype=torch.bfloat16)
     hf = hf.eval().requires_grad_(False)
-    return Model(name="llama-7b-shape (random weights)", digest="random", hf=hf, tokenizer=load("smollm2/raw", device="cpu").tokenizer)
+    return Model.of(hf, load("smollm2/raw", device="cpu").tokenizer, name="llama-7b-shape (random weights)", digest="random")
 
 
 def measured(run, small):

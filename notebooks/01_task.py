@@ -142,7 +142,7 @@ glue("seed_difference", 2**0.5 * widest)
 glue("chance", chance)
 glue("reference", base)
 glue("n_prompts_each", n_scenes * 7)
-glue("n_tokens", model.hf.config.vocab_size)
+glue("n_tokens", model.config.vocab_size)
 glue("acc_reference", main[base].accuracy().value)
 glue("acc_reference_text", f"{main[base].accuracy():.2f}")
 tuned = {

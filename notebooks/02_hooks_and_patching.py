@@ -292,7 +292,7 @@ counterfactuals = {
     for name in ("object", "position", "label")
 }
 pairs = encode_counterfactuals(lm.tokenizer, counterfactuals["position"])
-tried = pairs.subset(range(min(42, n_prompts)))
+tried = pairs.subset(range(min(21, n_prompts)))
 both_right = (answers_of(lm, tried.base).hit & answers_of(lm, tried.source).hit)[:, 0]
 chosen = both_right.int().argsort(descending=True, stable=True)[:4].tolist()
 # The first four pairs whose prompts are both answered rightly.
@@ -316,7 +316,7 @@ def answers_with_patch(layer):
         return torch.cat([x[:, :-1], source[entering[layer]].input[:, -1:]], dim=1)
 
     with Trace(lm.hf, entering[layer], edit_input=put), torch.no_grad():
-        best = lm.hf(few.base.tokens.to(lm.device)).logits[:, -1].argmax(-1)
+        best = lm.hf(few.base.tokens.to(lm.device), logits_to_keep=1).logits[:, -1].argmax(-1)
     return [lm.tokenizer.decode(token).strip() for token in best]
 
 

@@ -25,7 +25,7 @@ seed: int = 0  # of all prompts [0, 1000000]
 import numpy as np
 
 from entrack import published
-from entrack.attention import patterns
+from entrack.attention_mass import attention_mass
 from entrack.boxes import examples, pairs
 from entrack.circuit import DiscoveryConfig
 from entrack.faithfulness import measure_faithfulness
@@ -194,21 +194,25 @@ show(circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers), alt
 # zero, the head has its effect in another way than by reading there. Means over {glue:text}`n_evaluation_used` prompts:
 
 # %% mystnb={"figure": {"name": "fig-attention", "caption": "Share of attention of the two strongest kept heads of each group, from the token where the group acts."}}
-masses = {}
+looks = {role: attention_mass(model, held_out, role=role) for role in dict.fromkeys(found.circuit.role(name) for name in GROUPS)}
+
+
+def attention_to(kind, head, role):
+    """Mean attention of a head from `role` to one kind of token; a kind that is the role's own token is "itself"."""
+    return looks[role].of([head])["itself" if kind == role else kind]
+
+
+columns = {"right object": "correct_object", "other objects": "other_objects", "earlier label": "prev_query_label",
+           "token after it": "after_prev_query_label", "other labels": "other_labels", "queried label": "query_label", "first token": "first"}
 wanted = {"A": "correct_object", "B": "query_label", "C": structure_role, "D": "prev_query_label"}
+masses = {}
 for name, group in GROUPS.items():
+    role = found.circuit.role(name)
     heads = [h for h in found.discovery.scores[name].ranked() if h in found.circuit.groups[name]][:2]
-    seen = patterns(model, held_out, heads, role=found.circuit.role(name))
-    for i, head in enumerate(heads):
-        row = {"right object": seen.on("correct_object"), "earlier label": seen.on("prev_query_label"),
-               "token after it": seen.on("after_prev_query_label"), "queried label": seen.on("query_label")}
-        masses[f"{group.letter} {head}"] = {**{k: float(v[:, i].mean()) for k, v in row.items()},
-                                            "all objects": float(seen.by_box("object")[:, i].sum(-1).mean()),
-                                            "all labels": float(seen.by_box("label")[:, i].sum(-1).mean()),
-                                            "first token": float(seen.weights[:, i, 0].mean())}
-    on = seen.on(wanted[group.letter]).mean(0)
-    glue(f"attention_{group.letter}", " and ".join(f"{v:.2f} ({h})" for v, h in zip(on.tolist(), heads, strict=True)) or "no head kept")
-show(attention_masses(masses), alt="Heat map of attention shares: two rows per group, columns for the right object, the earlier label, the token after it, the queried label, all objects, all labels and the first token.")
+    for head in heads:
+        masses[f"{group.letter} {head}"] = {column: attention_to(kind, head, role).value for column, kind in columns.items()}
+    glue(f"attention_{group.letter}", " and ".join(f"{attention_to(wanted[group.letter], h, role):.2f} ({h})" for h in heads) or "no head kept")
+show(attention_masses(masses), alt="Heat map of attention shares: two rows per group, columns for the right object, the other objects, the earlier label, the token after it, the other labels, the queried label and the first token.")
 
 # %% [markdown]
 # ## Beside Llama-7B

@@ -25,7 +25,7 @@ def tiny_model(kind: str = "gqa", *, n_layers: int = 5, seed: int = 0) -> Model:
     for layer in hf.model.layers:
         layer.self_attn.o_proj.weight.mul_(4)
         layer.mlp.down_proj.weight.mul_(0.25)
-    return Model(name=f"tiny/{kind}", digest=f"tiny-{kind}-{n_layers}-{seed}", hf=hf, tokenizer=tokenizer, family="tiny", version=kind)
+    return Model.of(hf, tokenizer, name=f"tiny/{kind}", digest=f"tiny-{kind}-{n_layers}-{seed}", family="tiny", version=kind)
 
 
 @pytest.fixture(scope="session", params=list(KV_HEADS))

@@ -4,6 +4,7 @@ Real papermill runs on a book of two chapters that takes a second each; the book
 """
 
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import pytest
 from filelock import FileLock
 from small_book import edit, small_book
 
-from entrack import building, execution
+from entrack import building, execution, side_by_side
 from entrack.building import ALL, NOTHING, build
 from entrack.chapters import Project, glued, project
 from entrack.errors import ChapterError, DataError, ParameterError
@@ -49,7 +50,7 @@ def no_execution(monkeypatch) -> None:
     def refuse(*arguments, **options):
         raise AssertionError("nothing was to be executed")
 
-    monkeypatch.setattr(building, "execute", refuse)
+    monkeypatch.setattr(building, "executions", refuse)
 
 
 def states(book: Project) -> dict[str, str]:
@@ -175,23 +176,111 @@ def test_ctrl_c_leaves_nothing_half_written_and_the_same_command_goes_on(book):
 def test_only_what_is_stale_is_executed(book, lines):
     edit(book.root / "entrack/doubling.py", "2 * x", "3 * x")
     build(book, html=False, log=lines.append)
-    assert lines[0] == (
-        "[1/2] 01_double: executing, because it is stale (module entrack.doubling changed)"
-    )
-    assert lines[1].startswith("[1/2] 01_double: done in ") and lines[2:] == ["[2/2] 02_show: fresh"]
+    assert lines[:2] == ["02_show: fresh", "01_double: executing, because it is stale (module entrack.doubling changed)"]
+    assert lines[2].startswith("[1/1] 01_double: done in ") and len(lines) == 3
     # The published notebook waits for --publish; the one executed here serves the next build.
     assert states(book) == {"01_double": "stale", "02_show": "fresh"}
     lines.clear()
     build(book, html=False, publish=True, log=lines.append)
-    assert lines == ["[1/2] 01_double: fresh", "[2/2] 02_show: fresh"]
+    assert lines == ["01_double: fresh", "02_show: fresh"]
     assert states(book) == {"01_double": "fresh", "02_show": "fresh"}
 
 
 def test_all_executes_what_is_fresh_too(book, lines):
     before = files(book)
     build(book, [book.find("01")], execute_which=ALL, html=False, log=lines.append)
-    assert lines[0] == "[1/1] 01_double: executing" and len(lines) == 2
+    assert lines[0] == "01_double: executing" and lines[1].startswith("[1/1] 01_double: done in ") and len(lines) == 2
     assert files(book) == before
+
+
+MEET = """
+# %%
+import os
+import time
+from pathlib import Path
+
+Path("here_{own}").touch()
+until = time.monotonic() + 60
+while not Path("here_{other}").exists() and time.monotonic() < until:
+    time.sleep(0.05)
+assert Path("here_{other}").exists(), "the other chapter never ran beside this one"
+print(os.environ["OMP_NUM_THREADS"], os.environ["PYTHONHASHSEED"])
+"""
+
+
+def test_two_chapters_are_executed_side_by_side_with_their_share_of_the_cores(book, lines):
+    """Each waits for the other, so that one after the other would fail."""
+    for own, other in (("a", "b"), ("b", "a")):
+        (book.notebooks / f"0{3 + (own == 'b')}_{own}.py").write_text(MEET.format(own=own, other=other))
+    chosen = [book.find("03"), book.find("04")]
+    build(book, chosen, html=False, jobs=2, publish=True, log=lines.append)
+    assert sorted(line.partition(",")[0] for line in lines[:2]) == ["03_a: executing", "04_b: executing"]
+    assert lines[2].startswith("[1/2] ") and lines[3].startswith("[2/2] ") and len(lines) == 4
+    told = {chapter.read(chapter.notebook).cells[-1].outputs[0].text for chapter in chosen}
+    assert told == {f"{max(1, side_by_side._cores() // 2)} 0\n"}
+
+
+def test_the_longest_are_executed_first_and_the_unknown_before_them(book):
+    status = book.notebooks / "status.json"
+    status.write_text(json.dumps({"01_double": {"seconds": 1.0}, "02_show": {"seconds": 9.0}}))
+    (book.notebooks / "03_new.py").write_text("# %%\n1\n")
+    assert [chapter.name for chapter in building._longest_first(book.chapters())] == ["03_new", "02_show", "01_double"]
+    status.unlink()
+    assert [chapter.name for chapter in building._longest_first(book.chapters())] == ["01_double", "02_show", "03_new"]
+
+
+def test_a_chapter_whose_process_dies_stops_no_other(book, monkeypatch):
+    monkeypatch.setattr(side_by_side.multiprocessing, "get_context", lambda kind: DiesOnStart)
+    found = [(chapter.name, str(result)) for chapter, result in side_by_side.executions(book.chapters(), jobs=1) if result is not None]
+    assert [name for name, _ in found] == ["01_double", "02_show"]
+    assert all("its process died, which most often means that the memory was full. Build again with --jobs 1." in told for _, told in found)
+
+
+class DiesOnStart:
+    """A multiprocessing context whose processes end at once, with nothing sent."""
+
+    Pipe = staticmethod(multiprocessing.Pipe)
+
+    class Process:
+        def __init__(self, **options):
+            self.sending = options["args"][1]
+
+        def start(self):
+            self.sending.close()
+
+        def join(self):
+            pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no SIGINT to another process on Windows")
+def test_an_interrupted_build_interrupts_all_that_run_and_leaves_nothing(book):
+    for name in ("01_double", "02_show"):
+        (book.notebooks / f"{name}.py").write_text(
+            f"# %%\nfrom pathlib import Path\nimport os\nimport time\nPath('{name}').write_text(str(os.getpid()))\ntime.sleep(60)\n")
+    process = subprocess.Popen([sys.executable, "-m", "entrack.cli", "build", "--jobs", "2"], env=os.environ | {"ENTRACK_ROOT": str(book.root)},
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+    begun = [book.notebooks / "01_double", book.notebooks / "02_show"]
+    deadline = time.monotonic() + 120
+    while not all(path.exists() and path.read_text() for path in begun) and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 130 and errors.strip().endswith("experiments that had finished are stored.") and "Traceback" not in errors
+    assert not [path for path in book.runs.iterdir() if path.suffix == ".ipynb" or path.is_dir()]
+    until = time.monotonic() + 30
+    while any(alive(int(path.read_text())) for path in begun) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any(alive(int(path.read_text())) for path in begun), "a kernel was left behind"
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_publishing_again_changes_nothing(book, monkeypatch):

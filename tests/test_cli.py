@@ -110,7 +110,7 @@ def test_an_interruption_exits_with_130_and_a_sentence(book, monkeypatch, capsys
 def test_build_executes_what_it_is_told(book, monkeypatch, capsys):
     seen = []
     monkeypatch.setattr(cli.building, "build", lambda *a, **options: seen.append((a[1:], options)) or book.root)
-    for arguments in ([], ["--all"], ["--html-only"], ["--publish", "--no-html", "02"]):
+    for arguments in ([], ["--all"], ["--html-only"], ["--publish", "--no-html", "--jobs", "3", "02"]):
         assert cli.main(["build", *arguments]) == 0
     assert [(options["execute_which"], options["publish"], options["html"]) for _, options in seen] == [
         ("stale", False, True),
@@ -119,6 +119,14 @@ def test_build_executes_what_it_is_told(book, monkeypatch, capsys):
         ("stale", True, False),
     ]
     assert [chapter.name for chapter in seen[-1][0][0]] == ["02_show"]
+    assert [options["jobs"] for _, options in seen] == [None, None, None, 3]
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
+def test_a_number_of_jobs_that_is_none_is_refused(book, jobs, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["build", f"--jobs={jobs}"])
+    assert caught.value.code == 2 and f"{jobs!r} is no number of chapters; 1 or more are executed at once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["build", "--all", "--html-only"], ["run"]])

@@ -106,7 +106,6 @@ def test_a_missing_adapter_is_named(tmp_path, monkeypatch):
     (tmp_path / "smollm2.json").write_text((MODELS / "smollm2.json").read_text())
     monkeypatch.setattr("entrack.models.MODELS", tmp_path)
     monkeypatch.setattr("entrack.models.converted", lambda *_: tmp_path)
-    monkeypatch.setattr("entrack.models._load_folder", lambda *_: (None, None))
     (tmp_path / "digest.json").write_text('{"model.safetensors": "0"}')
     with pytest.raises(ModelError, match=r"the adapter of smollm2/base is missing from smollm2/base.*entrack train base"):
         load("smollm2/code")

@@ -39,6 +39,7 @@ LAYERS = [
     ["stamps"],
     ["chapters"],
     ["execution", "rendering", "record"],
+    ["side_by_side"],
     ["building"],
     ["cli"],
 ]

@@ -183,7 +183,7 @@ class TestFolder:
     def test_truncated_weights(self, folder):
         path = folder / "model.safetensors"
         path.write_bytes(path.read_bytes()[:-1000])
-        with pytest.raises(ModelError, match=rf"the weights or tokenizer in '{folder}' cannot be read \(.*\); a complete safetensors model"):
+        with pytest.raises(ModelError, match=rf"the weights in '{folder}' cannot be read \(.*\); a complete safetensors model"):
             load(str(folder))
 
     def test_weights_that_are_not_all_there(self, folder):
@@ -199,7 +199,7 @@ class TestFolder:
     def test_without_a_tokenizer(self, folder):
         for path in folder.glob("tokenizer*"):
             path.unlink()
-        with pytest.raises(ModelError, match="the weights or tokenizer in .* cannot be read"):
+        with pytest.raises(ModelError, match="the tokenizer in .* cannot be read .*; the model's own tokenizer files are needed. Copy or save them again."):
             load(str(folder))
 
     def test_too_little_memory(self, folder, monkeypatch):
@@ -243,7 +243,7 @@ class TestFamily:
 
     def test_an_adapter_without_a_card(self, family):
         (family / "tiny" / "base" / "card.json").unlink()
-        with pytest.raises(ModelError, match="the adapter of tiny/base cannot be used"):
+        with pytest.raises(ModelError, match="card.json in base/ cannot be read .*; a JSON file is needed. Restore it."):
             load("tiny/base", device="cpu")
 
     def test_an_adapter_that_is_cut_short(self, family):
@@ -251,7 +251,7 @@ class TestFamily:
         path.write_bytes(path.read_bytes()[:-100])
         write_card(path.parent)
         with pytest.raises(ModelError, match="the adapter of tiny/base cannot be used .*; it must be the one described by its card"):
-            load("tiny/base", device="cpu")
+            _ = load("tiny/base", device="cpu").hf
 
     def test_an_adapter_for_another_shape(self, family):
         big = tiny_model("mha", n_layers=2)
@@ -260,7 +260,7 @@ class TestFamily:
         get_peft_model(big.hf, LoraConfig(r=2, target_modules=["k_proj"], init_lora_weights=False)).save_pretrained(target)
         write_card(target)
         with pytest.raises(ModelError, match=r"the adapter of tiny/base cannot be used \(Error.* in loading state_dict"):
-            load("tiny/base", device="cpu")
+            _ = load("tiny/base", device="cpu").hf
 
     def test_an_adapter_whose_weights_have_other_names(self, family):
         """peft would load it without a word of error and change nothing."""
@@ -270,13 +270,29 @@ class TestFamily:
         save_file({name.replace("layers.1.", "layers.7."): tensor for name, tensor in load_file(path).items()}, path)
         write_card(path.parent)
         with pytest.raises(ModelError, match=r"the adapter of tiny/base cannot be used \(Found missing adapter keys"):
-            load("tiny/base", device="cpu")
+            _ = load("tiny/base", device="cpu").hf
 
-    def test_the_family_digest_follows_its_adapters(self, family):
-        before = models.family_digest("tiny")
+    def test_weights_are_read_when_first_used_and_once(self, family, monkeypatch):
+        calls = []
+        own = models._folder_weights
+        monkeypatch.setattr(models, "_folder_weights", lambda *args: calls.append(args) or own(*args))
+        found = load("tiny/base", device="cpu")
+        assert found.shape == {"n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "d_head": 8, "d_model": 32}
+        assert (found.dtype, found.device, found.tokenizer.model_max_length) == (torch.float32, torch.device("cpu"), 256)
+        assert calls == []
+        assert found.hf is found.hf and len(calls) == 1
+
+    def test_an_adapter_that_changes_between_loading_and_use(self, tiny, family):
+        found = load("tiny/base", device="cpu")
         path = family / "tiny" / "base" / "adapter_model.safetensors"
         path.write_bytes(path.read_bytes() + b" ")
-        assert models.family_digest("tiny") != before
+        write_card(path.parent)
+        with pytest.raises(ModelError, match="the weights of tiny/base changed between its loading and their first use; .* Load the model again"):
+            _ = found.hf
+
+    def test_a_version_is_listed_once_its_card_is_there(self, family):
+        (family / "tiny" / "base" / "card.json").unlink()
+        assert versions("tiny") == ("raw",)
 
 
 class TestConvertedCopy:

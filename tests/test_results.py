@@ -1,8 +1,13 @@
 """Results are found again whole, or made again; never half, never another's."""
 
+import contextlib
 import errno
 import io
 import json
+import re
+import subprocess
+import sys
+import time
 import zipfile
 
 import numpy as np
@@ -164,6 +169,41 @@ def test_a_full_disk_is_told_and_leaves_nothing(cache, monkeypatch):
     with pytest.raises(DataError, match="no space left in .*; x-.* needs .* MB and .* are free. Free some space"):
         stored(lambda: scores(np.zeros((1, 1, 1))), name="x", key=[], modules=["entrack.results"])
     assert not list((cache / "results").iterdir())
+
+
+def test_two_processes_that_need_one_result_compute_it_once(cache, tmp_path):
+    """One computes, slowly; the other says that it waits, and reads what the first has made."""
+    script = tmp_path / "ask.py"
+    script.write_text(
+        "import sys, time\n"
+        "from entrack.results import stored\n"
+        "def compute():\n"
+        f"    open({str(tmp_path / 'calls')!r}, 'a').write('x')\n"
+        f"    open({str(tmp_path / 'begun')!r}, 'w').close()\n"
+        "    time.sleep(2)\n"
+        "    return 7\n"
+        "print(stored(compute, name='x', key=[], modules=['entrack.results']))\n"
+    )
+    first = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    while not (tmp_path / "begun").exists():
+        assert first.poll() is None
+        time.sleep(0.05)
+    # The second one's imports take longer than the wait lasts, so it is asked from here.
+    made = []
+    with contextlib.redirect_stderr(io.StringIO()) as told:
+        assert stored(lambda: made.append(1), name="x", key=[], modules=["entrack.results"]) == 7
+    assert first.communicate(timeout=60)[0].strip() == "7" and (tmp_path / "calls").read_text() == "x" and made == []
+    assert re.fullmatch("another process computes x-[0-9a-f]+; waiting for it\n", told.getvalue())
+    assert [path.suffix for path in (cache / "results").iterdir()] == [".zip"]
+
+
+def test_a_cache_that_cannot_be_written_to_is_told(cache, monkeypatch):
+    def refuse(self, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(results.FileLock, "acquire", refuse)
+    with pytest.raises(DataError, match=r"x-[0-9a-f]+.zip cannot be written \(Permission denied\); a writable folder is needed."):
+        stored(lambda: 1, name="x", key=[], modules=["entrack.results"])
 
 
 def test_scores_of_heads_are_read_by_layer_and_head():
