@@ -14,13 +14,13 @@ from entrack import cli
 from entrack.boxes import NOUNS, all_queries, scenes
 from entrack.errors import ConfigError, DataError
 from entrack.finetune import train as trainer
-from entrack.finetune.arithmetic_data import ArithmeticData
+from entrack.finetune.arithmetic_data import ArithmeticData, NamedArithmeticData
 from entrack.finetune.boxes_data import BoxesData
 from entrack.finetune.code_data import TEMPLATES, CodeData
 from entrack.finetune.data import MixedData, items
 from entrack.finetune.instructions_data import TASKS, InstructionData
 from entrack.finetune.measure import Accuracy, box_accuracy
-from entrack.finetune.recipes import RECIPES, Recipe, recipe
+from entrack.finetune.recipes import RECIPES, TRIES, Recipe, recipe
 from entrack.finetune.words import WORDS
 from entrack.provenance import digest
 from entrack.weights import sha256_file
@@ -30,6 +30,7 @@ CONFIGS = (
     CodeData(),
     ArithmeticData(),
     InstructionData(),
+    NamedArithmeticData(),
     MixedData((ArithmeticData(), CodeData()), (3.0, 1.0)),
 )
 
@@ -58,15 +59,18 @@ def without_boxes(config) -> bool:
     return not any(isinstance(part, BoxesData) for part in parts)
 
 
-@pytest.mark.parametrize("name", [n for n, r in RECIPES.items() if n not in ("base", "boxes")])
+@pytest.mark.parametrize("name", [n for n, r in (RECIPES | TRIES).items() if without_boxes(r.data)])
 def test_no_trace_of_the_task_in_what_other_versions_learn_from(name):
     chosen = recipe(name)
-    assert without_boxes(chosen.data)
     text = "\n".join(item.prompt + item.answer for item in items(chosen.data, 20_000, seed=chosen.seed))
     assert not re.search(r"\bbox", text, re.IGNORECASE)
     assert not re.search(r"\b[A-Z]\b", text)
     nouns = "|".join(NOUNS)
     assert not re.search(rf"\b({nouns})s?\b", text, re.IGNORECASE)
+
+
+def test_boxes_are_learnt_from_where_it_is_said_and_nowhere_else():
+    assert {n for n, r in (RECIPES | TRIES).items() if not without_boxes(r.data)} == {"base", "boxes", "math-mixed", "instruct-mixed"}
 
 
 def test_the_grep_above_would_find_the_task():
@@ -118,6 +122,20 @@ def test_arithmetic_is_right(operation):
             assert divmod(left, right) == (int(whole), int(rest))
         else:
             assert int(found) == {"+": left + right, "-": left - right, "*": left * right}[operation]
+
+
+def test_named_arithmetic_asks_for_the_named_numbers():
+    both = set()
+    for item in items(NamedArithmeticData(), 300, seed=0):
+        context, question = item.prompt.rsplit("\n", 1)
+        left, operation, right = re.fullmatch(r"([a-z]+) ([+-]) ([a-z]+) =", question).groups()
+        first = re.findall(r"([a-z]+) (?:=|be) (\d+)", context)
+        numbers = dict(first) or {name: number for number, name in re.findall(r"(\d+) (?:->|for) ([a-z]+)", context)}
+        both.add(bool(first))
+        assert 2 <= len(numbers) <= 8 and left != right
+        a, b = int(numbers[left]), int(numbers[right])
+        assert int(item.answer) == (a + b if operation == "+" else a - b)
+    assert both == {True, False}, "the pair is told in both orders"
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
@@ -184,7 +202,7 @@ def test_schedule_rises_then_falls_to_nothing():
 
 
 def test_unknown_recipe_is_named():
-    with pytest.raises(ConfigError, match=r"no recipe 'maths'; there are base, .*boxes\. Did you mean 'math'\?"):
+    with pytest.raises(ConfigError, match=r"no recipe 'maths'; there are base, .*boxes, and to try math-small, .*\. Did you mean 'math'\?"):
         recipe("maths")
 
 
@@ -286,6 +304,16 @@ def test_summary_counts_scenes_as_the_unit():
     assert high - low > 0.25
 
 
+def test_a_difference_is_paired():
+    import numpy as np
+
+    worse = np.arange(280).reshape(40, 7) % 2 == 0
+    better = worse | (np.arange(280).reshape(40, 7) % 28 == 1)  # another one right in every fourth scene
+    found = Accuracy(better).minus(Accuracy(worse))
+    low, high = found["interval_95"]
+    assert found["value"] == pytest.approx(10 / 280, abs=1e-4) and 0 < low < found["value"] < high < 0.07
+
+
 def test_train_makes_an_adapter_with_its_card(tmp_path, monkeypatch):
     from peft import PeftModel
 
@@ -300,7 +328,10 @@ def test_train_makes_an_adapter_with_its_card(tmp_path, monkeypatch):
     assert card["recipe"]["steps"] == 2 and card["seed"] == 0
     assert card["data_digest"] == digest(items(BoxesData(), 2 * 16, seed=0))
     assert set(card["accuracy"]) == {"validation"}  # two steps are a try, and tries do not see the evaluation split
-    assert card["accuracy"]["validation"]["alternative"]["n_prompts"] == 21
+    told = card["accuracy"]["validation"]["alternative"]
+    assert told["n_prompts"] == 21
+    plain = box_accuracy(tiny_model().hf, tiny_model().tokenizer, split="validation", n_scenes=3).summary()["accuracy"]
+    assert told["minus_on"]["value"] == pytest.approx(told["accuracy"] - plain, abs=2e-4)
     assert {v.dtype for v in load_file(folder / "adapter_model.safetensors").values()} == {torch.float16}
     plain, adapted = tiny_model().hf, PeftModel.from_pretrained(tiny_model().hf, str(folder))
     tokens = torch.arange(12)[None] + 3
@@ -334,7 +365,7 @@ def test_the_command_prints_the_card(tmp_path, monkeypatch, capsys):
 
 def test_the_command_names_the_versions_it_can_make(capsys):
     assert cli.main(["train", "mathh"]) != 0
-    assert "no recipe 'mathh'; there are base, code, math, instruct, boxes. Did you mean 'math'?" in capsys.readouterr().err
+    assert "no recipe 'mathh'; there are base, code, math, instruct, boxes, and to try math-small, " in capsys.readouterr().err
 
 
 def test_only_the_recipe_itself_may_replace_a_version():
@@ -342,3 +373,13 @@ def test_only_the_recipe_itself_may_replace_a_version():
     assert own.parts[-3:] == ("models", "smollm2", "code")
     assert trainer._default_folder(recipe("code").changed(steps=3)).parts[-3:] == ("runs", "models", "code-3-steps-seed-1")
     assert trainer._default_folder(recipe("code").changed(seed=3)) != own
+    assert trainer._default_folder(recipe("math-named")).parts[-3:] == ("runs", "models", "math-named-250-steps-seed-1")
+
+
+@pytest.mark.parametrize("name", TRIES)
+def test_a_try_changes_one_thing(name):
+    """Besides its name: its data, or its rank with the alpha that goes with it, or its learning rate, or its length."""
+    chosen, usual = recipe(name), recipe(name.split("-")[0])
+    differ = {f.name for f in dataclasses.fields(Recipe) if getattr(chosen, f.name) != getattr(usual, f.name)} - {"name", "validate_every"}
+    assert differ in ({"data"}, {"rank", "alpha"}, {"lr"}, {"steps", "horizon"})
+    assert chosen.alpha / chosen.rank == usual.alpha / usual.rank

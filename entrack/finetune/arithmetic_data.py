@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass
 
 from entrack.finetune.item import Item
+from entrack.finetune.words import WORDS
 
 OPERATIONS = ("+", "-", "*", "/")
 WORDINGS = (
@@ -59,6 +60,40 @@ def _sum(config: ArithmeticData, rng: random.Random) -> Item:
     prompt = rng.choice(WORDINGS).format(sum=text)
     whole = config.repeat_sum and not prompt.endswith("=")
     return Item(prompt, f" {text} = {result}" if whole else f" {result}")
+
+
+# Both orders, as in the templates of code.
+PAIRS = (("{name} = {number}", "\n"), ("{number} -> {name}", "\n"), ("let {name} be {number}", ", "), ("{number} for {name}", ", "))
+
+
+@dataclass(frozen=True)
+class NamedArithmeticData:
+    """Sums whose operands stand under a name among others, so that they must be looked up first.
+
+    Attributes:
+        digits: most digits of a number.
+        n_pairs: fewest and most names; every number between is equally likely.
+    """
+
+    digits: int = 2
+    n_pairs: tuple[int, int] = (2, 8)
+
+
+def named_arithmetic_items(config: NamedArithmeticData, n: int, *, seed: int) -> list[Item]:
+    """`n` additions and subtractions of two of the named numbers."""
+    rng = random.Random(f"named arithmetic {seed}")
+    return [_sum_by_name(config, rng) for _ in range(n)]
+
+
+def _sum_by_name(config: NamedArithmeticData, rng: random.Random) -> Item:
+    pair, between = rng.choice(PAIRS)
+    names = rng.sample(WORDS, rng.randint(*config.n_pairs))
+    numbers = {name: _number(rng, config.digits) for name in names}
+    left, right = rng.sample(names, 2)
+    operation = rng.choice("+-")
+    result = numbers[left] + numbers[right] if operation == "+" else numbers[left] - numbers[right]
+    context = between.join(pair.format(name=name, number=number) for name, number in numbers.items())
+    return Item(f"{context}\n{left} {operation} {right} =", f" {result}")
 
 
 def _number(rng: random.Random, digits: int) -> int:

@@ -7,7 +7,12 @@ the beginning of a longer list when asked for fewer: training step s always sees
 import random
 from dataclasses import dataclass
 
-from entrack.finetune.arithmetic_data import ArithmeticData, arithmetic_items
+from entrack.finetune.arithmetic_data import (
+    ArithmeticData,
+    NamedArithmeticData,
+    arithmetic_items,
+    named_arithmetic_items,
+)
 from entrack.finetune.boxes_data import BoxesData, boxes_items
 from entrack.finetune.code_data import CodeData, code_items
 from entrack.finetune.instructions_data import InstructionData, instruction_items
@@ -27,7 +32,7 @@ class MixedData:
     weights: tuple[float, ...]
 
 
-DataConfig = ArithmeticData | BoxesData | CodeData | InstructionData | MixedData
+DataConfig = ArithmeticData | BoxesData | CodeData | InstructionData | MixedData | NamedArithmeticData
 
 
 def items(config: DataConfig, n: int, *, seed: int) -> list[Item]:
@@ -49,4 +54,5 @@ _GENERATORS = {
     CodeData: code_items,
     InstructionData: instruction_items,
     MixedData: mixed_items,
+    NamedArithmeticData: named_arithmetic_items,
 }

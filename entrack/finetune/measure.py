@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from entrack.boxes import Scene, all_queries, scenes
-from entrack.metrics import mean
+from entrack.metrics import difference, mean
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ class Accuracy:
             "n_scenes": n_scenes,
             "by_queried_box": [round(float(share), 3) for share in self.correct.mean(axis=0)],
         }
+
+
+    def minus(self, other: "Accuracy") -> dict[str, Any]:
+        """This accuracy less the other's on the same prompts, paired, with its 95 % interval over scenes."""
+        n_scenes, n_boxes = self.correct.shape
+        estimate = difference(self.correct.ravel(), other.correct.ravel(), clusters=np.repeat(np.arange(n_scenes), n_boxes))
+        return {"value": round(estimate.value, 4), "interval_95": [round(estimate.low, 4), round(estimate.high, 4)]}
 
 
 def box_accuracy(

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from entrack.errors import ConfigError
-from entrack.finetune.arithmetic_data import ArithmeticData
+from entrack.finetune.arithmetic_data import ArithmeticData, NamedArithmeticData
 from entrack.finetune.boxes_data import BoxesData
 from entrack.finetune.code_data import CodeData
-from entrack.finetune.data import DataConfig
+from entrack.finetune.data import DataConfig, MixedData
 from entrack.finetune.instructions_data import InstructionData
 
 
@@ -92,22 +92,45 @@ def _record(data: DataConfig) -> dict[str, Any]:
     return {"kind": type(data).__name__, **plain}
 
 
+def _later(name: str, data: DataConfig, steps: int = 250, validate_every: int = 50, **changes: Any) -> Recipe:
+    """A recipe that starts from `base`."""
+    return Recipe(name, on="base", data=data, steps=steps, horizon=steps, seed=1, validate_every=validate_every, **changes)
+
+
 RECIPES = {
     r.name: r
     for r in (
         Recipe("base", on="raw", data=BoxesData(), steps=32, horizon=150, validate_every=8),
-        Recipe("code", on="base", data=CodeData(), steps=250, horizon=250, seed=1),
-        Recipe("math", on="base", data=ArithmeticData(), steps=250, horizon=250, seed=1, validate_every=50),
-        Recipe("instruct", on="base", data=InstructionData(), steps=250, horizon=250, seed=1, validate_every=50),
-        Recipe("boxes", on="base", data=BoxesData(), steps=150, horizon=150, seed=1, validate_every=50),
+        _later("code", CodeData(), validate_every=25),
+        _later("math", ArithmeticData()),
+        _later("instruct", InstructionData()),
+        _later("boxes", BoxesData(), steps=150),
     )
 }
+"""The family."""
+
+TRIES = {
+    r.name: r
+    for r in (
+        _later("math-small", ArithmeticData(digits=2)),
+        _later("math-repeat", ArithmeticData(repeat_sum=True)),
+        _later("math-named", NamedArithmeticData()),
+        _later("math-long", ArithmeticData(), steps=750, validate_every=250),
+        _later("math-mixed", MixedData((ArithmeticData(), BoxesData()), (0.95, 0.05))),
+        _later("instruct-mixed", MixedData((InstructionData(), BoxesData()), (0.95, 0.05))),
+        _later("instruct-gentle", InstructionData(), lr=1e-4),
+        _later("code-rank-4", CodeData(), rank=4, alpha=8),
+        _later("code-rank-1", CodeData(), rank=1, alpha=2),
+    )
+}
+"""What was tried to explain the family; each changes one thing. `models/README.md` tells what came of it."""
 
 
 def recipe(name: str) -> Recipe:
-    """The recipe called `name`; ConfigError names those there are."""
-    if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1)
+    """The recipe or the try called `name`; ConfigError names those there are."""
+    every = RECIPES | TRIES
+    if name not in every:
+        near = difflib.get_close_matches(name, every, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else "Use one of them."
-        raise ConfigError(f"no recipe {name!r}; there are {', '.join(RECIPES)}. {hint}")
-    return RECIPES[name]
+        raise ConfigError(f"no recipe {name!r}; there are {', '.join(RECIPES)}, and to try {', '.join(TRIES)}. {hint}")
+    return every[name]

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from entrack.errors import DataError
 from entrack.finetune.data import Item, items
 from entrack.finetune.measure import box_accuracy
-from entrack.finetune.recipes import Recipe, recipe
+from entrack.finetune.recipes import RECIPES, Recipe, recipe
 from entrack.models import MODELS, load
 from entrack.provenance import cache_dir, digest, write_atomic
 from entrack.weights import sha256_file
@@ -32,11 +32,11 @@ def train(name: str, *, steps: int | None = None, seed: int | None = None, out: 
     """Make the version `name` of the default family and return its card.
 
     Args:
-        name: a recipe: base, instruct, math, code or boxes.
+        name: a recipe (base, instruct, math, code or boxes) or a try (`recipes.TRIES`).
         steps: stop after so many steps instead of the recipe's; the learning rate goes as in the recipe.
         seed: draws the data and the adapter's first weights instead of the recipe's.
         out: folder for adapter_model.safetensors, adapter_config.json and card.json. By default `models/smollm2/<name>`,
-            and for another number of steps or seed a folder of its own under `runs/models`.
+            and for a try, another number of steps or another seed a folder of its own under `runs/models`.
 
     Raises:
         ConfigError: unknown name, fewer than one step.
@@ -44,8 +44,8 @@ def train(name: str, *, steps: int | None = None, seed: int | None = None, out: 
         DataError: the folder cannot be written to.
 
     An interrupted run goes on from its last checkpoint (in the cache) when called again with the same arguments, and
-    ends with the same weights. The evaluation split is measured only with the recipe's own number of steps: a shorter
-    run is a try, and tries are judged on the validation split.
+    ends with the same weights. The evaluation split is measured only for a recipe of the family with its own number of
+    steps. Anything else is a try: it is judged on the validation split, paired with the version that it stands on.
 
     Cost: about 2 s a step on one core for the default model, and two minutes of measuring.
     """
@@ -68,7 +68,7 @@ def train(name: str, *, steps: int | None = None, seed: int | None = None, out: 
         "adapter_sha256": sha256_file(adapter),
         "adapter_bytes": adapter.stat().st_size,
         "curve": curve,
-        "accuracy": measure(folder, chosen, final=chosen.steps == recipe(name).steps),
+        "accuracy": measure(folder, chosen, final=name in RECIPES and chosen.steps == recipe(name).steps),
     }
     write_atomic(folder / "card.json", (json.dumps(card, indent=1) + "\n").encode())
     checkpoint.unlink(missing_ok=True)
@@ -139,24 +139,30 @@ def save_adapter(weights: dict[str, torch.Tensor], recipe: Recipe, folder: Path)
 
 
 def measure(folder: Path, recipe: Recipe, *, final: bool) -> dict:
-    """Accuracy of the stored adapter, merged in float32, per split and format. `final`: the evaluation split as well."""
+    """Accuracy of the stored adapter, merged in float32, per split and format.
+
+    final: the evaluation split as well. Otherwise each accuracy comes with "minus_on", its paired difference from the
+    version that the adapter stands on.
+    """
     from peft import PeftModel
 
     parent = load(f"{FAMILY}/{recipe.on}", device="cpu", dtype=torch.float32)
-    hf = PeftModel.from_pretrained(parent.hf, str(folder)).merge_and_unload().eval()
     sizes = {"validation": VALIDATION_SCENES} | ({"evaluation": EVALUATION_SCENES} if final else {})
-    return {
-        split: {
-            format: box_accuracy(hf, parent.tokenizer, split=split, n_scenes=n, format=format).summary()
-            for format in ("alternative", "standard")
-        }
-        for split, n in sizes.items()
-    }
+    asked = [(split, n, format) for split, n in sizes.items() for format in ("alternative", "standard")]
+    before = {} if final else {place: box_accuracy(parent.hf, parent.tokenizer, split=place[0], n_scenes=place[1], format=place[2])
+                               for place in asked}
+    hf = PeftModel.from_pretrained(parent.hf, str(folder)).merge_and_unload().eval()
+    found: dict[str, dict] = {split: {} for split in sizes}
+    for place in asked:
+        split, n, format = place
+        accuracy = box_accuracy(hf, parent.tokenizer, split=split, n_scenes=n, format=format)
+        found[split][format] = accuracy.summary() | ({"minus_on": accuracy.minus(before[place])} if before else {})
+    return found
 
 
 def _default_folder(chosen: Recipe) -> Path:
     """Only the recipe itself may replace the version that experiments load."""
-    if chosen == recipe(chosen.name):
+    if chosen == RECIPES.get(chosen.name):
         return MODELS / FAMILY / chosen.name
     return MODELS.parent / "runs" / "models" / f"{chosen.name}-{chosen.steps}-steps-seed-{chosen.seed}"
 
