@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,8 +24,9 @@ from entrack.stamps import get_stamp
 from entrack.weights import read_json
 
 VERDICTS = ("replicates", "partly", "does not replicate", "undecided", "not run")
-_WORDS = {"agrees": "replicates", "disagrees": "does not replicate", "not run here": "not run"}
+_WORDS = {"agrees": "replicates", "disagrees": "does not replicate", "not run here": "not run", "holds": "replicates", "does not hold": "does not replicate"}
 OURS = "ours:"
+_OF_OURS = {"replicates": "holds", "does not replicate": "does not hold"}  # a claim that nobody made before cannot replicate
 _NO_NUMBER = ("-", "not run here", "")
 _STATUS_FILES = ("_build/timings.json", "notebooks/status.json")  # of this machine's executions, and of those published
 
@@ -109,9 +111,14 @@ def summary(found: Sequence[Claim]) -> str:
 
 
 def claims_html(found: Sequence[Claim], *, link: str) -> str:
-    """The table of claims; `link` is a format with {chapter} for the address of a chapter's page."""
-    rows = [[c.claim, "-" if c.paper in _NO_NUMBER else c.paper, c.here, c.verdict, c.rule or "see the chapter", (f"chapter {c.chapter[:2]}", f"{link.format(chapter=c.chapter)}#{c.anchor}")] for c in found]
-    return html_table(rows, ["claim", "the paper", "here", "verdict", "rule", "where"], caption="Every claim that a chapter judges, with the rule that gives the verdict.")
+    """A table of claims for each verdict table; `link` is a format with {chapter} for the address of a chapter's page."""
+    parts = []
+    for (chapter, title, anchor), group in groupby(found, key=lambda c: (c.chapter, c.title, c.anchor)):
+        rows = [[c.claim[:1].upper() + c.claim[1:], "-" if c.paper in _NO_NUMBER else c.paper, c.here,
+                 _OF_OURS.get(c.verdict, c.verdict) if c.ours else c.verdict, c.rule or "see the chapter"] for c in group]
+        caption = (f"Chapter {chapter[:2]}: {title}", f"{link.format(chapter=chapter)}#{anchor}")
+        parts.append(html_table(rows, ["claim", "the paper", "here", "verdict", "rule"], caption=caption))
+    return '<div class="entrack-claims">' + "".join(parts) + "</div>"
 
 
 def models_html() -> str:
@@ -124,11 +131,13 @@ def models_html() -> str:
         cards = {version: _card(family, version) for version in described["versions"]}
         rows = [[version, about["title"], about["on"] or "-", *(_accuracies(cards[version]) if cards[version] else ["-", "-"]),
                  "adapter in models/" if cards[version] else _origin(about, described)] for version, about in described["versions"].items()]
-        parts.append(html_table(rows, ["version", "what it is", "on", "accuracy, alternative", "accuracy, standard", "weights"],
-                                caption=f"{described['title']} (family {family}): licence {described['licence']}; from {origin}."))
+        asked = next((card["accuracy"]["evaluation"]["alternative"] for card in cards.values() if card), None)
+        scored = f" Accuracy in the two text formats: {asked['n_prompts']} prompts of {asked['n_scenes']} evaluation scenes, 95 % intervals over scenes." if asked else ""
+        parts.append(html_table(rows, ["version", "what it is", "tuned from", "alternative format", "standard format", "weights"],
+                                caption=f"{described['title']} (family {family}). Terms: {described['licence']}. Weights from {origin}.{scored}"))
         made = [[version, *_made(card)] for version, card in cards.items() if card]
         if made:
-            parts.append(html_table(made, ["version", "data", "steps", "batch", "rank, alpha", "learning rate", "seed", "size", "sha256"],
+            parts.append(html_table(made, ["version", "data", "steps", "batch", "rank, alpha", "learning rate", "seed", "size", "SHA-256, start"],
                                     caption=f"How the adapters of {described['title']} were made: LoRA on q, k, v and o."))
     return "\n".join(parts)
 
@@ -153,7 +162,7 @@ def _origin(about: dict, described: dict) -> str:
     if described["source"]["kind"] == "wheel":
         return "as shipped" if about["on"] is None else "its adapter is not here"
     revision = about.get("revision")
-    return f"{about['hub']}" + (f" at revision {revision[:12]}" if revision else ", no revision named in public; give one")
+    return f"{about['hub']}" + (f" at revision {revision[:12]}" if revision else "; no revision is published: name one")
 
 
 def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
@@ -167,22 +176,29 @@ def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
             continue
         stamp, state = get_stamp(notebook), chapter.state(notebook)
         record = next((r[chapter.name] for r in known if r.get(chapter.name, {}).get("stamp") == (stamp and stamp.inputs)), {})
-        machine = ", ".join(f"{k} {v}" for k, v in record.items() if k not in ("chapter", "executed", "seconds", "parameters", "stamp"))
-        values = ", ".join(f"{k} {v}" for k, v in (stamp.parameters if stamp else {}).items())
+        values = ", ".join(f"{k} = {v}" for k, v in (stamp.parameters if stamp else {}).items())
         seconds = f"{record['seconds']:.0f} s" if "seconds" in record else "not recorded"
-        rows.append([chapter.title, state.name, record.get("executed", "not recorded"), seconds, values or "none", machine or "not recorded"])
+        rows.append([chapter.title, state.name, record.get("executed", "not recorded"), seconds, values or "none", _machine(record) or "not recorded"])
     return html_table(rows, ["chapter", "stamp", "executed", "took", "parameters", "on"],
-                      caption="When and how each chapter was executed. A time includes what was found in the cache, which costs next to nothing.")
+                      caption="When and how each chapter was executed last. Results found in the cache cost next to nothing: a first execution takes longer.")
 
 
-def html_table(rows: Iterable[Sequence], header: Sequence[str], *, caption: str) -> str:
-    """A table in the look of `figures.display.table`; a cell that is a pair (text, address) becomes a link."""
+def _machine(record: Mapping) -> str:
+    """The device, its name, threads and memory of a recorded execution, in words."""
+    words = [str(record[key]) for key in ("device", "device_name") if record.get(key)]
+    words += [f"{record['torch_threads']} thread{'' if record['torch_threads'] == 1 else 's'}"] if "torch_threads" in record else []
+    return ", ".join(words + ([f"{record['peak_memory_mb'] / 1000:.1f} GB at most"] if "peak_memory_mb" in record else []))
+
+
+def html_table(rows: Iterable[Sequence], header: Sequence[str], *, caption: str | tuple[str, str]) -> str:
+    """A table in the look of `figures.display.table`; a cell or caption that is a pair (text, address) becomes a link."""
     def cell(value) -> str:
         return f'<a class="reference internal" href="{escape(value[1])}">{escape(value[0])}</a>' if isinstance(value, tuple) else escape(str(value))
 
+    label = escape(caption[0] if isinstance(caption, tuple) else caption)
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     body = "\n".join(f'<tr><th scope="row">{cell(row[0])}</th>' + "".join(f"<td>{cell(value)}</td>" for value in row[1:]) + "</tr>" for row in rows)
-    return (f'<div class="entrack-table" role="region" tabindex="0" aria-label="{escape(caption)}"><table><caption>{escape(caption)}</caption>\n'
+    return (f'<div class="entrack-table" role="region" tabindex="0" aria-label="{label}"><table><caption>{cell(caption)}</caption>\n'
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>\n")
 
 

@@ -1,15 +1,21 @@
-"""Sphinx hook: everything a page needs lies beside it, and figures take the colours of the reader's theme.
+"""Sphinx hook: everything a page needs lies beside it, figures take the colours of the reader's theme, tables fit a phone.
 
-Four things that Jupyter Book leaves open: scripts come from `book/vendor/` and only to the pages that use them; an SVG
+Five things that Jupyter Book leaves open: scripts come from `book/vendor/` and only to the pages that use them; an SVG
 made by `entrack.figures.display.show` is put into the page itself, where its ink follows the theme; the theme's Thebe
-scripts, which would load from another host, are left out; a wide table of the prose scrolls inside the page.
+scripts, which would load from another host, are left out; a wide table of the prose scrolls inside the page; a table of
+words turns into a list of its rows on a phone, and no interval, p-value or date is broken at its hyphen or its blank.
 """
 
+import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 from docutils import nodes
 from sphinx.util.fileutil import copy_asset
 
+TABLE = re.compile(r'<div class="entrack-table".*?</table></div>', re.DOTALL)
+WHOLE = re.compile(r"\[[+-]?[\d.]+%?, [+-]?[\d.]+%?\]|\b\d(?:\.\d+)?e-\d+\b|\b\d{4}-\d\d-\d\d\b")
+LONG = 40  # characters: a table with a longer cell is one of words
 VENDOR = Path(__file__).resolve().parent.parent / "vendor"
 
 
@@ -33,6 +39,27 @@ def inline_figures(app, doctree):
             image.replace_self(nodes.raw("", html, format="html", classes=["output", "image_svg"]))
 
 
+def shape_tables(app, doctree):
+    """Name every cell's column, so that a narrow page can show rows as lists; keep intervals and the like on one line."""
+    for raw in doctree.findall(nodes.raw):
+        if 'class="entrack-table"' in raw.astext():
+            raw[:] = [nodes.Text(TABLE.sub(lambda found: shaped(found[0]), raw.astext()))]
+
+
+def shaped(html: str) -> str:
+    """One table: `data-label` on its cells, the class "words" where a cell is long, unbreakable intervals."""
+    tree = ElementTree.fromstring(html)
+    header, *rows = tree.iter("tr")
+    names = ["".join(cell.itertext()) for cell in header]
+    for row in rows:
+        for name, cell in list(zip(names, row, strict=True))[1:]:
+            cell.set("data-label", name)
+    if any(len("".join(cell.itertext())) > LONG for row in rows for cell in row):
+        tree.set("class", "entrack-table words")
+    made = ElementTree.tostring(tree, encoding="unicode", method="html")
+    return re.sub(r"(?<=>)[^<>]+(?=<)", lambda text: WHOLE.sub(r'<span class="whole">\g<0></span>', text[0]), made)
+
+
 def page_assets(app, pagename, templatename, context, doctree):
     """plotly.js only where a live figure is; no script from elsewhere anywhere."""
     if 'class="live-figure"' in (context.get("body") or ""):
@@ -51,5 +78,6 @@ def setup(app):
     app.add_css_file("vendor/entrack.css", priority=800)
     app.connect("builder-inited", copy_vendor)
     app.connect("doctree-read", inline_figures, priority=100)
+    app.connect("doctree-read", shape_tables, priority=110)
     app.connect("html-page-context", page_assets, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
