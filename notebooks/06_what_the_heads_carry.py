@@ -214,6 +214,7 @@ label_all = {name: tested[base].above_floor(f"{name} all", "label") for name in 
 glue("label_sentence", "The label's object is named more or less often than unpatched by " + ", ".join(f"{e:+.2f} ({GROUPS[n].letter})" for n, e in label_all.items()) + ".")
 
 # %% [markdown]
+# Where a model errs more, each box gets more of the errors: a small rise of a score may be no more than that.
 # A group can matter and still meet no desideratum: when a model no longer finds its box, it names some other one. What was patched then is
 # a link in the look-up and not a thing that the answer shows.
 #
