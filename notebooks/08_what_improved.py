@@ -42,6 +42,17 @@ from entrack.models import family_file, load, versions
 from entrack.sites import GROUPS
 from entrack.verdicts import direction, verdict
 
+PAPER = {"llama": "Llama", "goat": "Goat", "float": "FLoat"}
+
+
+def p_text(p: float) -> str:
+    return f"{p:.2f}" if p >= 0.01 else f"{p:.3f}" if p >= 0.001 else "<0.001"
+
+
+def clearly(gain) -> str:
+    """Its direction, if the sign test over scenes agrees with the interval: few scenes make an interval too narrow."""
+    return direction(gain) if gain.p_value < 0.05 else "no clear difference"
+
 # %%
 described = family_file(family)["versions"]
 tuned = [v for v in versions(family) if described[v]["on"] == base]
@@ -59,16 +70,6 @@ glue("base_name", models[base].name)
 glue("focus", focus)
 glue("n_prompts", n_scenes * 7)
 glue("n_prompts_far", min(n_far, n_scenes) * 7)
-PAPER = {"llama": "Llama", "goat": "Goat", "float": "FLoat"}
-
-
-def p_text(p: float) -> str:
-    return f"{p:.2f}" if p >= 0.01 else f"{p:.3f}" if p >= 0.001 else "< 0.001"
-
-
-def clearly(gain) -> str:
-    """Its direction, if the sign test over scenes agrees with the interval: few scenes make an interval too narrow."""
-    return direction(gain) if gain.p_value < 0.05 else "no clear difference"
 
 # %% [markdown]
 # ## Each group handed over
@@ -104,7 +105,7 @@ glue("better_sentence", (f"Better than {base} here: " + ", ".join(f"{v} ({edges[
 def sentence(v: str) -> str:
     single = {letter: into_base[v].of(letter).gain(letter) for letter in "ABCD" if letter in into_base[v].all_labels()}
     told = [f"{name} {gain:+.2f}" for name, gain in single.items() if clearly(gain) != "no clear difference"]
-    return f"with {v}'s {', '.join(told)}" if told else f"with no group of {v}"
+    return f"with {', '.join(told)} of {v}" if told else f"with no group of {v}"
 
 
 glue("answer_sentence", "Accuracy changes clearly " + "; ".join(sentence(v) for v in better) + "." if better else "So there is no gain to explain.")
@@ -134,7 +135,7 @@ show(repaired_and_broken(into_base), alt="; ".join(
 # %% [markdown]
 # ## Whose heads: the donor's own circuit
 #
-# The paper patches the heads of the *donor's* circuit. Here they are, beside base's.
+# The paper patches the heads of the *donor's* circuit. Here they are, beside those of base's.
 
 # %% tags=["hide-input"]
 rows = []
@@ -230,8 +231,7 @@ glue("match_sentence", f"Of the {len(brings)} groups that make {base} clearly be
 # {glue:text}`raw_name` does not do the task; {glue:text}`base_name` was primed on it for a few steps. If raw had the machinery and only
 # failed to start it, then *messages* of base should set it going: with base's queries (q) alone, raw's own value fetchers, reading raw's
 # own keys and values, would find the object. Base's A as a whole would not show that: it names the object itself. Nor would a mere gain:
-# raw is below chance because it often names no object at all, and naming any of the seven is right one time in seven. So we
-# ask for an accuracy above that.
+# raw alone is below chance, and naming any of the seven objects is right one time in seven. So we ask for more than that.
 
 # %%
 glue("raw_name", models[below].name)
