@@ -114,7 +114,7 @@ def claims_html(found: Sequence[Claim], *, link: str) -> str:
     """A table of claims for each verdict table; `link` is a format with {chapter} for the address of a chapter's page."""
     parts = []
     for (chapter, title, anchor), group in groupby(found, key=lambda c: (c.chapter, c.title, c.anchor)):
-        rows = [[c.claim[:1].upper() + c.claim[1:], "-" if c.paper in _NO_NUMBER else c.paper, c.here,
+        rows = [[c.claim, "-" if c.paper in _NO_NUMBER else c.paper, c.here,
                  _OF_OURS.get(c.verdict, c.verdict) if c.ours else c.verdict, c.rule or "see the chapter"] for c in group]
         caption = (f"Chapter {chapter[:2]}: {title}", f"{link.format(chapter=chapter)}#{anchor}")
         parts.append(html_table(rows, ["claim", "the paper", "here", "verdict", "rule"], caption=caption))

@@ -173,8 +173,8 @@ table([[f"{GROUPS[g].letter}: {inputs}", value] for g, cells in earlier.values["
       ["group: input", "accuracy of Llama with Goat's input"], caption=f"Input patching in the released code's history (Llama alone: {alone['llama']:.2f}). {earlier.note}")
 
 # %% [markdown]
-# The q of A is where B's message arrives. A gain from q alone could only come from a better message; a gain from q and k together that
-# neither has alone may also be a new agreement between the two. k alone can hurt, for base's queries were not made for it.
+# The q of A is where B's message arrives. A gain from q alone comes from a better message, or from how the donor's $W_Q$ reads it; a gain
+# from q and k together that neither has alone may also be a new agreement of the two. k alone can hurt: base's queries were not made for it.
 #
 # ## The other direction: does the fine-tuned version lose what it gained?
 #
