@@ -6,7 +6,7 @@ So everything but the three role positions is a constant of the example: it is c
 costs three tokens.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,31 +43,46 @@ def score_circuits(model: Model, prompts: Prompts, *, circuits: Sequence[Circuit
     """
     roles = _roles(circuits)
     keep = torch.stack([_kept(model, c, roles) for c in circuits]).to(model.device)
-    return _collect(prompts, lambda run: outcomes(
-        model, run, positions=_positions(run, roles), start=0, variants=len(circuits),
-        edits=_ablations(run, means, roles, keep=keep, start=0)), lambda part: ablated_run(model, part, means))
+    found = []
+    for part in _chunks(prompts):
+        run = ablated_run(model, part, means)
+        found.append(outcomes(model, run, positions=_positions(run, roles), start=0, variants=len(circuits),
+                              edits=_ablations(run, means, roles, keep=keep, start=0)))
+    return _scores(found)
 
 
 def score_knockouts(
-    model: Model, prompts: Prompts, *, circuit: Circuit, group: str, removed: Sequence[Collection[Head]], means: Means
-) -> AblationScores:
-    """The circuit less each set of heads of one group.
+    model: Model, prompts: Prompts, *, circuit: Circuit, removed: Mapping[str, Sequence[Collection[Head]]], means: Means
+) -> dict[str, AblationScores]:
+    """The circuit less each set of heads of one group: group -> answers, for the groups and sets of `removed`.
 
-    Only the positions from the group's role on, from the lowest removed head's layer on, are recomputed.
+    Cost: one pass without attention per prompt for all of them, and for each set the positions from the group's role
+    on, from its lowest head's layer on.
     """
     roles = _roles([circuit])
-    later = roles[roles.index(circuit.role(group)) :]
-    start = min((h.layer for heads in removed for h in heads), default=model.n_layers - 1)
-    keep = torch.stack([_kept(model, circuit.without(group, list(heads)), later) for heads in removed]).to(model.device)
     whole = _kept(model, circuit, roles)[None].to(model.device)
-
-    def base(part: Prompts) -> Run:
+    found: dict[str, list[Outcome]] = {group: [] for group in removed}
+    for part in _chunks(prompts):
         run = ablated_run(model, part, means)
-        return rerun(model, run, positions=_positions(run, roles), edits=_ablations(run, means, roles, keep=whole, start=0))
+        run = rerun(model, run, positions=_positions(run, roles), edits=_ablations(run, means, roles, keep=whole, start=0))
+        for group, sets in removed.items():
+            found[group].append(_knocked_out(model, run, circuit, group, sets, means))
+    return {group: _scores(parts) for group, parts in found.items()}
 
-    return _collect(prompts, lambda run: outcomes(
-        model, run, positions=_positions(run, later), start=start, variants=len(removed),
-        edits=_ablations(run, means, later, keep=keep, start=start)), base)
+
+def _knocked_out(model: Model, run: Run, circuit: Circuit, group: str, removed: Sequence[Collection[Head]], means: Means) -> Outcome:
+    """Answers of the circuit, whose own run is `run`, less each set. Sets with one lowest layer are replayed together."""
+    roles = _roles([circuit])
+    later = roles[roles.index(circuit.role(group)) :]
+    starts = np.array([min((h.layer for h in heads), default=model.n_layers - 1) for heads in removed])
+    order, found = [], []
+    for start in np.unique(starts).tolist():
+        sets = np.flatnonzero(starts == start).tolist()
+        keep = torch.stack([_kept(model, circuit.without(group, list(removed[i])), later) for i in sets]).to(model.device)
+        order += sets
+        found.append(outcomes(model, run, positions=_positions(run, later), start=start, variants=len(sets),
+                              edits=_ablations(run, means, later, keep=keep, start=start)))
+    return joined(found, dim=1).of_variants(np.argsort(order).tolist())
 
 
 def score_removed(model: Model, prompts: Prompts, *, removed: Sequence[Circuit], means: Means) -> AblationScores:
@@ -155,7 +170,10 @@ def _ablations(run: Run, means: Means, roles: Sequence[str], *, keep: Tensor, st
     return edits
 
 
-def _collect(prompts: Prompts, score: Callable[[Run], Outcome], base: Callable[[Prompts], Run]) -> AblationScores:
-    chunks = (prompts.subset(range(lo, min(lo + CHUNK, len(prompts)))) for lo in range(0, len(prompts), CHUNK))
-    found = joined([score(base(part)) for part in chunks], dim=0)
+def _chunks(prompts: Prompts) -> Iterator[Prompts]:
+    return (prompts.subset(range(lo, min(lo + CHUNK, len(prompts)))) for lo in range(0, len(prompts), CHUNK))
+
+
+def _scores(parts: Sequence[Outcome]) -> AblationScores:
+    found = joined(parts, dim=0)
     return AblationScores(hits=found.hit.T.cpu().numpy(), log_prob=found.log_prob.T.cpu().numpy())

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from entrack.ablation import score_circuits, score_knockouts
+from entrack.ablation import score_knockouts
 from entrack.activations import Means
 from entrack.circuit import Circuit
 from entrack.errors import ConfigError, SiteError
@@ -14,7 +14,7 @@ from entrack.metrics import Estimate, difference
 from entrack.models import Model
 from entrack.prompts import Prompts
 from entrack.results import stored
-from entrack.sites import GROUPS, Head
+from entrack.sites import Head
 
 
 @dataclass(frozen=True)
@@ -87,30 +87,31 @@ def measure_minimality(
 
 
 def _measure(model: Model, prompts: Prompts, circuit: Circuit, means: Means, config: MinimalityConfig) -> Minimality:
-    whole = score_circuits(model, prompts, circuits=[circuit], means=means)
-    scores, first, single, single_log_prob = {}, {}, {}, {}
-    for name in GROUPS:
-        heads = circuit.groups[name]
-        pairs = [(v, u) for i, v in enumerate(heads) for u in heads[i:]]
-        tables = score_knockouts(model, prompts, circuit=circuit, group=name, means=means,
-                                 removed=[_together(v, u, config) for v, u in pairs])
-        accuracy = _rounded(tables.hits.mean(1), config)
-        index = {frozenset(pair): i for i, pair in enumerate(pairs)}
+    pairs = {name: [(v, u) for i, v in enumerate(heads) for u in heads[i:]] for name, heads in circuit.groups.items()}
+    # The last set of each group is empty: the whole circuit.
+    tables = score_knockouts(model, prompts, circuit=circuit, means=means,
+                             removed={name: [*(_together(v, u, config) for v, u in found), ()] for name, found in pairs.items()})
+    whole = next(iter(tables.values()))
+    single, single_log_prob, first = {}, {}, {}
+    for name, heads in circuit.groups.items():
+        accuracy = _rounded(tables[name].hits.mean(1), config)
+        index = {frozenset(pair): i for i, pair in enumerate(pairs[name])}
         alone = [index[frozenset([h])] for h in heads]
-        single[name], single_log_prob[name] = tables.hits[alone], tables.log_prob[alone]
-        chosen = {}
+        single[name], single_log_prob[name] = tables[name].hits[alone], tables[name].log_prob[alone]
+        first[name] = {}
         for v in heads:
             # How much more the loss of v hurts when u is gone too (paper, appendix on minimality).
             effect = {u: accuracy[index[frozenset([u])]] - accuracy[index[frozenset([v, u])]] for u in heads if u != v}
             best = sorted(effect, key=lambda u: (-effect[u], u))[: math.ceil(config.share * len(heads))]
-            chosen[v] = tuple(sorted(u for u in best if effect[u] > 0))
-        sets = [s for v in heads for s in (chosen[v], (*chosen[v], v))]
-        found = _rounded(score_knockouts(model, prompts, circuit=circuit, group=name, removed=sets, means=means).hits.mean(1), config)
-        without, with_v = found[0::2], found[1::2]
-        scores[name] = {str(v): _ratio(a, b) for v, a, b in zip(heads, without, with_v, strict=True)}
-        first[name] = {str(v): chosen[v] for v in heads}
+            first[name][str(v)] = tuple(sorted(u for u in best if effect[u] > 0))
+    sets = {name: [s for v in heads for s in (first[name][str(v)], (*first[name][str(v)], v))] for name, heads in circuit.groups.items()}
+    removed = score_knockouts(model, prompts, circuit=circuit, removed=sets, means=means)
+    scores = {}
+    for name, heads in circuit.groups.items():
+        found = _rounded(removed[name].hits.mean(1), config)
+        scores[name] = {str(v): _ratio(a, b) for v, a, b in zip(heads, found[0::2], found[1::2], strict=True)}
     return Minimality(scores=scores, removed_first=first, single=single, single_log_prob=single_log_prob,
-                      whole=whole.hits[0], whole_log_prob=whole.log_prob[0], circuit=circuit, threshold=config.threshold)
+                      whole=whole.hits[-1], whole_log_prob=whole.log_prob[-1], circuit=circuit, threshold=config.threshold)
 
 
 def _together(v: Head, u: Head, config: MinimalityConfig) -> tuple[Head, ...]:

@@ -79,6 +79,10 @@ class Outcome:
         """Probability of the right answer [example variant]."""
         return self.log_prob.exp()
 
+    def of_variants(self, order: Sequence[int]) -> "Outcome":
+        """Some of the variants, in another order."""
+        return Outcome(**{f.name: getattr(self, f.name)[:, order] for f in fields(self)})
+
 
 def suffix(run: Run, role: str) -> Tensor:
     """All positions from `role` to the last one [example slot]; the first slot is the role's own.

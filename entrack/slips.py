@@ -96,7 +96,7 @@ def _pruning(model: Model, prompts: Prompts, circuit: Circuit, group: str, means
     pairs = [frozenset((v, u)) for i, v in enumerate(heads) for u in heads[i:]]
 
     def accuracy(sets: Sequence) -> dict:
-        found = score_knockouts(model, prompts, circuit=circuit, group=group, means=means, removed=[tuple(s) for s in sets])
+        found = score_knockouts(model, prompts, circuit=circuit, means=means, removed={group: [tuple(s) for s in sets]})[group]
         return dict(zip(sets, found.hits.mean(1), strict=True))
 
     table = accuracy(pairs)

@@ -65,7 +65,7 @@ def test_knockouts_equal_the_smaller_circuit(any_model, prompts, other_prompts, 
     means = mean_z(any_model, other_prompts)
     heads = CIRCUIT.groups[group]
     sets = [(), heads[:1], heads[1:], heads]
-    quick = score_knockouts(any_model, prompts, circuit=CIRCUIT, group=group, removed=sets, means=means)
+    quick = score_knockouts(any_model, prompts, circuit=CIRCUIT, removed={group: sets}, means=means)[group]
     whole = score_circuits(any_model, prompts, circuits=[CIRCUIT.without(group, list(s)) for s in sets], means=means)
     np.testing.assert_allclose(quick.log_prob, whole.log_prob, atol=5e-4)
     assert np.abs(quick.log_prob - quick.log_prob[:1]).max() > 1e-3

@@ -38,12 +38,12 @@ def test_plain_pruning_scores_are_those_of_minimality(setting, monkeypatch):
     rng = np.random.default_rng(0)
     made = {}
 
-    def knockouts(model, prompts, *, circuit, group, removed, means):
+    def knockouts(model, prompts, *, circuit, removed, means):
         """Accuracies that depend on the removed heads alone, high enough to divide by."""
-        hits = [made.setdefault(frozenset(map(str, heads)), rng.random(14) < 0.7) for heads in removed]
         from entrack.ablation import AblationScores
 
-        return AblationScores(hits=np.array(hits), log_prob=np.zeros((len(hits), 14)))
+        hits = {group: [made.setdefault(frozenset(map(str, heads)), rng.random(14) < 0.7) for heads in sets] for group, sets in removed.items()}
+        return {group: AblationScores(hits=np.array(found), log_prob=np.zeros((len(found), 14))) for group, found in hits.items()}
 
     monkeypatch.setattr("entrack.slips.score_knockouts", knockouts)
     monkeypatch.setattr("entrack.minimality.score_knockouts", knockouts)
