@@ -1,9 +1,9 @@
 # %% [markdown]
 # # The task, and how well each model does it
 #
-# Can these models tell which object is in which box? With seven boxes the version {glue:text}`reference` answers
-# {glue:text}`acc_reference_text` of the prompts rightly, where a guess among the seven objects would be right in
-# {glue:text}`chance:.2f`. {glue:text}`gains_sentence`
+# Can these models tell which object is in which box? With seven boxes the version {glue:text}`reference` is right on
+# {glue:text}`acc_reference_text` of {glue:text}`n_prompts_each` prompts; a guess among the seven objects would be right
+# on {glue:text}`chance:.2f`. {glue:text}`gains_sentence`
 #
 # *Objectives:* read a prompt with its roles; know what is counted as right; judge a difference by its interval.
 # *Time:* 20 minutes. *Before it:* {doc}`../book/reading_guide`.
@@ -19,7 +19,8 @@ seed: int = 0  # of the scenes [0, 1000000]
 #
 # A *scene* puts seven objects into seven boxes with random letters. A prompt tells the scene and then asks for one box.
 # The model is right if the most likely of all {glue:text}`n_tokens:,` tokens of its vocabulary is the right object: not
-# the likeliest of the seven, but of everything.
+# the likeliest of the seven, but of everything. A model that says another word can therefore be right less often than
+# a guess among the objects.
 
 # %%
 from entrack.boxes import all_queries, scenes
@@ -35,21 +36,22 @@ prompts = encode(model.tokenizer, all_queries(chosen))
 show_prompt(prompts, 2)
 
 # %% [markdown]
-# Five tokens matter in every chapter, and they have names, not numbers:
+# The *context* is a row of *segments*, one per box; the *question* follows the full stop. Five tokens matter in every
+# chapter. The text calls them by the names in italics, the code by the names beside them:
 #
-# `correct_object`
+# *right object*, `correct_object`
 # : the object of the queried box: what must be fetched.
 #
-# `prev_query_label`
+# *earlier label*, `prev_query_label`
 # : the letter of the queried box in the context. Here, the paper says, *structure readers* (D) collect the segment.
 #
-# `after_prev_query_label`
-# : the token right after that letter. The paper does not look here; {doc}`chapter 3 <03_circuit>` does.
+# *token after the earlier label*, `after_prev_query_label`
+# : in this format a comma, or the full stop. The paper does not look here; {doc}`chapter 3 <03_circuit>` does.
 #
-# `query_label`
+# *query label*, `query_label`
 # : the same letter in the question. *Position detectors* (C) work out which segment it was.
 #
-# `last`
+# *last token*, `last`
 # : the final "the". *Position transmitters* (B) say where to look, *value fetchers* (A) fetch the object.
 #
 # The text says "the needle is in Box T" and the question "Box T contains the": the *alternative* format of the paper
@@ -88,7 +90,7 @@ versions = list(dict.fromkeys(version for version, _ in scores))
 main = {version: scores[version, "alternative"] for version in versions}
 chance = 1 / chosen[0].n_boxes
 
-# %% mystnb={"figure": {"name": "fig-task-accuracy", "caption": "Accuracy with seven boxes by version and text format, with 95 % intervals over scenes. Grey bars: the paper's models (Table 1), 500 prompts in the alternative format."}}
+# %% mystnb={"figure": {"name": "fig-task-accuracy", "caption": "Accuracy with seven boxes by version and text format, with 95 % intervals over scenes. Filled: alternative format, hollow: standard. Grey bars: the paper's models (Table 1), 500 prompts in the alternative format."}}
 table1, titles = published.table1(), published.models().values
 figure, alt = accuracy_figure(
     scores,
@@ -98,8 +100,8 @@ figure, alt = accuracy_figure(
 show(figure, alt=alt)
 
 # %% [markdown]
-# The comparison that counts is *paired*: every version against {glue:text}`reference` on the same prompts. That leaves
-# out what makes a prompt easy or hard for all of them, so small differences show.
+# The comparison that counts is *paired*: each version against {glue:text}`reference` on the same prompts. What makes a
+# prompt easy or hard for both cancels, so small differences show.
 
 # %% tags=["hide-input"]
 described = family_file(family)["versions"]
@@ -162,20 +164,19 @@ glue(
 best = max(main, key=lambda version: main[version].accuracy().value)
 glue(
     "main_sentence",
-    f"The best version is {best} with {main[best].accuracy():.2f}; "
-    + ("every interval lies" if widest <= 0.05 else "not every interval lies")
-    + f" within 5 points on either side (the widest: {widest:.3f}).",
+    f"The best version is {best} with {main[best].accuracy():.2f}. "
+    f"No interval reaches further than {widest:.3f} to either side.",
 )
 
 # %% [markdown]
-# *Caveats.* The intervals speak of other scenes drawn by the same rule, not of other words or other wordings. They
-# resample whole scenes, because seven prompts that share a scene are not seven independent prompts.
+# *Caveats.* The intervals resample whole scenes, because seven prompts of one scene are not independent. They speak of
+# other scenes drawn by the same rule, not of other objects or other wordings. Each version is one training run: how far
+# a second run of the same recipe would differ is not in them.
 #
 # ## Which box is asked for matters
 #
-# {glue:text}`position_sentence` In earlier data of the authors, for what we take to be Llama-7B, the first and the last
-# box are easy and those between are hard. This is why every experiment in this book asks for each position
-# equally often.
+# {glue:text}`position_sentence` In the authors' earlier data, for a model that we take to be Llama-7B, both ends are easy
+# and the middle is hard. So every experiment in this book asks for each position equally often.
 
 # %% mystnb={"figure": {"name": "fig-task-position", "caption": "Accuracy by queried box, alternative format, with 95 % intervals. Dashed: 3,000 prompts of an earlier seven-box set in the history of the paper's code; that the model is Llama-7B is inferred."}}
 earlier = published.accuracy_by_position()
@@ -188,7 +189,11 @@ figure, alt = position_figure(
 LiveFigure(figure, alt=alt)
 
 # %% tags=["hide-input"]
+from entrack.metrics import mean
+
 u = main[base].ends_over_middle()
+hits = main[base].hits
+last_alone = mean(hits[:, -1] - hits[:, 1:-1].mean(1))
 against = {
     "higher": "higher than",
     "lower": "lower than",
@@ -201,14 +206,16 @@ glue("acc_worst_box", main[base].by_position()[worst].value)
 glue(
     "position_sentence",
     f"For {base}, accuracy at the first and the last box together is {against[direction(u)]} that between "
-    f"them ({u:+.2f}); the hardest is box {worst + 1} with {main[base].by_position()[worst]:.2f}.",
+    f"them ({u:+.2f}); for the last box alone the difference is {last_alone:+.2f}. The hardest is box {worst + 1} with "
+    f"{main[base].by_position()[worst]:.2f}.",
 )
 
 # %% [markdown]
 # ## How many boxes there are matters
 #
-# The versions were primed on prompts of two to seven boxes: eight to ten are outside what they were trained on.
-# {glue:text}`sizes_sentence`
+# {glue:text}`reference` was primed on prompts of two to seven boxes: eight to ten are outside its training.
+# {glue:text}`sizes_sentence` Each number of boxes has {glue:text}`n_scenes_sizes_used` scenes, and
+# every box of each is asked for.
 
 # %% mystnb={"figure": {"name": "fig-task-sizes", "caption": "Accuracy by number of boxes, alternative format, with 95 % intervals over scenes; chance is one in the number of boxes."}}
 compared = list(dict.fromkeys([base, best]))
@@ -223,20 +230,23 @@ LiveFigure(figure, alt=alt)
 
 # %% tags=["hide-input"]
 few, many = sizes[base][2].accuracy(), sizes[base][10].accuracy()
+glue("n_scenes_sizes_used", n_scenes_sizes)
 glue("acc_reference_2_boxes_text", f"{few:.2f}")
 glue("acc_reference_10_boxes_text", f"{many:.2f}")
 glue(
     "sizes_sentence",
-    f"With two boxes {base} answers {few:.2f} rightly, with ten {many:.2f} (a guess: 0.50 and 0.10).",
+    f"With two boxes {base} is right on {few:.2f} of the prompts, with ten on {many:.2f} "
+    f"(a guess: {1 / 2:.2f} and {1 / 10:.2f}).",
 )
 
 # %% [markdown]
 # ## What the paper claims, what we find
 #
 # The paper's condition for everything that follows is that the base does the task well, and that fine-tuning on
-# *something else* improves it. The verdicts below follow a rule. A claimed gain agrees if the 95 % interval lies wholly above
-# zero, and disagrees if it ends below `0.05`, since so small a gain counts as none. A claim of no difference agrees if
-# the interval lies within `0.05` of zero, and disagrees if it lies wholly outside. All else is undecided.
+# *something else* improves it. The verdicts follow one rule. A claimed gain *replicates* if the 95 % interval lies wholly
+# above zero. It *does not replicate* if the interval ends below 0.05, since so small a gain counts as none. A claim of no
+# difference replicates if the interval lies within 0.05 of zero, and does not if it lies wholly outside. All else is
+# *undecided*.
 
 # %% tags=["hide-input"]
 from dataclasses import replace
@@ -257,7 +267,7 @@ claims = {
         1,
     )
 }
-for slug, words, names, model_name, expected in (
+for slug, claim, names, model_name, expected in (
     (
         "arithmetic_helps",
         "Fine-tuning on arithmetic helps",
@@ -274,7 +284,7 @@ for slug, words, names, model_name, expected in (
     ),
     (
         "instructions_do_not_matter",
-        "Instructions make no difference",
+        "Fine-tuning on instructions makes no difference",
         ("instruct", "vicuna"),
         "vicuna",
         0,
@@ -283,7 +293,7 @@ for slug, words, names, model_name, expected in (
     version = next((name for name in names if name in gains), names[0])
     their = table1.values[model_name].full - llama
     claims[slug] = (
-        words,
+        claim,
         f"{titles[model_name]['title']} {their:+.2f} (Table 1)",
         f"{version} minus {base}",
         gains.get(version),
@@ -298,11 +308,19 @@ claims["u_shape"] = (
     u,
     1,
 )
+words = {
+    "agrees": "replicates",
+    "disagrees": "does not replicate",
+    "undecided": "undecided",
+}
 rows = []
-for slug, (words, paper, what, estimate, expected) in claims.items():
-    found = verdict(estimate, expected=expected) if estimate else NOT_RUN
+for slug, (claim, paper, what, estimate, expected) in claims.items():
+    found = (
+        words[verdict(estimate, expected=expected)] if estimate is not None else NOT_RUN
+    )
     glue(f"verdict_{slug}", found)
-    rows.append([words, paper, f"{what}: {estimate:+.2f}" if estimate else None, found])
+    here = f"{what}: {estimate:+.2f}" if estimate is not None else None
+    rows.append([claim, paper, here, found])
 table(
     rows,
     ["claim", "the paper", "here", "verdict"],
@@ -314,7 +332,7 @@ table(
 # :label: ex-task-seed
 #
 # Run this chapter on other scenes: `entrack run 01 -p seed=1 --compare`. By how much may the accuracy of a version
-# differ between two seeds before you would doubt its interval?
+# differ between two seeds before you would doubt the intervals?
 # ```
 #
 # ```{solution} ex-task-seed
@@ -336,6 +354,6 @@ table(
 # ```{solution} ex-task-copy
 # :class: dropdown
 #
-# One in seven, the same as guessing; and on the other data set as high as the share of first boxes. An accuracy says
+# One in seven, the same as guessing; on the other data set it is the share of first boxes. An accuracy says
 # nothing about a mechanism unless the positions are balanced: compare the ends of the curve in {numref}`fig-task-position`.
 # ```

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Hooks and patching, from the first step
 #
-# How can one know what a model carries at a token, and in which layer? Take it from another prompt, put it in, and see
-# what the answer becomes. {glue:text}`answer_sentence`
+# What does a model carry at a token, and in which layer? Take an activation from another prompt, put it in, and see what
+# the answer becomes. {glue:text}`answer_sentence`
 #
 # *Objectives:* see what a hook sees; patch by hand and know that the patch happened; read a patching curve against its
 # floor; read an attention pattern and know what it does not prove.
@@ -18,7 +18,8 @@ seed: int = 0  # of the scenes [0, 1000000]
 # ## What a hook sees
 #
 # A *hook* is a function that runs whenever a module of the model runs, and is shown what goes in and what comes out.
-# `Trace` keeps that for the length of a `with` block, in the words of the library `baukit` {cite:p}`bau2022baukit`.
+# `Trace`, named after the class of the library `baukit` {cite:p}`bau2022baukit`, keeps both for the length of a `with`
+# block.
 #
 # The place to look at a single head is the *input* of `o_proj`. There the outputs of all heads stand side by side, not
 # yet mixed. The paper calls one head's share *z*.
@@ -273,9 +274,11 @@ table(
 # object, and they ask for different positions, so each idea of what was carried predicts another answer:
 #
 # - if the token carried the **object**, the base answers with the source's object;
-# - if it carried the **position**, the base answers with *its own* object at the position that the source asks for.
+# - if it carried the **position**, the base answers with *its own* object at the position that the source asks for;
+# - if it carried the **label**, the base answers with its own object in the box that the source names. This needs pairs of
+#   their own, in which base and source have that label at different positions.
 #
-# The paper calls such a rule with its prompts and its expected answer a *desideratum* {cite:p}`davies2023dcm`.
+# A rule of this kind, with its prompts and its expected answer, is a *desideratum* {cite:p}`davies2023dcm`.
 #
 # ```{admonition} Predict before you run
 # :class: tip
@@ -347,14 +350,14 @@ for layer in layers:
 table(
     rows,
     ["from layer", *(f"pair {i + 1}" for i in range(len(chosen)))],
-    caption="The bases' answers when the last token is patched by hand, from the layer on in which they change. "
-    "own: the base's answer; position: its object where the source asks; object: the source's answer. "
-    f"Layer {lm.n_layers} stands for what leaves the last one.",
+    caption="The bases' answers when the last token is patched by hand; a row for each layer at which one of them changes. "
+    "own: the base's answer; position: its object where the source asks; object: the source's answer; other: none of "
+    f"these. Layer {lm.n_layers} stands for what leaves the last one.",
 )
 
 # %% [markdown]
-# Four pairs are an illustration and prove nothing. They are the first four of which the model answers both prompts
-# rightly, whatever their patches then show. The next section counts.
+# Four pairs are an illustration and prove nothing. They are the first four whose two prompts the model answers right,
+# whatever their patches then show. The next section counts.
 #
 # ## The same for many prompts
 #
@@ -362,8 +365,10 @@ table(
 #
 # - the **floor**: how often the *unpatched* base gives that answer. It is not zero, because a model that errs sometimes
 #   errs this way. Dotted in the figures.
-# - the **end**: behind the last layer, the object's score is the share of source prompts that the model answers rightly,
+# - the **end**: behind the last layer, the object's score is the share of source prompts that the model answers right,
 #   {glue:text}`source_right:.2f`. {glue:text}`end_sentence`
+#
+# Each share below is over {glue:text}`n_prompts_used` prompts per desideratum.
 
 # %%
 from entrack.figures.patching import head_map, layer_curves, pattern_bars
@@ -374,11 +379,11 @@ curves = {
     for name, made in counterfactuals.items()
 }
 
-# %% mystnb={"figure": {"name": "fig-resid-last", "caption": "Residual stream patched at the last token: share of prompts with the expected answer, by layer. Bars: 95 % intervals (Wilson). Dotted: the same without a patch."}}
+# %% mystnb={"figure": {"name": "fig-resid-last", "caption": "Residual stream patched at the last token: share of prompts with the answer that each desideratum expects, by layer. Bars: 95 % intervals (Wilson). Dotted: the floor, without a patch."}}
 figure, alt = layer_curves([found["last"] for found in curves.values()])
 LiveFigure(figure, alt=alt)
 
-# %% mystnb={"figure": {"name": "fig-resid-label", "caption": "The same for the label in the question. Its own letter enters at layer 0; what is read off it comes later."}}
+# %% mystnb={"figure": {"name": "fig-resid-label", "caption": "Residual stream patched at the query label: share of prompts with the answer that each desideratum expects, by layer. Bars: 95 % intervals (Wilson). Dotted: the floor, without a patch."}}
 figure, alt = layer_curves([found["query_label"] for found in curves.values()])
 LiveFigure(figure, alt=alt)
 
@@ -393,10 +398,10 @@ def told(name, role):
     found = curves[name][role]
     carried = found.carried()
     if carried is None:
-        return f"the {name} not above its floor of {found.floor.mean():.2f}"
+        return f"no {name} above its floor of {found.floor.mean():.2f}"
     first, final = carried
     where = f"layers {first} to {final}" if final > first else f"layer {first}"
-    return f"the {name} in up to {found.best:.2f} of the prompts ({where}; floor {found.floor.mean():.2f})"
+    return f"the {name}, in up to {found.best:.2f} of the prompts ({where}; floor {found.floor.mean():.2f})"
 
 
 for name, by_role in curves.items():
@@ -412,37 +417,39 @@ over = difference(thing.expected[thing.layers.index(thing.peak)], thing.source_r
 beyond = {
     "higher": "more, perhaps because the base's later layers undo it less often than the source's",
     "lower": "less",
-    "no clear difference": "not clearly another share",
+    "no clear difference": "not clearly more or less",
 }
 glue(
     "end_sentence",
     f"At its best layer it is {beyond[direction(over)]} ({over:+.2f}).",
 )
+glue("n_prompts_used", n_prompts)
 glue("source_right", float(thing.source_right.mean()))
 glue("object_takes_over", thing.steepest)
 glue(
     "answer_sentence",
-    f"Done layer by layer on {lm.name}, this shows at the last token {told('position', 'last')}, and at the label in the question "
+    f"In {lm.name} this finds at the last token {told('position', 'last')}, and at the query label "
     f"{told('position', 'query_label')}.",
 )
 
 # %% [markdown]
-# **The last token** carries {glue:text}`carried_position_last`, {glue:text}`carried_object_last` and
-# {glue:text}`carried_label_last`. The object's share rises most across layer {glue:text}`object_takes_over`: that layer
-# brings the object to the last token.
+# **The last token** carries {glue:text}`carried_position_last`; {glue:text}`carried_object_last`; and
+# {glue:text}`carried_label_last`. The layers named reach at least half of the best share above the floor. The object's
+# share rises most across layer {glue:text}`object_takes_over`: that layer brings most of the object to the last token.
 #
-# **The label in the question** carries {glue:text}`carried_label_query_label`, {glue:text}`carried_position_query_label`
+# **The query label** carries {glue:text}`carried_label_query_label`; {glue:text}`carried_position_query_label`;
 # and {glue:text}`carried_object_query_label`.
 #
-# *Caveats.* A patch of the whole stream says that something is there, not who put it there or who reads it: that takes
+# *Caveats.* A patch of the whole stream says that something is there, not which heads put it there or read it: that takes
 # heads and paths, from {doc}`the next chapter <03_circuit>` on. And "carried" has a meaning only against the floor, which
-# a patch can itself raise: the source's letter, put into the question at an early layer, names a box that the base does
-# not have, and a model that must guess hits the expected position about one time in seven.
+# a patch can itself raise. The source's letter, put into the question at an early layer, names a box that the base does
+# not have; a model that must guess hits the expected position about one time in seven. That can lift the position's
+# curve at the query label above its dotted floor in the early layers.
 #
 # ## Reading attention
 #
-# Which heads could bring the object? Those that look from the last token at the object of the right box. Attention is
-# read here from the clean run: each head's query at the last token against all keys.
+# Which heads could bring the object? Those that look from the last token at the right object. Attention is read here from
+# the clean run: each head's query at the last token against all keys.
 
 # %%
 from entrack.attention import patterns
@@ -459,14 +466,14 @@ on_object = (
 # The head that looks there most, in the layer that the curve points at.
 head = Head(thing.steepest, int(on_object[thing.steepest].argmax()))
 
-# %% mystnb={"figure": {"name": "fig-attention-map", "caption": "Mean attention from the last token to the object of the queried box, every head of the model. Ringed: the head that looks there most in the layer across which the object's curve rises most."}}
+# %% mystnb={"figure": {"name": "fig-attention-map", "caption": "Mean share of attention from the last token to the right object, every head of the model. Ringed: the head that looks there most in the layer across which the object's curve rises most."}}
 figure, alt = head_map(on_object, found=head)
 LiveFigure(figure, alt=alt)
 
 # %% [markdown]
-# The layer comes from the curve of the object, the head from the map: {glue:text}`found_head`. One prompt of it:
+# The layer comes from the curve of the object, the head from the map: {glue:text}`found_head`. One prompt, as an example:
 
-# %% mystnb={"figure": {"name": "fig-attention-bars", "caption": "Where the ringed head looks from the last token in one prompt. Hover for the tokens."}}
+# %% mystnb={"figure": {"name": "fig-attention-bars", "caption": "Where the ringed head of the map looks from the last token in one prompt: share of attention by token. Hover for the words."}}
 index = every_head.index(head)
 figure, alt = pattern_bars(attended, 2, head=index)
 LiveFigure(figure, alt=alt)
@@ -482,12 +489,12 @@ parts = {
     "the right object": right,
     "the other objects together": objects - right,
     "the labels in the context": labels,
-    "the label in the question": asked,
+    "the query label": asked,
     "everything else": 1 - objects - labels - asked,
 }
 table(
     [[what, float(share.mean())] for what, share in parts.items()],
-    ["where", "attention"],
+    ["where", "share of attention"],
     caption=f"Head {head} from the last token: mean over {n_patterns} prompts.",
 )
 glue("found_head", str(head))
@@ -501,15 +508,15 @@ glue(
 # The head gives the right object {glue:text}`found_head_on_object:.2f` of its attention, and each other object
 # {glue:text}`found_head_on_other_object:.2f` on average.
 #
-# *Caveat.* A pattern says where a head reads from, not what it passes on, nor whether anything listens. Two heads with
-# the same pattern can differ in all that matters. It is a hint where to patch next.
+# *Caveat.* A pattern says where a head reads from, not what it passes on, nor whether anything reads that. It is a hint
+# where to patch next.
 #
 # ## What the paper claims, what we find
 #
 # The paper patches groups of heads and not the stream, so its numbers and ours are not on one scale; what can be
-# compared is *what is carried where*. The rule: a claim that something is carried agrees if the whole 95 % interval of
-# (patched minus unpatched) lies above zero at the best layer, disagrees if it ends below `0.05`, and is otherwise
-# undecided.
+# compared is *what is carried where*. The rule: a claim that something is carried *replicates* if the whole 95 % interval
+# of (patched minus unpatched) lies above zero at the best layer, *does not replicate* if it ends below 0.05, and is
+# otherwise *undecided*.
 
 # %% tags=["hide-input"]
 from entrack import published
@@ -541,7 +548,7 @@ claims = [
     ),
     (
         "position_at_query_label",
-        "The label in the question carries the position",
+        "The query label carries the position",
         f"C heads: {c:.0f} % of prompts",
         "patched minus unpatched",
         gain("position", "query_label"),
@@ -549,20 +556,26 @@ claims = [
     (
         "position_before_object",
         "The last token has the position before the object",
-        "B feeds A",
+        "no number: position transmitters feed value fetchers",
         f"position minus object, layer {position.peak}",
         before,
     ),
 ]
+words = {
+    "agrees": "replicates",
+    "disagrees": "does not replicate",
+    "undecided": "undecided",
+}
 rows = []
 for slug, claim, paper, what, found in claims:
-    glue(f"verdict_{slug}", verdict(found, expected=1))
-    rows.append([claim, paper, f"{what}: {found:+.2f}", verdict(found, expected=1)])
+    judged = words[verdict(found, expected=1)]
+    glue(f"verdict_{slug}", judged)
+    rows.append([claim, paper, f"{what}: {found:+.2f}", judged])
 label = gain("label", "query_label")
 glue("verdict_label_at_query_label", "not measured by the paper")
 rows.append(
     [
-        "The label in the question carries the label",
+        "ours: the query label carries the label",
         "void: a wrong token is scored",
         f"patched minus unpatched: {label:+.2f}",
         "not measured by the paper",
@@ -581,15 +594,15 @@ table(
 # :label: ex-patch-ends
 #
 # Look at {numref}`fig-resid-last`. Why is the share of every desideratum at layer 0 exactly its floor? Why is the
-# object's share behind the last layer exactly the share of source prompts that the model answers rightly?
+# object's share behind the last layer exactly the share of source prompts that the model answers right?
 # ```
 #
 # ```{solution} ex-patch-ends
 # :class: dropdown
 #
 # Entering layer 0, the last token is nothing but the embedding of "the", the same in base and source: the patch is the
-# identity. Behind the last layer nothing comes after the patch except the output matrix, so the base says what the
-# source says: {glue:text}`end_object:.2f` against {glue:text}`source_right:.2f`.
+# identity. Behind the last layer only the output norm and matrix follow, so the base says what the source says:
+# {glue:text}`end_object:.2f` against {glue:text}`source_right:.2f`.
 # ```
 #
 # ```{exercise} Silence one head, and prove that you did
@@ -638,6 +651,9 @@ fell = int((right_answer(silenced) < right_answer(clean)).sum())
 print(f"the right answer became less likely in {fell} of {len(prompts)} prompts")
 
 # %% [markdown]
+# The assertions are the check: one token and one head changed, and no earlier token's logits moved. Few losses do not say
+# that the head is useless. It also looks at the other objects, and with its output at zero their names are weakened too.
+#
 # ```{solution-end}
 # ```
 #

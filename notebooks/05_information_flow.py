@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Which token reads which
 #
-# **On what way does the answer travel through the prompt?** {glue:text}`flow_sentence`
+# **Through which tokens does the answer travel?** {glue:text}`flow_sentence`
 #
-# The method is to take a road away and see who is late: *attention knock-out* {cite:p}`geva2023dissecting`. From a layer up, no head
-# may read one token from another, and the accuracy says whether what was to be read had arrived before. *Objectives:* read a
-# knock-out curve; tell where heads look from what it is worth. *Time:* 20 minutes. *Before it:* {doc}`03_circuit`.
+# The method is *attention knock-out* {cite:p}`geva2023dissecting`: from a layer up, no head may read one given token from another. If
+# accuracy holds, what was to be read had arrived before. *Objectives:* read a knock-out curve; tell where heads look from what that is
+# worth. *Time:* 20 minutes. *Before it:* {doc}`03_circuit`.
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
@@ -22,7 +22,8 @@ from entrack.attention_mass import attention_mass
 from entrack.boxes import all_queries, scenes
 from entrack.circuit import DiscoveryConfig
 from entrack.figures.display import glue, show, table
-from entrack.figures.flow import KIND_WORDS, attention_shares, edge_words, knockout_curves
+from entrack.figures.flow import attention_shares, edge_words, knockout_curves
+from entrack.figures.style import ROLE_WORDS
 from entrack.finding import CircuitSettings, find_circuit
 from entrack.knockout import EDGES, knock_out
 from entrack.models import load
@@ -45,10 +46,10 @@ glue("n_prompts", len(prompts))
 #
 # ## Blocking one reading at a time
 #
-# {glue:text}`halfway_sentence` Each panel blocks one reading in all layers from some depth up. To the left everything is blocked, to
-# the right nothing. Where the curve climbs, the reading takes place: whatever is blocked above no longer matters.
+# Each panel blocks one reading in all layers from some depth up. At the left edge it is blocked everywhere, to the right ever less.
+# Where the curve climbs, the reading takes place: what is blocked further up no longer matters. {glue:text}`halfway_sentence`
 
-# %% mystnb={"figure": {"name": "fig-knockout", "caption": "Accuracy with one reading blocked in all layers from a depth up, as a share of the unblocked accuracy. Band: 95 % interval over scenes. Dashed: the paper's Llama-7B, 500 prompts. Random tokens of ours hold no role; the paper's may be any."}}
+# %% mystnb={"figure": {"name": "fig-knockout", "caption": "Accuracy with one reading blocked in all layers from a depth up, as a share of the unblocked accuracy. Band: 95 % interval over scenes. Dashed: the paper's Llama-7B, 500 prompts, where it has the reading. Random tokens: here one without a role, in the paper any."}}
 found = knock_out(model, prompts, edges=EDGES, seed=seed)
 paper, llama = published.knockout(), published.table1().values["llama"].full
 figure, alt = knockout_curves(found, version=version, paper=paper.values, paper_accuracy=llama, paper_title="Llama-7B (paper)")
@@ -73,29 +74,29 @@ def depth_text(depth):
 
 table(
     [[edge_words(edge), f"{lowest[edge]:+.2f}", depth_text(half[edge]),
-      f"{paper.values['_to_'.join(edge)][0] - llama:+.2f}" if "_to_".join(edge) in paper.values else None,
-      depth_text(paper_half(edge)) if "_to_".join(edge) in paper.values else None] for edge in EDGES],
-    ["blocked reading", "change in accuracy, all layers blocked", "half-way depth", "paper: change", "paper: half-way depth"],
-    caption=f"What each reading is worth and where it happens, over {len(prompts)} prompts with an unblocked accuracy of {found.plain.mean():.2f}. "
-    "Half-way depth: the share of layers below which half of the loss is made up for.")
+      f"{paper.values['_to_'.join(edge)][0] - llama:+.2f}" if "_to_".join(edge) in paper.values else "not in the paper",
+      depth_text(paper_half(edge)) if "_to_".join(edge) in paper.values else "not in the paper"] for edge in EDGES],
+    ["blocked reading", "change in accuracy, all layers blocked", "half-way depth", "Llama-7B: change", "Llama-7B: half-way depth"],
+    caption=f"What each reading is worth and where it happens, over {len(prompts)} prompts with an unblocked accuracy of {found.plain.mean():.2f}; "
+    "95 % intervals over scenes, of no width where no answer changed. Half-way depth: the share of layers that must stay open to win back half of the loss.")
 ordered = sorted((depth, edge) for edge, depth in half.items() if depth is not None and "random" not in edge)
-glue("halfway_sentence", "Half-way depths: " + ", ".join(f"{edge_words(edge)} {depth:.2f}" for depth, edge in ordered) + "." if ordered
+glue("halfway_sentence", f"The loss is clear for {len(ordered)} of {len(EDGES)} readings." if ordered
      else "No reading costs accuracy clearly when it is blocked on these prompts.")
 glue("flow_sentence", f"In {model.name} the readings that cannot be spared happen in this order: "
-     + "; then ".join(f"{edge_words(edge)} (half-way at {depth:.0%} of the layers)" for depth, edge in ordered) + "." if ordered
+     + "; then ".join(f"{edge_words(edge)} ({depth:.2f})" for depth, edge in ordered)
+     + ". In brackets, the depth as a share of the layers at which half of the loss is won back." if ordered
      else f"In {model.name} no single reading that was blocked is indispensable on these prompts.")
 
 # %% [markdown]
-# *Caveat.* A knock-out at one pair of tokens shows that a road is needed, not that it is the only one: what is blocked
-# may go around by a third token. The last panel is such a detour. Right after a label stands a comma, or a full stop, and a causal
+# *Caveat.* A loss shows that a reading is needed, not that it is enough; without a loss it may be spared because what is blocked goes
+# around by a third token. The last panel is such a detour. Right after the earlier label stands a comma, or a full stop, and a causal
 # model can collect there what the segment said.
 #
 # ## Where the heads of each group look
 #
-# {glue:text}`attention_sentence` One pattern on one prompt is an anecdote; here are all {glue:text}`n_prompts` prompts, and as a
-# reference the mean of *all* heads at the same token.
+# {glue:text}`attention_sentence` Means over all {glue:text}`n_prompts` prompts.
 
-# %% mystnb={"figure": {"name": "fig-attention-mass", "caption": "Attention of the circuit's heads to each kind of token, from the token where the group acts, with 95 % intervals over scenes. Grey ticks: all heads at that token. Each group's bars sum to one."}}
+# %% mystnb={"figure": {"name": "fig-attention-mass", "caption": "Share of attention that the circuit's heads give to each kind of token, from the token where the group acts; mean over heads and prompts, with 95 % intervals over scenes. Grey ticks: mean of all heads at that token. Each group's bars sum to one."}}
 settings = CircuitSettings(format=format, n_pairs=n_pairs, seed=seed, discovery=DiscoveryConfig(structure_role=structure_role))
 circuit = find_circuit(model, settings).circuit
 masses = {role: attention_mass(model, prompts, role=role) for role in dict.fromkeys(circuit.role(name) for name in GROUPS)}
@@ -111,18 +112,20 @@ expected = {"value_fetcher": "correct_object", "position_transmitter": "query_la
 rows = []
 for name, kinds in groups.items():
     wanted = expected[name]
-    rows.append([f"{GROUPS[name].letter} {GROUPS[name].title}", len(circuit.groups[name]), circuit.role(name).replace("_", " "), KIND_WORDS[wanted],
+    rows.append([f"{GROUPS[name].letter} {GROUPS[name].title}", len(circuit.groups[name]), ROLE_WORDS[circuit.role(name)], ROLE_WORDS[wanted],
                  f"{kinds[wanted]:.2f}", average[name][wanted], kinds[wanted].value / average[name][wanted]])
     glue(f"attention_{GROUPS[name].letter}", kinds[wanted].value)
-table(rows, ["group", "heads", "acts at", "should look at", "attention of the group", "of all heads there", "times as much"],
-      caption="Does each group look where its role says? Mean over heads and prompts, with 95 % intervals over scenes.")
-glue("attention_sentence", "Mean attention to where its role says: " + "; ".join(f"{row[0]} {row[4]} to the {row[3].replace('after', 'token after the')}, {row[6]:.1f} times the mean of all heads" for row in rows) + ".")
+table(rows, ["group", "heads", "acts at", "should look at", "share of attention", "of all heads there", "times as much"],
+      caption=f"Does each group look where its role says? Mean over heads and {len(prompts)} prompts, with 95 % intervals over scenes.")
+glue("attention_sentence", f"Each group gives the token that its role names {min(row[6] for row in rows):.1f} to {max(row[6] for row in rows):.1f} times the attention that the mean of all heads gives it there."
+     + (f" Looking is not telling apart: value fetchers give the right object {groups['value_fetcher']['correct_object']:.2f} and the other objects together {groups['value_fetcher']['other_objects']:.2f}." if "value_fetcher" in groups else "") if rows
+     else "No head of the circuit was kept.")
 
 # %% [markdown]
 # ## What the paper claims, what we find, verdict
 #
-# The paper reads its curves like this: the query label is read out of its earlier mention early, the last token reads
-# the query label in the middle, and the object late; the last token has no use for the earlier label itself.
+# The paper reads its curves like this: the query label reads the earlier label in early layers, the last token reads the query label
+# in the middle and the right object late, and it never reads the earlier label itself.
 
 # %% tags=["hide-input"]
 fetch, pass_on, recall, direct = EDGES[0], EDGES[1], EDGES[2], EDGES[3]
@@ -142,20 +145,20 @@ for slug, value in verdicts.items():
 lose = "the interval of the change, all layers blocked, lies below 0"
 depths = ", ".join(depth_text(half[e]) for e in (recall, pass_on, fetch))
 table([
-    ["the last token must read the object", f"{paper.values['last_to_correct_object'][0] - llama:+.2f}", f"{lowest[fetch]:+.2f}", verdicts["last_reads_object"], lose],
+    ["the last token must read the right object", f"{paper.values['last_to_correct_object'][0] - llama:+.2f}", f"{lowest[fetch]:+.2f}", verdicts["last_reads_object"], lose],
     ["the last token must read the query label", f"{paper.values['last_to_query_label'][0] - llama:+.2f}", f"{lowest[pass_on]:+.2f}", verdicts["last_reads_query_label"], lose],
-    ["the query label must read its earlier mention", f"{paper.values['query_label_to_prev_query_label'][0] - llama:+.2f}", f"{lowest[recall]:+.2f}", verdicts["query_label_reads_earlier_label"], lose],
+    ["the query label must read the earlier label", f"{paper.values['query_label_to_prev_query_label'][0] - llama:+.2f}", f"{lowest[recall]:+.2f}", verdicts["query_label_reads_earlier_label"], lose],
     ["the last token does not read the earlier label", f"{paper.values['last_to_prev_query_label'][0] - llama:+.2f}", f"{lowest[direct]:+.2f}", verdicts["last_skips_earlier_label"], "the interval lies within 0.05 of 0"],
-    ["these three happen in this order: earlier label, query label, object", ", ".join(depth_text(paper_half(e)) for e in (recall, pass_on, fetch)), depths, verdicts["order_of_readings"], "half-way depths ascend; undecided if one reading costs nothing"],
-    ["ours: the query label must read the token after its earlier mention", None, f"{lowest[after]:+.2f}", verdicts["query_label_reads_after"], lose],
+    ["these three happen in this order: earlier label, query label, right object", ", ".join(depth_text(paper_half(e)) for e in (recall, pass_on, fetch)), depths, verdicts["order_of_readings"], "half-way depths ascend; undecided if one reading costs nothing"],
+    ["ours: the query label must read the token after the earlier label", "-", f"{lowest[after]:+.2f}", verdicts["query_label_reads_after"], lose],
 ], ["claim", "the paper", "here", "verdict", "rule"], caption="Finding (ii), first part: the way of the answer through the prompt.")
 
 # %% [markdown]
 # ```{exercise} Two roads at once
 # :label: ex-flow-detour
 #
-# Block *two* readings at once: the query label from its earlier mention and from the token after it. Is the whole more than the
-# sum of the parts? `blocked_resid` in `entrack/knockout.py` hides one position; what has to change for two?
+# Block *two* readings at once: the query label from the earlier label and from the token after it. Is the loss more than the
+# sum of the two? `blocked_resid` in `entrack/knockout.py` hides one position; what has to change for two?
 # ```
 #
 # ```{solution} ex-flow-detour

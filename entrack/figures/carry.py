@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from entrack.dcm import Masks
 from entrack.figures import style
-from entrack.figures.flow import ROLE_WORDS
+from entrack.figures.style import ROLE_WORDS
 from entrack.group_patching import Patched
 from entrack.metrics import Estimate
 from entrack.sites import GROUPS

@@ -3,16 +3,21 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from entrack.circuit import Circuit, Discovery, role_of
+from entrack.circuit import Circuit, Discovery
 from entrack.faithfulness import SizeCurve
 from entrack.figures import style
 from entrack.figures.display import LiveFigure
 from entrack.metrics import rate
 from entrack.sites import GROUPS
+
+NARROW = 5.4
+"""Width in inches of a figure whose text must stay readable when a phone shrinks it."""
 
 
 def score_maps(discovery: Discovery) -> LiveFigure:
@@ -22,18 +27,19 @@ def score_maps(discovery: Discovery) -> LiveFigure:
         grid = discovery.scores[name].grid()
         bound = float(np.nanmax(np.abs(grid)))
         suffix = "" if index == 0 else str(index + 1)
-        top, bottom = 1 - index * 0.255, 1 - index * 0.255 - 0.19
+        top, bottom = 0.98 - index * 0.268, 0.98 - index * 0.268 - 0.175
         panels.append({
             "type": "heatmap", "z": [[None if np.isnan(v) else round(float(v), 4) for v in row] for row in grid.T],
             "x": list(range(grid.shape[0])), "y": list(range(grid.shape[1])), "xaxis": f"x{suffix}", "yaxis": f"y{suffix}",
-            "zmin": -bound, "zmax": bound, "colorscale": "PuOr", "name": f"{group.letter} {group.title}",
+            "zmin": -bound, "zmax": bound, "colorscale": _plotly_scale(style.DIVERGING), "name": f"{group.letter} {group.title}",
             "hovertemplate": "head %{x}.%{y}<br>effect %{z:.3f}<extra></extra>", "hoverongaps": False,
-            "colorbar": {"len": 0.19, "y": (top + bottom) / 2, "thickness": 10, "tickformat": ".2f"},
+            "colorbar": {"len": 0.175, "y": (top + bottom) / 2, "thickness": 10, "tickformat": ".2f"},
         })
         layout[f"xaxis{suffix}"] = {"anchor": f"y{suffix}", "title": {"text": "layer"} if index == 3 else None, "dtick": 5}
         layout[f"yaxis{suffix}"] = {"anchor": f"x{suffix}", "domain": [bottom, top], "title": {"text": "head"}, "dtick": 2}
-        target = "the logits" if group.receivers is None else f"{group.composition} of {len(discovery.receivers[name])} heads of {GROUPS[group.receivers].letter}"
-        layout["annotations"].append({"text": f"{group.letter} {group.title}: {role_of(name, discovery.structure_role)} → {target}", "x": 0, "y": top + 0.006,
+        projection = {"q": "queries", "k": "keys", "v": "values"}.get(str(group.composition).lower(), group.composition)
+        target = "the logits" if group.receivers is None else f"{projection} of {len(discovery.receivers[name])} {GROUPS[group.receivers].letter} heads"
+        layout["annotations"].append({"text": f"{group.letter} {group.title} → {target}", "x": 0, "y": top + 0.006,
                                       "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom", "showarrow": False})
     strongest = {g.letter: discovery.scores[n].ranked()[0] for n, g in GROUPS.items()}
     listed = ", ".join(f"{letter} head {head}" for letter, head in strongest.items())
@@ -41,12 +47,18 @@ def score_maps(discovery: Discovery) -> LiveFigure:
                       alt=f"Four heat maps of the effect of every head by layer. A few heads stand out in each; the strongest are {listed}.")
 
 
+def _plotly_scale(name: str) -> list[list]:
+    """A colour map of matplotlib as plotly takes it; plotly falls back to its default for names that it does not know."""
+    colours = colormaps[name](np.linspace(0, 1, 11))
+    return [[round(i / 10, 1), to_hex(colour)] for i, colour in enumerate(colours)]
+
+
 def size_curve(curve: SizeCurve) -> Figure:
     """Accuracy of the candidate circuits against their size, with the whole model and the chosen one."""
     sizes = [c.size for c in curve.scores.circuits]
     estimates = [curve.scores.accuracy(i) for i in range(len(sizes))]
     with style.look():
-        figure, axes = plt.subplots()
+        figure, axes = plt.subplots(figsize=(NARROW, 3.4))
         whole = curve.scores.full_accuracy()
         axes.axhspan(whole.low, whole.high, color=style.NEUTRAL, alpha=0.2, lw=0)
         axes.axhline(whole.value, color=style.NEUTRAL, ls="--", label="whole model, with its 95 % interval")
@@ -63,7 +75,7 @@ def circuit_graph(circuit: Circuit, discovery: Discovery, *, n_layers: int) -> F
     places = {"correct_object": 2, "prev_query_label": 6, "after_prev_query_label": 7, "query_label": 10, "last": 12}
     shift = {"value_fetcher": 0.22, "position_transmitter": -0.22}
     with style.look():
-        figure, axes = plt.subplots(figsize=(style.WIDTH, 5.0))
+        figure, axes = plt.subplots(figsize=(NARROW, 5.2))
         middle = {}
         for name in GROUPS:
             heads = circuit.groups[name]
@@ -86,22 +98,22 @@ def circuit_graph(circuit: Circuit, discovery: Discovery, *, n_layers: int) -> F
             if name in middle:
                 axes.plot([places[role], middle[name][0]], [-0.8, middle[name][1]], ls=":", lw=1.3, color=style.GROUPS[name], zorder=2)
         axes.text(places["last"] + 0.22, n_layers + 1.6, "“apple”", ha="center", va="bottom", weight="bold")
-        axes.set_xticks(range(len(words)), words, fontsize=9)
+        axes.set_xticks(range(len(words)), words, rotation=60)
         for place in places.values():
             axes.axvline(place, color=style.NEUTRAL, lw=0.6, alpha=0.5, zorder=1)
             axes.get_xticklabels()[place].set_weight("bold")
         axes.set(ylabel="layer", ylim=(-1.2, n_layers + 3.4), xlim=(-0.6, len(words) - 0.2))
         axes.grid(False)
         handles = [Line2D([], [], ls="", marker="o", color=style.GROUPS[n], label=f"{g.letter} {g.title} ({len(circuit.groups[n])})") for n, g in GROUPS.items()]
-        handles += [Line2D([], [], color="black", label="passes on to"), Line2D([], [], ls=":", color=style.NEUTRAL, label="attends to (paper)")]
-        axes.legend(handles=handles, loc="upper left", fontsize=8.5)
+        handles += [Line2D([], [], color="black", label="passes on to"), Line2D([], [], ls=":", color=style.NEUTRAL, label="should attend to")]
+        axes.legend(handles=handles, loc="upper left")
     return figure
 
 
 def depths(circuits: Mapping[str, tuple[Mapping[str, Sequence], int]]) -> Figure:
     """Relative depth of every head by group, one row per model; `circuits` is name -> (group -> layers, number of layers)."""
     with style.look():
-        figure, rows = plt.subplots(len(circuits), 1, sharex=True, figsize=(style.WIDTH, 1.7 * len(circuits) + 0.4), squeeze=False)
+        figure, rows = plt.subplots(len(circuits), 1, sharex=True, figsize=(NARROW, 1.7 * len(circuits) + 0.4), squeeze=False)
         for axes, (model, (groups, n_layers)) in zip(rows[:, 0], circuits.items(), strict=True):
             for place, name in enumerate(GROUPS):
                 at = np.array(groups[name]) / (n_layers - 1)
@@ -139,7 +151,7 @@ def _with_intervals(axes, x, estimates, **options) -> None:
 def minimality_bars(minimality) -> Figure:
     """Score of every candidate head by group, with the threshold; bars above 1 are cut off."""
     with style.look():
-        figure, rows = plt.subplots(4, 1, figsize=(style.WIDTH, 6.4))
+        figure, rows = plt.subplots(4, 1, figsize=(NARROW, 7.6))
         for axes, (name, group) in zip(rows, GROUPS.items(), strict=True):
             scores = sorted(minimality.scores[name].items(), key=lambda item: -item[1])
             heights = np.minimum([s for _, s in scores], 1.0)
@@ -147,7 +159,7 @@ def minimality_bars(minimality) -> Figure:
             axes.bar(range(len(scores)), heights, color=np.where(kept, style.GROUPS[name], style.NEUTRAL))
             axes.axhline(minimality.threshold, color="black", lw=0.8, ls=":")
             axes.set(title=f"{group.letter} {group.title}: {kept.sum()} of {len(scores)} kept", ylabel="score")
-            axes.set_xticks(range(len(scores)), [h for h, _ in scores], rotation=90, fontsize=7)
+            axes.set_xticks(range(len(scores)), [h for h, _ in scores], rotation=90, fontsize=9)
             axes.grid(axis="x", visible=False)
     return figure
 
@@ -174,7 +186,7 @@ def completeness_scatter(completeness) -> Figure:
 def cross_grid(grid: np.ndarray, *, rows: Sequence[str], columns: Sequence[str], label: str) -> Figure:
     """A table as a heat map with its numbers: circuits down, versions across."""
     with style.look():
-        figure, axes = plt.subplots(figsize=(style.WIDTH, 0.5 * len(rows) + 1.5))
+        figure, axes = plt.subplots(figsize=(NARROW, 0.5 * len(rows) + 1.5))
         image = axes.imshow(grid, vmin=0, vmax=max(1.0, float(np.nanmax(grid))), aspect="auto", cmap=style.SEQUENTIAL)
         colours = image.cmap(image.norm(grid))
         for (row, column), value in np.ndenumerate(grid):

@@ -21,6 +21,11 @@ from entrack.figures.svg import MAX_BYTES, figure_svg
 NOT_RUN = "not run here"
 """How a table shows `None`."""
 
+_NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?%?(\s\[[^\]]*\])?")
+_ESTIMATE = re.compile(r"\S+ \[\S+, \S+?\]")
+LONG = 24
+"""Characters from which on a column counts as prose and keeps a readable width on a phone."""
+
 
 class FigureError(EntrackError):
     """A figure, table or glued number that a reader could not understand or could not load."""
@@ -133,19 +138,29 @@ def _cell(value, digits: int) -> tuple[str, bool]:
 
 def _table_html(body: list[list[tuple[str, bool]]], header: list[str], caption: str) -> str:
     right = [all(row[i][1] for row in body) and bool(body) for i in range(len(header))]
-    head = "".join(f'<th scope="col"{_numeric(r)}>{escape(name)}</th>' for name, r in zip(header, right, strict=True))
+    long = [any(len(row[i][0]) > LONG and not _NUMBER.fullmatch(row[i][0]) for row in body) for i in range(len(header))]
+    head = "".join(f'<th scope="col"{_kind("", r)}>{escape(name)}</th>' for name, r in zip(header, right, strict=True))
     lines = []
     for row in body:
-        cells = [f'<th scope="row">{escape(row[0][0])}</th>']
-        cells += [f"<td{_numeric(number)}>{escape(text)}</td>" for text, number in row[1:]]
+        cells = [f'<th scope="row"{_kind(row[0][0], False, long[0])}>{_unbroken(row[0][0])}</th>']
+        cells += [f"<td{_kind(text, number, wide)}>{_unbroken(text)}</td>" for (text, number), wide in zip(row[1:], long[1:], strict=True)]
         lines.append("<tr>" + "".join(cells) + "</tr>")
     return ('<div class="entrack-table" role="region" tabindex="0" aria-label="' + escape(caption) + '"><table>'
             f"<caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(lines)
             + "\n</tbody></table></div>\n")
 
 
-def _numeric(number: bool) -> str:
-    return ' class="number"' if number else ""
+def _kind(text: str, number: bool, long: bool = False) -> str:
+    """The class that says how a cell may break: a number or an estimate never, prose only from some width on."""
+    name = "number" if number else "estimate" if _NUMBER.fullmatch(text) else "prose" if long else ""
+    return f' class="{name}"' if name else ""
+
+
+def _unbroken(text: str) -> str:
+    """The cell as HTML; an estimate and its interval stay on one line."""
+    if _NUMBER.fullmatch(text):
+        return escape(text)
+    return _ESTIMATE.sub(lambda match: f'<span class="estimate">{match.group()}</span>', escape(text))
 
 
 def _table_text(body: list[list[tuple[str, bool]]], header: list[str], caption: str) -> str:

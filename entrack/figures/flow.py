@@ -10,14 +10,11 @@ from matplotlib.figure import Figure
 
 from entrack.attention_mass import KINDS
 from entrack.figures import style
+from entrack.figures.style import ROLE_WORDS
 from entrack.knockout import Knockouts
 from entrack.metrics import Estimate
 from entrack.sites import GROUPS
 
-ROLE_WORDS = {
-    "last": "last token", "query_label": "query label", "prev_query_label": "earlier label", "correct_object": "right object",
-    "after_prev_query_label": "token after earlier label", "random": "random token",
-}
 KIND_WORDS = {
     "correct_object": "right object", "other_objects": "other objects", "prev_query_label": "earlier label", "after_prev_query_label": "after earlier label", "other_labels": "other labels",
     "query_label": "query label", "itself": "itself", "first": "first token", "rest": "all else",
@@ -42,7 +39,7 @@ def knockout_curves(
     edges, plain = list(found.hits), found.plain.mean()
     told = []
     with style.look():
-        figure, panels = plt.subplots(-(-len(edges) // 2), 2, sharex=True, sharey=True, figsize=(style.WIDTH, 1.75 * -(-len(edges) // 2) + 0.3), squeeze=False)
+        figure, panels = plt.subplots(-(-len(edges) // 2), 2, sharex=True, sharey=True, figsize=(5.6, 1.7 * -(-len(edges) // 2) + 0.4), squeeze=False)
         for axes, edge in zip(panels.flat, edges, strict=False):
             estimates = found.accuracy(edge)
             depth = [layer / found.n_layers for layer in found.layers]
@@ -52,7 +49,7 @@ def knockout_curves(
             published = paper.get("_to_".join(edge))
             if published is not None:
                 axes.plot([i / len(published) for i in range(len(published))], [y / paper_accuracy for y in published], color=style.NEUTRAL, ls="--")
-            axes.set_title(edge_words(edge), fontsize=9.5)
+            axes.set_title(edge_words(edge).replace(" reads ", "\nreads "), fontsize=10)
             told.append(f"{edge_words(edge)}: {estimates[0].value / plain:.2f} blocked everywhere, "
                         + ("not in the paper" if published is None else f"the paper {published[0] / paper_accuracy:.2f}"))
         for axes in list(panels.flat)[len(edges) :]:
@@ -67,21 +64,24 @@ def knockout_curves(
 
 
 def attention_shares(groups: Mapping[str, Mapping[str, Estimate]], *, average: Mapping[str, Mapping[str, float]]) -> tuple[Figure, str]:
-    """One panel per group: mean attention of its heads to each kind of token, a tick for the mean of all heads there.
+    """One panel per group, two abreast: mean attention of its heads to each kind of token, a tick for the mean of all heads there.
 
     Args:
         groups: group name -> kind -> attention of its heads.
         average: group name -> kind -> attention of all heads at the group's token.
     """
     with style.look():
-        figure, panels = plt.subplots(1, len(groups), sharey=True, figsize=(style.WIDTH, 3.2), squeeze=False)
-        for axes, (name, found) in zip(panels[0], groups.items(), strict=True):
+        n_rows = -(-len(groups) // 2)
+        figure, panels = plt.subplots(n_rows, 2, sharex=True, sharey=True, figsize=(5.4, 2.5 * n_rows + 0.2), squeeze=False)
+        for axes in panels.flat[len(groups):]:
+            axes.set_visible(False)
+        for axes, (name, found) in zip(panels.flat, groups.items(), strict=False):
             colour = style.GROUPS[name]
             values = [found[kind] for kind in KINDS]
             axes.barh(range(len(KINDS)), [e.value for e in values], color=colour, height=0.6,
                       xerr=[[e.value - e.low for e in values], [e.high - e.value for e in values]], error_kw={"ecolor": "black", "elinewidth": 1})
             axes.plot([average[name][kind] for kind in KINDS], range(len(KINDS)), ls="none", marker="|", ms=13, mew=2, color=style.NEUTRAL)
-            axes.set_title(f"{GROUPS[name].letter} {GROUPS[name].title}".replace(" ", "\n", 1).replace("Position ", "Pos. ").replace("Structure", "Struct."), fontsize=9)
+            axes.set_title(f"{GROUPS[name].letter} {GROUPS[name].title}")
             axes.set(xlim=(0, 1), yticks=range(len(KINDS)), yticklabels=[KIND_WORDS[kind] for kind in KINDS], xticks=[0, 0.5, 1])
             axes.grid(axis="y", visible=False)
         panels[0, 0].invert_yaxis()

@@ -8,13 +8,12 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from entrack.attention import Patterns
-from entrack.figures.style import GROUPS, NEUTRAL, SEQUENTIAL
+from entrack.figures.style import GROUPS, NEUTRAL, ROLE_WORDS, SEQUENTIAL
 from entrack.residual_patching import ResidualPatching
 from entrack.sites import Head
 
 COLOURS = {"object": GROUPS["value_fetcher"], "position": GROUPS["position_transmitter"], "label": GROUPS["structure_reader"]}
 SYMBOLS = {"object": "circle", "position": "diamond", "label": "triangle-up"}
-ROLE_WORDS = {"last": "the last token", "query_label": "the label in the question", "correct_object": "the object itself"}
 
 
 def layer_curves(results: Sequence[ResidualPatching]) -> tuple[dict, str]:
@@ -39,7 +38,7 @@ def layer_curves(results: Sequence[ResidualPatching]) -> tuple[dict, str]:
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
     }
     where = ROLE_WORDS.get(results[0].role, results[0].role)
-    return {"data": lines, "layout": layout}, f"Share of expected answers after patching {where}, by layer: {'; '.join(told)}."
+    return {"data": lines, "layout": layout}, f"Share of expected answers after patching the {where}, by layer: {'; '.join(told)}."
 
 
 def head_map(weights: Tensor, *, found: Head) -> tuple[dict, str]:
@@ -95,7 +94,7 @@ def pattern_bars(patterns: Patterns, example: int, *, head: int = 0) -> tuple[di
         "annotations": [{"x": top, "y": weights[top], "text": words[top], "showarrow": False, "yanchor": "bottom"}],
     }
     return {"data": bars, "layout": layout}, (
-        f"Attention of head {patterns.heads[head]} from {ROLE_WORDS.get(patterns.role, patterns.role)} in one prompt: most, "
+        f"Attention of head {patterns.heads[head]} from the {ROLE_WORDS.get(patterns.role, patterns.role)} in one prompt: most, "
         f"{weights[top]:.2f}, on token {top}, {words[top]!r} ({kinds.get(top, 'other words')}).")
 
 

@@ -32,6 +32,12 @@ GROUPS = {
 }
 """Colour of each head group: the paper's A, B, C and D, in this order."""
 
+ROLE_WORDS = {
+    "last": "last token", "query_label": "query label", "prev_query_label": "earlier label", "correct_object": "right object",
+    "after_prev_query_label": "token after earlier label", "random": "random token",
+}
+"""How figures, tables and prose name the token of each role."""
+
 NEUTRAL = "#808080"
 """Reference lines: chance, a random control, a number of the paper."""
 
