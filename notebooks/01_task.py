@@ -213,7 +213,7 @@ glue(
 # %% [markdown]
 # ## How many boxes there are matters
 #
-# {glue:text}`reference` was primed on prompts of two to seven boxes: eight to ten are outside its training.
+# The version {glue:text}`reference` was primed on prompts of two to seven boxes: eight to ten are outside its training.
 # {glue:text}`sizes_sentence` Each number of boxes has {glue:text}`n_scenes_sizes_used` scenes, and
 # every box of each is asked for.
 

@@ -125,11 +125,16 @@ glue("attention_sentence", f"Each group gives the token that its role names {min
 # ## What the paper claims, what we find, verdict
 #
 # The paper reads its curves like this: the query label reads the earlier label in early layers, the last token reads the query label
-# in the middle and the right object late, and it never reads the earlier label itself.
+# in the middle and the right object late, and it never reads the earlier label itself. The rules judge the sign of a loss and not its
+# size. In Llama-7B the query label's reading of the earlier label is worth {glue:text}`recall_paper`, here
+# {glue:text}`recall_here`; its reading of the token after it, which the paper did not block, is worth {glue:text}`after_here`.
 
 # %% tags=["hide-input"]
 fetch, pass_on, recall, direct = EDGES[0], EDGES[1], EDGES[2], EDGES[3]
 after = EDGES[6]
+glue("recall_paper", f"{paper.values['query_label_to_prev_query_label'][0] - llama:+.2f}")
+glue("recall_here", f"{lowest[recall]:+.2f}")
+glue("after_here", f"{lowest[after]:+.2f}")
 words = {"agrees": "replicates", "disagrees": "does not replicate", "undecided": "undecided"}
 order_known = all(half[e] is not None for e in (recall, pass_on, fetch))
 verdicts = {

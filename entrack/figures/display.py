@@ -23,8 +23,8 @@ NOT_RUN = "not run here"
 
 _NUMBER = re.compile(r"[-+]?\d[\d.,]*(e[-+]?\d+)?%?(\s\[[^\]]*\])?")
 _ESTIMATE = re.compile(r"\S+ \[\S+, \S+?\]")
-LONG = 24
-"""Characters from which on a column counts as prose and keeps a readable width on a phone."""
+SHORT, LONG = 10, 24
+"""Characters up to which a cell stays on one line, and from which on its column keeps a readable width on a phone."""
 
 
 class FigureError(EntrackError):
@@ -151,8 +151,8 @@ def _table_html(body: list[list[tuple[str, bool]]], header: list[str], caption: 
 
 
 def _kind(text: str, number: bool, long: bool = False) -> str:
-    """The class that says how a cell may break: a number or an estimate never, prose only from some width on."""
-    name = "number" if number else "estimate" if _NUMBER.fullmatch(text) else "prose" if long else ""
+    """The class that says how a cell may break: a number, an estimate or a short text never, prose only from some width on."""
+    name = "number" if number else "estimate" if _NUMBER.fullmatch(text) or 0 < len(text) <= SHORT else "prose" if long else ""
     return f' class="{name}"' if name else ""
 
 
