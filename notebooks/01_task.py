@@ -244,8 +244,8 @@ glue(
 #
 # The paper's condition for everything that follows is that the base does the task well, and that fine-tuning on
 # *something else* improves it. The verdicts follow one rule. A claimed gain *replicates* if the 95 % interval lies wholly
-# above zero. It *does not replicate* if the interval ends below 0.05, since so small a gain counts as none. A claim of no
-# difference replicates if the interval lies within 0.05 of zero, and does not if it lies wholly outside. All else is
+# above zero. It *does not replicate* if the interval ends below `0.05`, since so small a gain counts as none. A claim of no
+# difference replicates if the interval lies within `0.05` of zero, and does not if it lies wholly outside. All else is
 # *undecided*.
 
 # %% tags=["hide-input"]

@@ -515,7 +515,7 @@ glue(
 #
 # The paper patches groups of heads and not the stream, so its numbers and ours are not on one scale; what can be
 # compared is *what is carried where*. The rule: a claim that something is carried *replicates* if the whole 95 % interval
-# of (patched minus unpatched) lies above zero at the best layer, *does not replicate* if it ends below 0.05, and is
+# of (patched minus unpatched) lies above zero at the best layer, *does not replicate* if it ends below `0.05`, and is
 # otherwise *undecided*.
 
 # %% tags=["hide-input"]
