@@ -56,10 +56,41 @@ class Slip:
         """Whether the two intervals lie apart: then the slip changes this number by more than chance."""
         return self.on.low > self.off.high or self.on.high < self.off.low
 
+    @property
+    def counted(self) -> bool:
+        """Whether both are exact counts, which chance has no part in."""
+        return self.off.low == self.off.high and self.on.low == self.on.high
+
 
 def exact(value: float, n: int) -> Estimate:
     """A count or a quotient of counts, which has no interval of its own."""
     return Estimate(float(value), float(value), float(value), n)
+
+
+def shown(estimate: Estimate) -> str:
+    """"0.66 [0.62, 0.70]", or "0.66" for an exact count."""
+    return f"{estimate.value:.2f}" if estimate.low == estimate.high else f"{estimate:.2f}"
+
+
+def summary(slips: Sequence[Slip]) -> str:
+    """How many slips change their number, in a sentence: estimates beyond chance, and exact counts that are not the same."""
+    estimated, counted = ([slip for slip in slips if slip.counted == exact_count] for exact_count in (False, True))
+    parts = []
+    if estimated:
+        beyond = sorted((slip for slip in estimated if slip.clear), key=lambda slip: -abs(slip.change))
+        largest = [f" ({'the largest: ' if len(beyond) > 1 else ''}“{slip.title}”, {slip.change:+.2f})" for slip in beyond[:1]]
+        parts.append(f"{_of(estimated, 'estimate')}, {_verb(len(beyond), 'is', 'are')} beyond chance{''.join(largest)}")
+    if counted:
+        parts.append(f"{_of(counted, 'exact count')}, {_verb(sum(bool(slip.change) for slip in counted), 'changes', 'change')}")
+    return f"Of {'; of '.join(parts)}." if parts else "Nothing was measured."
+
+
+def _of(slips: Sequence[Slip], what: str) -> str:
+    return f"{len(slips)} {what}{'' if len(slips) == 1 else 's'}"
+
+
+def _verb(n: int, one: str, more: str) -> str:
+    return f"{n or 'none'} {one if n < 2 else more}"
 
 
 @dataclass(frozen=True)
@@ -192,15 +223,28 @@ def random_with_replacement(
     ]
 
 
+def random_head_layers(n_layers: int, n_heads: int) -> Slip:
+    """Share of a model's heads that a random circuit can hold: layer = number // n_heads (off), or // n_layers (on).
+
+    A number is drawn for each head, from 0 to `n_layers * n_heads - 1`; the head within its layer is number % n_heads in both.
+    With as many layers as heads nothing changes; with more layers, only the first `n_heads` of them are ever drawn.
+    """
+    total = n_layers * n_heads
+    off, on = ({(number // by, number % n_heads) for number in range(total)} for by in (n_heads, n_layers))
+    return Slip("random_circuit", "layer of a random head by // num_layers: heads in reach",
+                *(exact(sum(layer < n_layers for layer, _ in drawn) / total, total) for drawn in (off, on)))
+
+
 def label_without_space(model: Model, *, layer: int, n_scenes: int, seed: int = 0) -> Slip:
     """The label desideratum scored by the word with (off) and without (on) its leading space, on the same patched runs.
 
     The whole residual stream entering `layer` at the queried label is patched, which hands the label over.
     """
     drawn = interchanges(n_scenes, split="evaluation", seed=seed)
-    off, on = (encode_counterfactuals(model.tokenizer, [replace(pair, bare_answer=bare) for pair in drawn]) for bare in (False, True))
-    patches = {"label": Patch("query_label", resid=layer)}
-    return Slip("label_target", "label scored without its space: score", *(patch_pairs(model, data, patches=patches).score("label", "label") for data in (off, on)))
+    spaced, bare = (encode_counterfactuals(model.tokenizer, [replace(pair, bare_answer=bare) for pair in drawn]) for bare in (False, True))
+    off = patch_pairs(model, spaced, patches={"label": Patch("query_label", resid=layer)})
+    on = replace(off, candidates={**off.candidates, "label": bare.answers.numpy()})
+    return Slip("label_target", "label scored without its space: score", *(patched.score("label", "label") for patched in (off, on)))
 
 
 def base_position_zero(model: Model, *, circuit: Circuit, n: int, seed: int = 0) -> list[Slip]:
@@ -250,10 +294,13 @@ def dropped_o_proj(receiver: Model, donor: Model, *, n_scenes: int, seed: int = 
     return Slip("goat_o_proj_lora_dropped", f"o_proj update of {donor.version} dropped: accuracy", off, on)
 
 
+def heads_selected(masks: Masks, *, prefer: str) -> Estimate:
+    """Share of a group's heads in the masks that validate best, those with "fewer" or with "more" heads where masks tie."""
+    chosen = replace(masks, config=replace(masks.config, prefer=prefer, slack=0.0))
+    return exact(float(np.mean([len(chosen.selected(s)) for s in range(len(masks.paths))])) / len(masks.heads), len(masks.heads))
+
+
 def tied_masks(masks: Masks) -> Slip:
-    """Share of a group's heads that DCM selects when masks that validate best tie: the fewest (off) or the most (on)."""
-    shares = []
-    for prefer in ("fewer", "more"):
-        chosen = replace(masks, config=replace(masks.config, prefer=prefer, slack=0.0))
-        shares.append(float(np.mean([len(chosen.selected(s)) for s in range(len(masks.paths))])) / len(masks.heads))
-    return Slip("dcm_tie_break", "DCM ties to more heads: heads selected", *(exact(share, len(masks.heads)) for share in shares))
+    """Heads that DCM selects when masks that validate best tie: the fewest (off) or the most (on)."""
+    letter = GROUPS[masks.group].letter
+    return Slip("dcm_tie_break", f"DCM of {letter}, ties to more heads: heads selected", *(heads_selected(masks, prefer=p) for p in ("fewer", "more")))

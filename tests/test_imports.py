@@ -33,6 +33,7 @@ LAYERS = [
     ["faithfulness", "minimality", "completeness", "live_positions"],
     ["finding"],
     ["improvement", "slips"],
+    ["batch_slips"],
     ["figures."],
     ["finetune."],
     ["parameters", "normalise"],

@@ -110,7 +110,50 @@ def test_ties_go_to_fewer_heads_or_to_more():
     path = MaskPath(weights=np.zeros((1, 3)), noted=noted, validation=np.array([0.1, 0.5, 0.5]), penalty=np.array([-1, 0, 0]))
     masks = Masks(group="value_fetcher", target="object", heads=(Head(0, 0), Head(0, 1), Head(0, 2)), paths=(path,), n_validation=50, config=DCMConfig())
     slip = slips.tied_masks(masks)
-    assert (slip.off.value, slip.on.value) == (pytest.approx(1 / 3), 1.0) and slip.clear
+    assert (slip.off.value, slip.on.value) == (pytest.approx(1 / 3), 1.0) and slip.clear and slip.counted
+    assert slip.title == "DCM of A, ties to more heads: heads selected"
+
+
+def test_layers_of_random_heads_are_right_only_in_a_square_model():
+    assert slips.random_head_layers(32, 32).change == 0
+    ours = slips.random_head_layers(30, 9)
+    assert (ours.off.value, ours.on.value) == (1.0, 81 / 270)  # layers 0 to 8 alone
+    # More heads than layers: numbers 0 to 7 by // 2 give layers 0 to 3, and only 0 and 1 exist.
+    assert slips.random_head_layers(2, 4).on.value == 4 / 8
+
+
+def test_the_label_is_scored_twice_on_one_run(setting, monkeypatch):
+    model, _, _ = setting
+    ran = []
+    patch_pairs = slips.patch_pairs
+    monkeypatch.setattr(slips, "patch_pairs", lambda *args, **options: ran.append(1) or patch_pairs(*args, **options))
+    slip = slips.label_without_space(model, layer=2, n_scenes=2)
+    bare = slips.encode_counterfactuals(model.tokenizer, [slips.replace(p, bare_answer=True) for p in slips.interchanges(2, split="evaluation")])
+    alone = patch_pairs(model, bare, patches={"label": slips.Patch("query_label", resid=2)}).score("label", "label")
+    assert ran == [1] and slip.on == alone
+
+
+def made(title, off, on):
+    return slips.Slip("x", title, Estimate(off, off - 0.1, off + 0.1, 9), Estimate(on, on - 0.1, on + 0.1, 9))
+
+
+@pytest.mark.parametrize(("effects", "counts", "expected"), [
+    ([], [], "Nothing was measured."),
+    ([], [0.2], "Of 1 exact count, 1 changes."),
+    ([0.0], [], "Of 1 estimate, none is beyond chance."),
+    ([0.5, 0.1], [0.0], "Of 2 estimates, 1 is beyond chance (“effect 0”, +0.50); of 1 exact count, none changes."),
+    ([0.0, -0.4, 0.3], [0.2, 0.0], "Of 3 estimates, 2 are beyond chance (the largest: “effect 1”, -0.40); of 2 exact counts, 1 changes."),
+    ([0.0], [0.2, -0.1, 0.0], "Of 1 estimate, none is beyond chance; of 3 exact counts, 2 change."),
+])
+def test_the_summary_is_a_sentence_for_none_one_and_more(effects, counts, expected):
+    every = [made(f"effect {i}", 0.4, 0.4 + change) for i, change in enumerate(effects)]
+    every += [slips.Slip("x", "count", slips.exact(0.5, 9), slips.exact(0.5 + change, 9)) for change in counts]
+    assert slips.summary(every) == expected
+
+
+def test_exact_counts_are_shown_without_an_interval():
+    assert slips.shown(slips.exact(8 / 13, 13)) == "0.62"
+    assert slips.shown(Estimate(0.5, 0.25, 0.75, 9)) == "0.50 [0.25, 0.75]"
 
 
 def test_intervals_apart_are_clear_and_others_are_not():
