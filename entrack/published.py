@@ -283,7 +283,7 @@ def accuracy_by_position() -> Published[Mapping[str, Any]]:
 
 
 def slips() -> Published[tuple[Mapping[str, str], ...]]:
-    """values: one mapping per slip of the released code, with "name", "where", "effect" and "certainty"."""
+    """values: one mapping per slip of the released code, with "name", "title", "where", "effect" and "certainty"."""
     return _item("slips", tuple)
 
 

@@ -263,5 +263,5 @@ def test_slips_and_exhibits_are_told_in_words():
     assert {"threshold_mixed", "label_target", "base_position_zero", "goat_o_proj_lora_dropped"} <= {
         slip["name"] for slip in published.slips().values
     }
-    assert all(set(slip) == {"name", "where", "effect", "certainty"} for slip in published.slips().values)
+    assert all(set(slip) == {"name", "title", "where", "effect", "certainty"} for slip in published.slips().values)
     assert all(set(exhibit) == {"name", "what", "status"} for exhibit in published.exhibits().values)
