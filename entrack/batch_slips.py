@@ -63,8 +63,8 @@ def dcm_validation_batch(masks: Masks, train: Prepared, *, validation: Prepared,
         train, validation: as `dcm.learn_masks` took them.
 
     Returns:
-        How many validation pairs keep the base's own answer with all heads of the group patched: low when patching has an
-        effect. And the share of the heads in the mask that validates best, the fewest where masks tie, as they should be.
+        The share of validation pairs that still get the base's own answer with all heads of the group patched: low when
+        patching has an effect. And the share of the heads in the mask that validates best, the fewest where masks tie, as they should be.
 
     Raises ConfigError as `read_elsewhere` does, and for a target that the pairs do not have. Stored.
     Cost: runs of the validation pairs, and a patched run for each of them and each mask noted while learning.

@@ -61,6 +61,12 @@ class Slip:
         """Whether both are exact counts, which chance has no part in."""
         return self.off.low == self.off.high and self.on.low == self.on.high
 
+    @property
+    def told(self) -> str:
+        """Off, on, and whether that is beyond chance, as the end of a sentence."""
+        judged = "" if self.counted else ", beyond chance" if self.clear else ", not beyond chance"
+        return f"{shown(self.off)} without the slip and {shown(self.on)} with it{judged}"
+
 
 def exact(value: float, n: int) -> Estimate:
     """A count or a quotient of counts, which has no interval of its own."""

@@ -156,6 +156,12 @@ def test_exact_counts_are_shown_without_an_interval():
     assert slips.shown(Estimate(0.5, 0.25, 0.75, 9)) == "0.50 [0.25, 0.75]"
 
 
+def test_a_slip_is_told_with_its_chance():
+    assert made("x", 0.5, 0.9).told == "0.50 [0.40, 0.60] without the slip and 0.90 [0.80, 1.00] with it, beyond chance"
+    assert made("x", 0.5, 0.6).told.endswith(" with it, not beyond chance")
+    assert slips.Slip("x", "t", slips.exact(1, 9), slips.exact(0.5, 9)).told == "1.00 without the slip and 0.50 with it"
+
+
 def test_intervals_apart_are_clear_and_others_are_not():
     low, high = Estimate(0.1, 0.0, 0.2, 9), Estimate(0.5, 0.4, 0.6, 9)
     assert slips.Slip("x", "t", low, high).clear and slips.Slip("x", "t", high, low).clear
