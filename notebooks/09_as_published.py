@@ -51,7 +51,7 @@ candidate = found.discovery.candidate(share)
 glue("n_candidates", len(candidate.groups["value_fetcher"]))
 glue("share", share)
 glue("version", model.name)
-glue("adapter", adapter)
+glue("adapter", tuned.name)
 made = {}
 
 # %% [markdown]
@@ -80,7 +80,7 @@ glue("pruning_sentence", slips.summary(made["pruning"]))
 # - A random head is a number, and its layer is computed as **`head // num_layers`** where `head // num_heads` is meant. In a model with as
 #   many layers as heads, such as Llama-7B, this is the same: {glue:text}`reach_llama:.0%` of the heads are in reach, and no published
 #   number moves. In {glue:text}`version`, of {glue:text}`n_layers` layers with {glue:text}`n_heads` heads each, only
-#   {glue:text}`reach_ours:.0%` would be, all in the first {glue:text}`n_reached` layers. Read as a warning to whoever reuses the code.
+#   {glue:text}`reach_ours:.0%` would be, all in the first {glue:text}`n_reached` layers: a trap for whoever reuses the code.
 
 # %%
 unseen = measure_faithfulness(model, held_out, circuits=[found.circuit, found.curve.circuit], means=means)
@@ -116,7 +116,7 @@ glue("n_noisy", n_noisy)
 # - The *label* is scored by the word **without its space**, a token that {glue:text}`version` gave as the answer in
 #   {glue:text}`bare:.0%` of the pairs.
 # - The base's **position** always comes out as 0. So sources never ask for the first box, and one pair in seven asks for the same
-#   position on both sides: such a pair counts as right when nothing is patched and the answer is.
+#   position on both sides. Such a pair counts as right with nothing patched, if the base's own answer is right.
 # - Where sources are of another length, "last" is **behind their end**.
 # - For group D, the source is read where the **base** has its label.
 
@@ -135,8 +135,8 @@ glue("bare", made["desiderata"][0].on.value)
 # {glue:text}`dcm_sentence` DCM notes masks while it learns, and keeps the one that validates best ({doc}`06_what_the_heads_carry`).
 # Here it learns with the released penalty and rate, in {glue:text}`n_steps` steps instead of {glue:text}`n_steps_published`.
 #
-# - **Other prompts' places.** D acts at the earlier mention of the queried label, which stands elsewhere in every prompt. In validation,
-#   the released code looks it up in the *training* batch of the moment. Base and source are then patched at places that their
+# - **Other prompts' places.** D acts at the earlier mention of the queried label, or just after it, and that stands elsewhere in every
+#   prompt. In validation, the released code looks it up in the *training* batch of the moment. Base and source are then patched at places that their
 #   questions do not ask about; of {glue:text}`n_validation` pairs here, {glue:text}`n_same` would keep both by luck. With nothing patched,
 #   {glue:text}`kept_none:.0%` of the pairs get the base's own answer; with all of D patched at the right places,
 #   {glue:text}`kept_off:.0%`; at others' places, {glue:text}`kept_on:.0%`. Validation then sees little of what D does. The tokens of
@@ -144,7 +144,7 @@ glue("bare", made["desiderata"][0].on.value)
 # - **Ties.** Where masks validate equally well, the released code keeps the one with **more** heads.
 #
 # *Caveat.* D carries none of the three contents alone, so its masks validate at {glue:text}`dcm_best:.2f` for *position* at best, and the
-# empty mask at {glue:text}`dcm_empty:.2f`. A choice between masks that close is easily upset, with or without a slip.
+# empty mask at {glue:text}`dcm_empty:.2f`. A choice between masks so close is easily upset, with or without a slip.
 
 # %%
 train, validation = (Prepared(model, encode_counterfactuals(model.tokenizer, interchanges(n_scenes, split=s, seed=seed))) for s in ("discovery", "validation"))
