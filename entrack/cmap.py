@@ -23,7 +23,7 @@ from entrack.circuit import Circuit
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.grafts import check_pair, per_head, per_head_run
 from entrack.group_patching import run_shared, selection, take
-from entrack.metrics import Difference, Estimate, difference, mean
+from entrack.metrics import Difference, Estimate, difference, mean, ratio
 from entrack.models import Model
 from entrack.prompts import Prompts
 from entrack.replay import Edit, Outcome, by_suffix, outcomes, read_out, replay, suffix
@@ -142,6 +142,11 @@ class CrossPatch:
         """Accuracy of the patched receiver less its own, paired; over several cells (random draws) their mean."""
         patched = np.mean([self.hits[self.index(label)] for label in labels], axis=0)
         return difference(patched, self.own_hits, clusters=self.scenes)
+
+    def closed(self, label: str) -> Estimate:
+        """Share of the gap from the receiver's accuracy to the donor's that the patch closes; NaN without a gap."""
+        patched = self.hits[self.index(label)].astype(float)
+        return ratio(patched - self.own_hits, self.donor_hits.astype(float) - self.own_hits, clusters=self.scenes)
 
     def log_prob_gain(self, *labels: str) -> Difference:
         """The same for the right answer's log probability (nats)."""

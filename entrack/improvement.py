@@ -21,7 +21,6 @@ from entrack.prompts import encode, encode_counterfactuals
 from entrack.results import stored
 from entrack.sites import GROUPS, Head
 from entrack.task import TaskScores, score_task
-from entrack.verdicts import AGREES, DISAGREES
 
 INPUTS = ("q", "k", "v", "qk", "qkv")
 
@@ -159,18 +158,3 @@ def _graft_scores(
         scores[name] = score_task(graft(receiver, donor, heads=heads, matrices=matrices, name=f"{receiver.name} with {name} of {donor.name}"),
                                   scenes, format=format)
     return GraftScores(scores=scores, n_heads={"none": 0, "all": len(every)} | {n: len(h) for n, (h, _) in parts.items()})
-
-
-def overall(verdicts: Sequence[str]) -> str:
-    """One verdict for a claim about several versions, from `verdicts.verdict` of each.
-
-    "replicates" when all agree, "partly" when some do, "does not replicate" when none does and some disagree,
-    "undecided" when none does either, "not run" when there are none.
-    """
-    if not verdicts:
-        return "not run"
-    if all(v == AGREES for v in verdicts):
-        return "replicates"
-    if AGREES in verdicts:
-        return "partly"
-    return "does not replicate" if DISAGREES in verdicts else "undecided"

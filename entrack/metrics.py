@@ -67,10 +67,20 @@ def rate(hits: Sequence[bool] | np.ndarray, *, clusters: Sequence[int] | None = 
 
 
 def mean(values: Sequence[float] | np.ndarray, *, clusters: Sequence[int] | None = None) -> Estimate:
-    """Mean of `values` [example] with a percentile bootstrap over examples, or over `clusters` [example]."""
+    """Mean of `values` [example] with a percentile bootstrap over examples, or over `clusters` [example].
+
+    Hits that are all 0 or all 1 leave nothing to resample. Their interval follows the rule of three: what was not seen
+    in n examples has a rate of at most 3 / n.
+    """
+    return _mean(values, clusters, least=0.0)
+
+
+def _mean(values: Sequence[float] | np.ndarray, clusters: Sequence[int] | None, *, least: float) -> Estimate:
+    """`least`: the smallest value that a hit, or a difference of hits, can have."""
     values = _checked(np.asarray(values, dtype=float))
-    draws = _bootstrap(values, clusters)
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(_bootstrap(values, clusters), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if np.ptp(values) == 0 and values[0] in (least, 0.0, 1.0):
+        low, high = max(low - 3 / len(values), least), min(high + 3 / len(values), 1.0)
     return Estimate(float(values.mean()), float(low), float(high), len(values))
 
 
@@ -81,7 +91,7 @@ def difference(first: np.ndarray, second: np.ndarray, *, clusters: Sequence[int]
         raise ConfigError(f"a paired difference of {len(first)} and {len(second)} examples; both sides need the same prompts. "
                           "Score both models on one set.")
     change = first - second
-    estimate = mean(change, clusters=clusters)
+    estimate = _mean(change, clusters, least=-1.0)
     units = change if clusters is None else _sums(change, clusters)[0]
     better, worse = int((units > 0).sum()), int((units < 0).sum())
     p_value = stats.binomtest(better, better + worse).pvalue if better + worse else 1.0
@@ -89,22 +99,18 @@ def difference(first: np.ndarray, second: np.ndarray, *, clusters: Sequence[int]
                       better=int((change > 0).sum()), worse=int((change < 0).sum()), p_value=float(p_value))
 
 
-def ratio(numerator: np.ndarray, denominator: np.ndarray) -> Estimate:
-    """Ratio of two means over the same examples, e.g. faithfulness F(C)/F(M): paired bootstrap.
+def ratio(numerator: np.ndarray, denominator: np.ndarray, *, clusters: Sequence[int] | None = None) -> Estimate:
+    """Ratio of two means over the same examples, e.g. faithfulness F(C)/F(M): paired bootstrap, as in `mean`.
 
     NaN when the denominator's mean is 0. Neither mean is rounded first.
     """
-    pair = np.stack([np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)], 1)
-    if len(pair) == 0:
-        raise ConfigError("no examples to estimate from; at least one is needed. Ask for more prompts.")
-    draws = np.random.default_rng(0).integers(len(pair), size=(DRAWS, len(pair)))
-    sums = pair[draws].mean(1)
-    ratios = sums[sums[:, 1] > 0]
-    top, bottom = pair.mean(0)
-    if bottom == 0 or len(ratios) == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"), len(pair))
-    low, high = np.quantile(ratios[:, 0] / ratios[:, 1], [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(float(top / bottom), float(low), float(high), len(pair))
+    top, bottom = (_checked(np.asarray(values, dtype=float)) for values in (numerator, denominator))
+    tops, bottoms = _bootstrap(top, clusters), _bootstrap(bottom, clusters)  # the same draws
+    ratios = tops[bottoms > 0] / bottoms[bottoms > 0]
+    if bottom.mean() == 0 or len(ratios) == 0:
+        return Estimate(float("nan"), float("nan"), float("nan"), len(top))
+    low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(float(top.mean() / bottom.mean()), float(low), float(high), len(top))
 
 
 def relative_change(patched: np.ndarray, clean: np.ndarray) -> np.ndarray:

@@ -21,12 +21,11 @@ from entrack.chapters import Project
 from entrack.errors import ChapterError
 from entrack.models import MODELS, families, family_file
 from entrack.stamps import get_stamp
+from entrack.verdicts import NOT_RUN, OF_OURS, VERDICTS, of_ours
 from entrack.weights import read_json
 
-VERDICTS = ("replicates", "partly", "does not replicate", "undecided", "not run")
-_WORDS = {"agrees": "replicates", "disagrees": "does not replicate", "not run here": "not run", "holds": "replicates", "does not hold": "does not replicate"}
 OURS = "ours:"
-_OF_OURS = {"replicates": "holds", "does not replicate": "does not hold"}  # a claim that nobody made before cannot replicate
+_PLAIN = {words: verdict for verdict, words in OF_OURS.items()} | {"not run here": NOT_RUN}
 _NO_NUMBER = ("-", "not run here", "")
 _STATUS_FILES = ("_build/timings.json", "notebooks/status.json")  # of this machine's executions, and of those published
 
@@ -83,7 +82,7 @@ def _verdict_rows(html: str, chapter: str) -> Iterable[dict[str, str]]:
     header, *rows = [["".join(cell.itertext()) for cell in row] for row in table.iter("tr")]
     for row in rows:
         cells = dict(zip(header, row, strict=True))
-        verdict = _WORDS.get(cells.pop("verdict"), None) or dict(zip(header, row, strict=True))["verdict"]
+        verdict = _PLAIN.get(cells.pop("verdict"), None) or dict(zip(header, row, strict=True))["verdict"]
         if verdict not in VERDICTS and not verdict.startswith("not measured"):
             raise ChapterError(f"verdict {verdict!r} in {chapter}; allowed are {', '.join(VERDICTS)}. Make it by one of the rules.")
         rule = cells.pop("rule", "")
@@ -115,7 +114,7 @@ def claims_html(found: Sequence[Claim], *, link: str) -> str:
     parts = []
     for (chapter, title, anchor), group in groupby(found, key=lambda c: (c.chapter, c.title, c.anchor)):
         rows = [[c.claim, "-" if c.paper in _NO_NUMBER else c.paper, c.here,
-                 _OF_OURS.get(c.verdict, c.verdict) if c.ours else c.verdict, c.rule or "see the chapter"] for c in group]
+                 of_ours(c.verdict) if c.ours else c.verdict, c.rule or "see the chapter"] for c in group]
         caption = (f"Chapter {chapter[:2]}: {title}", f"{link.format(chapter=chapter)}#{anchor}")
         parts.append(html_table(rows, ["claim", "the paper", "here", "verdict", "rule"], caption=caption))
     return '<div class="entrack-claims">' + "".join(parts) + "</div>"

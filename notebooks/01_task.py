@@ -129,7 +129,7 @@ table(
 )
 
 # %% tags=["hide-input"]
-from entrack.verdicts import NOT_RUN, direction, verdict
+from entrack.verdicts import NOT_RUN, direction, overall, verdict
 
 for (version, format), found in scores.items():
     glue(f"acc_{version}_{format}", found.accuracy().value)
@@ -246,7 +246,7 @@ glue(
 # *something else* improves it. The verdicts follow one rule. A claimed gain *replicates* if the 95 % interval lies wholly
 # above zero. It *does not replicate* if the interval ends below `0.05`, since so small a gain counts as none. A claim of no
 # difference replicates if the interval lies within `0.05` of zero, and does not if it lies wholly outside. All else is
-# *undecided*.
+# *undecided*. A claim about several numbers replicates *partly* if only some of them do.
 
 # %% tags=["hide-input"]
 from dataclasses import replace
@@ -276,13 +276,6 @@ for slug, claim, names, model_name, expected in (
         1,
     ),
     (
-        "another_subject_helps",
-        "Fine-tuning on something else helps",
-        ("code", "float"),
-        "float",
-        1,
-    ),
-    (
         "instructions_do_not_matter",
         "Fine-tuning on instructions makes no difference",
         ("instruct", "vicuna"),
@@ -299,28 +292,38 @@ for slug, claim, names, model_name, expected in (
         gains.get(version),
         expected,
     )
-first, *middle, last = earlier.values["by_position"]
-their = (first + last) / 2 - sum(middle) / len(middle)
-claims["u_shape"] = (
-    "The first and the last box are easier than those between",
-    f"Llama-7B {their:+.2f} (earlier set)",
-    base,
-    u,
-    1,
-)
-words = {
-    "agrees": "replicates",
-    "disagrees": "does not replicate",
-    "undecided": "undecided",
-}
 rows = []
 for slug, (claim, paper, what, estimate, expected) in claims.items():
     found = (
-        words[verdict(estimate, expected=expected)] if estimate is not None else NOT_RUN
+        verdict(estimate, expected=expected) if estimate is not None else NOT_RUN
     )
     glue(f"verdict_{slug}", found)
     here = f"{what}: {estimate:+.2f}" if estimate is not None else None
     rows.append([claim, paper, here, found])
+
+# Claims about several numbers at once: "partly" where only some of them bear it out.
+elsewhere = {version: gain for version, gain in tuned.items() if version != "boxes"}
+theirs = {titles[name]["title"]: row.full - llama for name, row in table1.values.items() if name != "llama"}
+first, *middle, last = earlier.values["by_position"]
+inner = sum(middle) / len(middle)
+first_alone = mean(hits[:, 0] - hits[:, 1:-1].mean(1))
+for slug, claim, paper, several in (
+    (
+        "something_else_helps",
+        "Fine-tuning on something else than the task can help",
+        ", ".join(f"{title} {gain:+.2f}" for title, gain in theirs.items()) + " (Table 1)",
+        elsewhere,
+    ),
+    (
+        "u_shape",
+        "The first and the last box are easier than those between",
+        f"Llama-7B {first - inner:+.2f} and {last - inner:+.2f} (earlier set)",
+        {"the first": first_alone, "the last": last_alone},
+    ),
+):
+    found = overall([verdict(estimate, expected=1) for estimate in several.values()])
+    glue(f"verdict_{slug}", found)
+    rows.append([claim, paper, ", ".join(f"{name} {estimate:+.2f}" for name, estimate in several.items()) or None, found])
 table(
     rows,
     ["claim", "the paper", "here", "verdict"],

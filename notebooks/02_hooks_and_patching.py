@@ -303,7 +303,7 @@ few = pairs.subset(chosen)
 table(
     [["base", few.base.texts[0]], ["source", few.source.texts[0]]],
     ["", "prompt"],
-    caption="The first of four pairs.",
+    caption="Base and source prompt of the first of four pairs.",
 )
 
 # %%
@@ -561,14 +561,9 @@ claims = [
         before,
     ),
 ]
-words = {
-    "agrees": "replicates",
-    "disagrees": "does not replicate",
-    "undecided": "undecided",
-}
 rows = []
 for slug, claim, paper, what, found in claims:
-    judged = words[verdict(found, expected=1)]
+    judged = verdict(found, expected=1)
     glue(f"verdict_{slug}", judged)
     rows.append([claim, paper, f"{what}: {found:+.2f}", judged])
 label = gain("label", "query_label")

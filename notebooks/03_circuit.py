@@ -217,7 +217,7 @@ def attention_to(kind, head, role):
 
 
 columns = {"right object": "correct_object", "other objects": "other_objects", "earlier label": "prev_query_label",
-           "token after it": "after_prev_query_label", "other labels": "other_labels", "queried label": "query_label", "first token": "first"}
+           "token after it": "after_prev_query_label", "other labels": "other_labels", "query label": "query_label", "first token": "first"}
 wanted = {"A": "correct_object", "B": "query_label", "C": structure_role, "D": "prev_query_label"}
 masses = {}
 for name, group in GROUPS.items():
@@ -226,7 +226,7 @@ for name, group in GROUPS.items():
     for head in heads:
         masses[f"{group.letter} {head}"] = {column: attention_to(kind, head, role).value for column, kind in columns.items()}
     glue(f"attention_{group.letter}", " and ".join(f"{attention_to(wanted[group.letter], h, role):.2f} ({h})" for h in heads) or "no head kept")
-show(attention_masses(masses), alt="Heat map of attention shares: two rows per group, columns for the right object, the other objects, the earlier label, the token after it, the other labels, the queried label and the first token.")
+show(attention_masses(masses), alt="Heat map of attention shares: two rows per group, columns for the right object, the other objects, the earlier label, the token after it, the other labels, the query label and the first token.")
 
 # %% [markdown]
 # ## Beside Llama-7B

@@ -246,7 +246,10 @@ verdict_faithful = ("not run" if not tuned else "replicates" if min(values.value
                     else "partly" if above_random else "does not replicate")
 tests = [o for name in own.split() for o in overlaps(circuit, found[name].circuit, n_heads=models[base].n_layers * models[base].n_heads)]
 significant = sum(o.p_value < 0.05 / max(1, len(tests)) for o in tests)
-verdict_overlap = "not run" if not tests else "replicates" if significant == len(tests) else "partly" if significant else "does not replicate"
+# The heads of a search that failed say nothing about what a version uses.
+own_faithful = {name: scores[name].faithfulness(i).value for i, name in enumerate(found) if name != base}
+verdict_overlap = ("not run" if not tests else "undecided" if min(own_faithful.values()) < 0.5 else "replicates" if significant == len(tests)
+                   else "partly" if significant else "does not replicate")
 verdict_complete = "replicates" if abs(gaps[worst].value) >= 0.1 and gaps[worst].excludes(0) else "does not replicate"
 glue("verdict_same_circuit", verdict_faithful)
 glue("verdict_overlap", verdict_overlap)
@@ -254,7 +257,7 @@ glue("verdict_incomplete", verdict_complete)
 table([
     [f"the circuit of {base} does the task in fine-tuned versions", "faithfulness 0.97, 0.89, 0.88", ", ".join(f"{scores[n].faithfulness(0):.2f} ({n})" for n in tuned) or None, verdict_faithful,
      "0.8 or more in every version, and clearly above random circuits; partly: clearly above random circuits in every version"],
-    ["fine-tuned versions' own circuits share heads with it", "54 of 72 heads in Goat and in FLoat, as released", ", ".join(f"{s} of {circuit.size} ({v})" for v, (s, _) in shared.items()) or None, verdict_overlap,
-     f"every group overlaps above chance after correction ({significant} of {len(tests)} do)"],
+    ["fine-tuned versions' own circuits share heads with it", "54 of 72 heads in Goat and in FLoat, as released", ", ".join(f"{s} of {circuit.size} ({v}, whose own circuit has a faithfulness of {own_faithful[v]:.2f})" for v, (s, _) in shared.items()) or None, verdict_overlap,
+     f"every group overlaps above chance after correction ({significant} of {len(tests)} do); undecided where an own circuit has a faithfulness below 0.5 in its own version"],
     ["the circuit is not perfectly complete", "gaps up to 0.21 in Llama", f"{worst}: {gaps[worst]:+.2f}", verdict_complete, "the widest gap without one group is 0.1 or more and its interval excludes 0"],
 ], ["claim", "the paper", "here", "verdict", "rule"], caption="Finding (i), second part: is it the same circuit?")

@@ -11,7 +11,7 @@
 family: str = "smollm2"  # a family in models/
 version: str = "base"  # the version that is looked into
 format: str = "alternative"  # text format {alternative, standard}
-n_scenes: int = 10  # scenes of seven boxes; every box of each is asked for [2, 1000]
+n_scenes: int = 16  # scenes of seven boxes; every box of each is asked for [2, 1000]
 n_pairs: int = 21  # clean and corrupt pairs behind the circuit [7, 700]
 structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
@@ -29,7 +29,7 @@ from entrack.knockout import EDGES, knock_out
 from entrack.models import load
 from entrack.prompts import encode
 from entrack.sites import GROUPS
-from entrack.verdicts import verdict
+from entrack.verdicts import of_ours, verdict
 
 # %%
 model = load(f"{family}/{version}")
@@ -135,15 +135,14 @@ after = EDGES[6]
 glue("recall_paper", f"{paper.values['query_label_to_prev_query_label'][0] - llama:+.2f}")
 glue("recall_here", f"{lowest[recall]:+.2f}")
 glue("after_here", f"{lowest[after]:+.2f}")
-words = {"agrees": "replicates", "disagrees": "does not replicate", "undecided": "undecided"}
 order_known = all(half[e] is not None for e in (recall, pass_on, fetch))
 verdicts = {
-    "last_reads_object": words[verdict(lowest[fetch], expected=-1)],
-    "last_reads_query_label": words[verdict(lowest[pass_on], expected=-1)],
-    "query_label_reads_earlier_label": words[verdict(lowest[recall], expected=-1)],
-    "last_skips_earlier_label": words[verdict(lowest[direct], expected=0)],
+    "last_reads_object": verdict(lowest[fetch], expected=-1),
+    "last_reads_query_label": verdict(lowest[pass_on], expected=-1),
+    "query_label_reads_earlier_label": verdict(lowest[recall], expected=-1),
+    "last_skips_earlier_label": verdict(lowest[direct], expected=0),
     "order_of_readings": "undecided" if not order_known else "replicates" if half[recall] < half[pass_on] < half[fetch] else "does not replicate",
-    "query_label_reads_after": words[verdict(lowest[after], expected=-1)],
+    "query_label_reads_after": of_ours(verdict(lowest[after], expected=-1)),
 }
 for slug, value in verdicts.items():
     glue(f"verdict_{slug}", value)

@@ -30,13 +30,12 @@ from entrack.figures.carry import answer_shares, by_layer, figure_three, mask_pa
 from entrack.figures.display import glue, show, table
 from entrack.finding import CircuitSettings, find_circuit
 from entrack.group_patching import Patch, Prepared, patch_pairs
-from entrack.improvement import overall
 from entrack.interchange import interchanges
 from entrack.metrics import difference
 from entrack.models import family_file, load, versions
 from entrack.prompts import encode_counterfactuals
 from entrack.sites import GROUPS
-from entrack.verdicts import verdict
+from entrack.verdicts import DOES_NOT, REPLICATES, UNDECIDED, of_ours, overall, verdict
 
 # %%
 model = load(f"{family}/{base}")
@@ -225,14 +224,13 @@ glue("label_sentence", "The label's object is named more or less often than unpa
 # ## What the paper claims, what we find, verdict
 
 # %% tags=["hide-input"]
-words = {"agrees": "replicates", "disagrees": "does not replicate", "undecided": "undecided"}
 claims, here, rows = [("value_fetcher", "object"), ("position_transmitter", "position"), ("position_detector", "position")], above[base], []
 for name, target in claims:
     group = GROUPS[name]
     if name in groups:
         rivals = [t for t in kinds if t != target]
         lead = min((tested[base].lead(f"{name} {target}", target, t) for t in rivals), key=lambda e: e.low)
-        value = words[verdict(here[name, target], expected=1)]
+        value = verdict(here[name, target], expected=1)
         value = "partly" if value == "replicates" and lead.low <= 0 else value
         shown = f"{here[name, target]:+.2f}"
     else:
@@ -244,7 +242,7 @@ for name, target in claims:
 if "structure_reader" in groups:
     # Where no head is selected the score is the floor by construction, so all heads together count as well.
     largest = max((e for t in kinds for e in (here["structure_reader", t], tested[base].above_floor("structure_reader all", t))), key=lambda e: abs(e.value))
-    d_value, d_shown = words[verdict(largest, expected=0)], f"{largest:+.2f}"
+    d_value, d_shown = verdict(largest, expected=0), f"{largest:+.2f}"
 else:
     d_value, d_shown = "not run", None
 glue("verdict_D_carries_nothing_seen", d_value)
@@ -264,7 +262,7 @@ rows.append(["Better versions give the source's object more often with the same 
 # Where no head is selected the score is the floor by construction, so all heads together count as well.
 labels = {name: max(here[name, "label"], label_all[name], key=lambda e: e.value) for name in groups}
 judged = [verdict(e, expected=0, margin=0.1) for e in labels.values()]
-label_value = "holds" if all(v == "agrees" for v in judged) else "does not hold" if "disagrees" in judged else "undecided"
+label_value = of_ours(DOES_NOT if DOES_NOT in judged else UNDECIDED if UNDECIDED in judged else REPLICATES)
 glue("verdict_label_not_carried", label_value)
 rows.append(["ours: no group carries the label", "void", ", ".join(f"{GROUPS[n].letter} {e:+.2f}" for n, e in labels.items()), label_value,
              "score above floor, of selected heads or of all: every interval within 0.1 of 0; does not hold: one outside"])

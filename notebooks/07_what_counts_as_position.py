@@ -33,7 +33,7 @@ from entrack.interchange import expected, interchanges
 from entrack.models import load
 from entrack.prompts import CounterfactualPrompts, encode_counterfactuals
 from entrack.sites import GROUPS
-from entrack.verdicts import verdict
+from entrack.verdicts import of_ours, verdict
 
 # %%
 model = load(f"{family}/{version}")
@@ -152,8 +152,6 @@ table([[DESIDERATA[name].title, len(found), f"{own[name]:.2f}", *[f"{scores.abov
       caption="Share of sources that the model itself answers right, and order score above floor; 95 % intervals over scenes. A source that the model does not understand has no position to give.")
 
 # %% tags=["hide-input"]
-words = {"agrees": "replicates", "disagrees": "does not replicate", "undecided": "undecided"}
-ours = {"agrees": "holds", "disagrees": "does not hold", "undecided": "undecided"}
 # Each rival is judged where its lead is smallest.
 names = {"token_from_start": CANDIDATE_WORDS["token_from_start"], "token_from_end": CANDIDATE_WORDS["token_from_end"], "label": "the label"}
 weakest = {(rival, group): min((e for (_, r, g), e in leads.items() if (r, g) == (rival, group)), key=lambda e: e.low) for rival in names for group in carriers}
@@ -208,10 +206,10 @@ compared = [name for name in paper_names if name not in ("altered_box_obj_order"
 rank = stats.spearmanr([above[name][shown].value for name in compared], [paper[name] for name in compared]) if shown else None
 verdicts = {
     "position_survives_rewording": "not run" if not shown else "replicates" if len(survivors) >= 6 else "partly" if len(survivors) >= 3 else "does not replicate",
-    "next_position_is_not_carried": "not run" if not shown else words[verdict(control, expected=0)],
+    "next_position_is_not_carried": "not run" if not shown else verdict(control, expected=0),
     "same_wordings_hurt": "not run" if not shown else "undecided" if rank.pvalue >= 0.05 else "holds" if rank.statistic > 0 else "does not hold",
-    **{f"order_over_{rival}_{GROUPS[g].letter}": ours[verdict(e, expected=1)] for (rival, g), e in weakest.items()},
-    "position_in_other_format": "not run" if not shown else ours[verdict(across[other][shown], expected=1)],
+    **{f"order_over_{rival}_{GROUPS[g].letter}": of_ours(verdict(e, expected=1)) for (rival, g), e in weakest.items()},
+    "position_in_other_format": "not run" if not shown else of_ours(verdict(across[other][shown], expected=1)),
 }
 for slug, value in verdicts.items():
     glue(f"verdict_{slug}", value)

@@ -36,22 +36,17 @@ from entrack.figures.display import glue, show, table
 from entrack.figures.improved import graft_gains, handed_over, inputs_bars, repaired_and_broken, update_maps
 from entrack.finding import CircuitSettings, find_circuit
 from entrack.grafts import update_norms
-from entrack.improvement import carried, exchange, graft_scores, overall
+from entrack.improvement import carried, exchange, graft_scores
 from entrack.metrics import difference
 from entrack.models import family_file, load, versions
 from entrack.sites import GROUPS
-from entrack.verdicts import direction, verdict
+from entrack.verdicts import clear_direction, direction, of_ours, overall, verdict
 
 PAPER = {"llama": "Llama", "goat": "Goat", "float": "FLoat"}
 
 
 def p_text(p: float) -> str:
     return f"{p:.2f}" if p >= 0.01 else f"{p:.3f}" if p >= 0.001 else "<0.001"
-
-
-def clearly(gain) -> str:
-    """Its direction, if the sign test over scenes agrees with the interval: few scenes make an interval too narrow."""
-    return direction(gain) if gain.p_value < 0.05 else "no clear difference"
 
 # %%
 described = family_file(family)["versions"]
@@ -104,7 +99,7 @@ glue("better_sentence", (f"Better than {base} here: " + ", ".join(f"{v} ({edges[
 
 def sentence(v: str) -> str:
     single = {letter: into_base[v].of(letter).gain(letter) for letter in "ABCD" if letter in into_base[v].all_labels()}
-    told = [f"{name} {gain:+.2f}" for name, gain in single.items() if clearly(gain) != "no clear difference"]
+    told = [f"{name} {gain:+.2f}" for name, gain in single.items() if clear_direction(gain) != "no clear difference"]
     return f"with {', '.join(told)} of {v}" if told else f"with no group of {v}"
 
 
@@ -218,7 +213,7 @@ for v in tuned:
     for letter, what in ((x, w) for x, w in content.items() if x in holds[v].patches):
         change = difference(holds[v].hits(letter, what), holds[base].hits(letter, what), clusters=holds[base].scenes)
         rows.append([f"{v}: {letter}, {what}", f"{holds[base].score(letter, what):.2f}", f"{holds[v].score(letter, what):.2f}", f"{change:+.2f}",
-                     clearly(change), clearly(into_base[v].of(letter).gain(letter))])
+                     clear_direction(change), clear_direction(into_base[v].of(letter).gain(letter))])
 table(rows, ["version: group, content", f"score in {base}", "score in the version", "change of score", "so it carries it", f"accuracy of {base} with it"],
       caption="What the groups of base's circuit carry in each version, beside what they bring to base; 95 % intervals over scenes. Higher and lower: clear changes.")
 brings = [row for row in rows if row[-1] == "higher"]
@@ -249,7 +244,7 @@ table([[label, f"{into_raw.of(label).accuracy(label):.2f}", f"{gain:+.2f}", p_te
       ["patched", f"accuracy of {below}", "gain", "p", "gain in log probability (nats)"], caption=f"What {base}'s groups, and the q, k and v of A and B, bring to {below}.")
 queries, chance = raw_gains.get("q of A"), 1 / asked[0].n_boxes
 reached = into_raw.of("q of A").accuracy("q of A") if queries else None
-woken = "not run" if reached is None else "holds" if reached.low > chance and clearly(queries) == "higher" else "does not hold" if reached.high < chance + 0.05 else "undecided"
+woken = "not run" if reached is None else "holds" if reached.low > chance and clear_direction(queries) == "higher" else "does not hold" if reached.high < chance + 0.05 else "undecided"
 glue("raw_sentence", "not tested, for the circuit has no value fetchers" if reached is None else f"{reached:.2f} (guessing one of the objects: {chance:.2f}): " + (
     "raw's fetchers can already fetch, once told where to look. Part of the mechanism was there, unused" if woken == "holds" else
     "nothing shows that raw's fetchers could fetch before the priming"))
@@ -315,21 +310,20 @@ def published_gain(*parts: str) -> str:
 verdict_a = overall([verdict(g, expected=1) for g in gains["A"].values()])
 verdict_b = overall([verdict(g, expected=1) for g in gains["B"].values()])
 no_gain = {v: g for letter in "CD" for v, g in ((f"{letter} of {v}", g) for v, g in gains[letter].items())}
-verdict_cd = "not run" if not no_gain else "replicates" if not any(clearly(g) == "higher" for g in no_gain.values()) else "does not replicate"
-closed = {v: into_base[v].far.gain("full circuit").value / d.value for v in better if into_base[v].far is not None
-          for d in [difference(into_base[v].far.donor_hits, into_base[v].far.own_hits, clusters=into_base[v].far.scenes)] if d.value > 0}
-verdict_full = "not run" if not closed else "replicates" if min(closed.values()) >= 0.8 else "partly" if max(closed.values()) >= 0.5 else "does not replicate"
+verdict_cd = "not run" if not no_gain else "replicates" if not any(clear_direction(g) == "higher" for g in no_gain.values()) else "does not replicate"
+closed = {v: found.far.closed("full circuit") for v, found in into_base.items() if v in better and found.far is not None}
+verdict_full = ("not run" if not closed else "replicates" if all(e.value >= 0.8 and e.low > 0.5 for e in closed.values())
+                else "partly" if any(e.low > 0.5 for e in closed.values()) else "undecided" if any(e.high > 0.5 for e in closed.values()) else "does not replicate")
 losses = {v: from_base[v].of("A").gain("A") for v in better if "A" in from_base[v].all_labels()}
 taken = [lost[v]["A"] for v in losses]
-verdict_loss = "not run" if not losses else "does not hold" if not all(clearly(g) == "lower" for g in losses.values()) else "holds" if min(taken) >= 0.5 else "partly"
+verdict_loss = "not run" if not losses else "does not hold" if not all(clear_direction(g) == "lower" for g in losses.values()) else "holds" if min(taken) >= 0.5 else "partly"
 tests = {v: difference(found.near.hits[found.near.index("A")], found.near.hits[[found.near.index(d) for d in found.random("A")]].mean(0), clusters=found.near.scenes)
          for v, found in into_base.items() if v in better and found.random("A")}
-OF_OURS = {"replicates": "holds", "does not replicate": "does not hold"}
 verdict_specific = overall([verdict(g, expected=1) for g in tests.values()])
 graft = grafts[f"{focus} onto {base}"]
 specific = difference(graft.scores["circuit"].hits.ravel(), sum(graft.scores[f"random {i}"].hits.ravel().astype(float) for i in (1, 2)) / 2, clusters=graft.scores["none"].clusters)
 verdict_weights = overall([verdict(specific, expected=1)])
-verdict_specific, verdict_weights = (OF_OURS.get(v, v) for v in (verdict_specific, verdict_weights))
+verdict_specific, verdict_weights = of_ours(verdict_specific), of_ours(verdict_weights)
 for name, value in {"improved_values": verdict_a, "improved_positions": verdict_b, "improved_not_cd": verdict_cd, "improved_full": verdict_full, "improved_reverse": verdict_loss,
                     "improved_specific": verdict_specific, "improved_weights": verdict_weights, "improved_raw": woken}.items():
     glue(f"verdict_{name}", value)
@@ -338,7 +332,7 @@ table([
     ["The donor's value fetchers (A) make base better", published_gain("value_fetcher"), told(gains["A"]), verdict_a, each],
     ["The donor's position transmitters (B) make base better", published_gain("position_transmitter"), told(gains["B"]), verdict_b, each],
     ["C and D alone bring no gain", published_gain("position_detector", "structure_reader"), told(no_gain), verdict_cd, "no clear gain (interval above 0, sign test below 0.05) in any better version"],
-    ["The full circuit closes the gap to the donor", "{:.0%} (Goat), {:.0%} (FLoat)".format(*((cells["full_circuit"].accuracy - alone["llama"]) / (alone[d] - alone["llama"]) for d, cells in paper.values.items())), ", ".join(f"{x:.0%} ({v})" for v, x in closed.items()) + f", of {min(n_far, n_scenes) * 7} prompts" if closed else None, verdict_full, "point estimate: 80 % or more of the gap in every better version; partly: 50 % in one"],
+    ["The full circuit closes the gap to the donor", "{:.0%} (Goat), {:.0%} (FLoat)".format(*((cells["full_circuit"].accuracy - alone["llama"]) / (alone[d] - alone["llama"]) for d, cells in paper.values.items())), ", ".join(f"{e:.0%} ({v})" for v, e in closed.items()) + f", of {min(n_far, n_scenes) * 7} prompts" if closed else None, verdict_full, "80 % or more of the gap in every better version, the interval above 50 %; partly: above 50 % in one"],
     ["ours: A's gain is not what any heads at the last token bring", "-", told(tests), verdict_specific, "gain of A less that of random heads above 0 in every better version"],
     ["ours: base's A takes the gain away from the fine-tuned version", "-", ", ".join(f"{g:+.2f}, {lost[v]['A']:.0%} of the gain ({v})" for v, g in losses.items()) or None, verdict_loss,
      "clear loss of half of the gain or more in every better version; partly: a clear loss in every one, but less"],

@@ -140,6 +140,10 @@ def test_repaired_and_broken_partition_the_prompts():
     made = type(found)(**{**vars(found), "own_hits": own, "hits": patched[None]})
     assert made.repaired("A").value == pytest.approx(0.3) and made.broken("A").value == pytest.approx(0.25)
     assert made.gain("A").value == pytest.approx((3 - 1) / 14) and (made.gain("A").better, made.gain("A").worse) == (3, 1)
+    better = np.array([True] * 12 + [False] * 2)  # the donor is 8 of 14 ahead, of which the patch closes 2
+    closed = type(found)(**{**vars(made), "donor_hits": better}).closed("A")
+    assert closed.value == pytest.approx(2 / 8) and closed.low < closed.value < closed.high
+    assert np.isnan(type(found)(**{**vars(made), "donor_hits": own}).closed("A").value)
     nothing_wrong = type(found)(**{**vars(found), "own_hits": np.ones(14, bool)})
     assert nothing_wrong.repaired("A") is None
     with pytest.raises(ConfigError, match="no cell 'Z'; there are A"):

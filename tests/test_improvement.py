@@ -9,7 +9,7 @@ from test_grafts import fine_tuned
 from entrack.boxes import scenes
 from entrack.circuit import Circuit
 from entrack.errors import ConfigError
-from entrack.improvement import carried, exchange, graft_scores, overall
+from entrack.improvement import carried, exchange, graft_scores
 
 SCENES = scenes(3, split="evaluation")
 
@@ -52,8 +52,3 @@ def test_what_groups_carry_is_read_with_a_patch_per_group():
     assert list(found.patches) == ["A", "B", "C"] and found.answers.shape == (3, 14)
     assert found.patches["C"].role == "query_label"
     assert {"object", "position", "label", "unchanged"} == set(found.candidates)
-
-
-def test_claims_about_several_versions_get_one_verdict():
-    assert overall(["agrees", "agrees"]) == "replicates" and overall(["agrees", "undecided"]) == "partly"
-    assert overall(["disagrees", "undecided"]) == "does not replicate" and overall(["undecided"]) == "undecided" and overall([]) == "not run"

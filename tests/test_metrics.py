@@ -93,8 +93,8 @@ def test_p_value_is_mcnemars_exact_test():
 
 
 def test_no_difference_at_all():
-    found = difference(np.ones(10), np.ones(10))
-    assert (found.value, found.low, found.high, found.p_value) == (0, 0, 0, 1)
+    found = difference(np.ones(60), np.ones(60))
+    assert (found.value, found.low, found.high, found.p_value) == (0, -0.05, 0.05, 1)
     assert (found.better, found.worse) == (0, 0)
 
 
@@ -158,3 +158,23 @@ def test_an_estimate_prints_with_its_interval():
     assert f"{found:.0%}" == "66% [62%, 70%]"
     assert found.half_width == pytest.approx(0.04245)
     assert found.excludes(0.61) and found.excludes(0.71) and not found.excludes(0.62)
+
+
+def test_hits_that_never_vary_still_have_an_interval():
+    """The rule of three, also over clusters, and within what a share or a difference of shares can be."""
+    scenes = np.arange(140) // 7
+    for value, low, high in ((0.0, 0.0, 3 / 140), (1.0, 1 - 3 / 140, 1.0)):
+        found = mean(np.full(140, value), clusters=scenes)
+        assert (found.value, found.low, found.high) == pytest.approx((value, low, high))
+    same = np.arange(140) % 3 == 0
+    found = difference(same, same, clusters=scenes)
+    assert (found.value, found.low, found.high) == pytest.approx((0.0, -3 / 140, 3 / 140)) and found.p_value == 1.0
+    assert mean(np.full(5, 0.37)).low == pytest.approx(0.37), "no hits, no rule for hits"
+
+
+def test_ratio_over_clusters_is_wider_where_scenes_agree():
+    scenes = np.arange(140) // 7
+    right = np.repeat(np.arange(20) % 2, 7)
+    alone, over_scenes = ratio(right, np.ones(140)), ratio(right, np.ones(140), clusters=scenes)
+    assert alone.value == over_scenes.value == 0.5
+    assert over_scenes.half_width > 2 * alone.half_width

@@ -34,7 +34,7 @@ FIVE = ["claim", "the paper", "here", "verdict", "rule"]
 
 def test_claims_are_read_from_verdict_tables_and_from_no_others():
     judged = shown([["a < b & c", "0.66", "0.61 [0.5, 0.7]", "replicates", "by rule"], ["ours: d", "-", None, "not run", "r"]], FIVE)
-    older = shown([["Llama: e, +0.16", "code", "+0.20", "agrees"], ["f", "math", None, None]], ["the paper", "here", "we find", "verdict"])
+    older = shown([["Llama: e, +0.16", "code", "+0.20", "replicates"], ["f", "math", None, None]], ["the paper", "here", "we find", "verdict"])
     other = shown([["a", 1]], ["name", "value"])
     found = record.claims({"01_x": notebook(other, judged), "02_y": notebook(older)})
     assert [(c.chapter, c.claim, c.paper, c.here, c.verdict, c.ours) for c in found] == [
