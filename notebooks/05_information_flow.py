@@ -11,7 +11,7 @@
 family: str = "smollm2"  # a family in models/
 version: str = "base"  # the version that is looked into
 format: str = "alternative"  # text format {alternative, standard}
-n_scenes: int = 16  # scenes of seven boxes; every box of each is asked for [2, 1000]
+n_scenes: int = 12  # scenes of seven boxes; every box of each is asked for [2, 1000]
 n_pairs: int = 21  # clean and corrupt pairs behind the circuit [7, 700]
 structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
