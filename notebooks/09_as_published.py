@@ -40,6 +40,7 @@ from entrack.group_patching import Patch, Prepared, answers_with
 from entrack.interchange import interchanges
 from entrack.models import load
 from entrack.prompts import encode, encode_counterfactuals, encode_pairs
+from entrack.verdicts import DOES_NOT, REPLICATES, UNDECIDED, of_ours
 
 # %%
 model, tuned = load(f"{family}/{base}"), load(f"{family}/{adapter}")
@@ -223,7 +224,7 @@ table([[slip["title"], slip["where"], slip["effect"], "measured above" if slip["
 # %% [markdown]
 # ## What the paper claims, what we find, verdict
 #
-# A claim about a slip *replicates* when the same slip has the same effect here.
+# A claim about a slip *holds* when the same slip has the same effect here.
 
 # %% tags=["hide-input"]
 by_title = {slip.title: slip for slip in every}
@@ -232,8 +233,8 @@ by_title = {slip.title: slip for slip in every}
 def judge(slip: slips.Slip, sign: int) -> str:
     """Whether the slip moves its number in the direction of `sign`, by more than the intervals allow for."""
     if slip.counted and not slip.change:
-        return "does not replicate"
-    return "undecided" if not slip.clear else "replicates" if slip.change * sign > 0 else "does not replicate"
+        return of_ours(DOES_NOT)
+    return UNDECIDED if not slip.clear else of_ours(REPLICATES if slip.change * sign > 0 else DOES_NOT)
 
 
 sevens = published.minimality().values
