@@ -19,10 +19,11 @@ from entrack.normalise import carry_outputs, notebook_bytes
 from entrack.provenance import write_atomic
 from entrack.rendering import render
 from entrack.side_by_side import executions, usual_jobs
-from entrack.stamps import get_stamp, outputs_digest, put_stamp
+from entrack.stamps import get_stamp, outputs_digest, put_stamp, used_modules
 
 Log = Callable[[str], None]
 STALE, ALL, NOTHING = "stale", "all", "nothing"  # which chapters `build` executes
+SEARCH = "entrack.finding"  # what a chapter uses that needs the circuit
 
 
 def build(
@@ -55,7 +56,7 @@ def build(
     due = [chapter for chapter in wanted if chapter.name in reasons and chapter.name in names and execute_which != NOTHING]
     problems = [f"chapter {name} is {why}; only fresh outputs are rendered. Execute it: `entrack build`."
                 for name, why in reasons.items() if name not in {chapter.name for chapter in due}]
-    for chapter, result in _executed(_longest_first(due), reasons, jobs=jobs, log=log):
+    for chapter, result in _executed(_order(due), reasons, jobs=jobs, log=log):
         if isinstance(result, EntrackError):
             problems.append(str(result))
             continue
@@ -107,10 +108,16 @@ def _executed(
         yield chapter, result
 
 
-def _longest_first(chapters: Sequence[Chapter]) -> list[Chapter]:
-    """So that none is left to run alone at the end; as long as `status.json` says, the unknown ones first."""
+def _order(chapters: Sequence[Chapter]) -> list[Chapter]:
+    """In which order to start them, so that all cores have work from the first minute to the last.
+
+    The first chapter that needs the circuit finds it while those that do not need it run beside it: the others would
+    only wait for it. Then the longest come first, as `status.json` tells; unknown ones count as longest.
+    """
     records = _read_json(chapters[0].project.notebooks / "status.json") if chapters else {}
-    return sorted(chapters, key=lambda chapter: -records.get(chapter.name, {}).get("seconds", float("inf")))
+    longest = sorted(chapters, key=lambda chapter: -records.get(chapter.name, {}).get("seconds", float("inf")))
+    needing = [c.name for c in chapters if SEARCH in used_modules(c.source, package=c.project.root / "entrack")]
+    return sorted(longest, key=lambda chapter: 0 if chapter.name in needing[:1] else 2 if chapter.name in needing else 1)
 
 
 def _own(chapter: Chapter) -> Path:

@@ -224,9 +224,19 @@ def test_the_longest_are_executed_first_and_the_unknown_before_them(book):
     status = book.notebooks / "status.json"
     status.write_text(json.dumps({"01_double": {"seconds": 1.0}, "02_show": {"seconds": 9.0}}))
     (book.notebooks / "03_new.py").write_text("# %%\n1\n")
-    assert [chapter.name for chapter in building._longest_first(book.chapters())] == ["03_new", "02_show", "01_double"]
+    assert [chapter.name for chapter in building._order(book.chapters())] == ["03_new", "02_show", "01_double"]
     status.unlink()
-    assert [chapter.name for chapter in building._longest_first(book.chapters())] == ["01_double", "02_show", "03_new"]
+    assert [chapter.name for chapter in building._order(book.chapters())] == ["01_double", "02_show", "03_new"]
+    assert building._order([]) == []
+
+
+def test_one_chapter_finds_the_circuit_while_those_without_need_of_it_run(book):
+    (book.root / "entrack/finding.py").write_text("")
+    for name in ("03_search", "04_long", "05_longer"):
+        (book.notebooks / f"{name}.py").write_text("# %%\nfrom entrack.finding import *\n")
+    seconds = {"01_double": 6, "02_show": 7, "03_search": 3, "04_long": 4, "05_longer": 5}
+    (book.notebooks / "status.json").write_text(json.dumps({name: {"seconds": s} for name, s in seconds.items()}))
+    assert [c.name for c in building._order(book.chapters())] == ["03_search", "02_show", "01_double", "05_longer", "04_long"]
 
 
 def test_a_chapter_whose_process_dies_stops_no_other(book, monkeypatch):
