@@ -163,7 +163,7 @@ glue("floor_text", ", ".join(f"{target} {tested[base].floor(target).value:.2f}" 
 #
 # The heads selected in {glue:text}`base_name` are patched in every version, between the same prompts. {glue:text}`versions_sentence`
 
-# %% mystnb={"figure": {"name": "fig-three", "caption": "Score less its floor when the heads selected in base are patched in every version (above; 95 % intervals over scenes), and those of Llama's circuit in the paper's four models (below; means of its runs). Above, a 0 without an interval means that no head was selected. The paper's object floor is not published: nothing is subtracted there. Void: see the text."}}
+# %% mystnb={"figure": {"name": "fig-three", "caption": "Score less its floor when the heads selected in base are patched in every version (above; 95 % intervals over scenes), and those of Llama's circuit in the paper's four models (below; means of its runs). Open circles: no head was selected. The paper's object floor is not published: nothing is subtracted there. Void: see the text."}}
 described = family_file(family)["versions"]
 tuned = [v for v in versions(family) if described[v]["on"] == base]
 for v in tuned:
@@ -172,7 +172,8 @@ above = {v: {(name, target): found.above_floor(f"{name} {target}", target) for n
 seven_b = published.activation_patching().values["llama"]
 paper_floor = published.dcm().values["llama"]["value_fetcher"]["position"].accuracy
 paper = {m: {(g, t): seven_b[m][g][t].mean / 100 - (paper_floor if t == "position" else 0) for g in groups for t in ("object", "position")} for m in seven_b}
-figure, alt = figure_three(above, paper=paper, void="void")
+drawn = {v: {key: estimate if selected[key] else None for key, estimate in scores.items()} for v, scores in above.items()}
+figure, alt = figure_three(drawn, paper=paper, void="void")
 show(figure, alt=alt)
 
 # %% [markdown]

@@ -76,10 +76,11 @@ glue("n_prompts_far", min(n_far, n_scenes) * 7)
 # %%
 into_base = {v: exchange(models[v], models[base], circuit, scenes=asked, n_far=n_far, n_random=n_random, inputs=True, seed=seed) for v in tuned}
 
-# %% mystnb={"figure": {"name": "fig-handed-over", "caption": "Accuracy of base with one group, or several, from each fine-tuned version (full marks), and with as many other heads at the same token (open grey circles). Dashed: base alone; solid: the donor alone; both on all prompts. D and the full circuit have fewer prompts, where these lines lie elsewhere: for them read the gain in the table. Whiskers: 95 % intervals over scenes."}}
+# %% mystnb={"figure": {"name": "fig-handed-over", "caption": "Accuracy of base with one group, or several, from each fine-tuned version (full marks), and with as many other heads at the same token (open grey circles). Dashed: base alone; solid: the donor alone; in each row on its own prompts, which are fewer for D and the full circuit. Whiskers: 95 % intervals over scenes."}}
 show(handed_over(into_base, titles={v: f"{v} into {base}" for v in tuned}),
      alt="; ".join(f"{v}: " + ", ".join(f"{letter} {found.of(letter).accuracy(letter).value:.2f}" for letter in "ABCD" if letter in found.all_labels())
-                   + f", base alone {found.near.own_accuracy().value:.2f}, donor {found.near.donor_accuracy().value:.2f}" for v, found in into_base.items()))
+                   + f", base alone {found.near.own_accuracy().value:.2f}, donor {found.near.donor_accuracy().value:.2f}"
+                   + (f" (on the prompts of D {found.far.own_accuracy().value:.2f} and {found.far.donor_accuracy().value:.2f})" if found.far else "") for v, found in into_base.items()))
 
 # %% tags=["hide-input"]
 edges = {v: difference(found.near.donor_hits, found.near.own_hits, clusters=found.near.scenes) for v, found in into_base.items()}
@@ -233,7 +234,7 @@ glue("raw_name", models[below].name)
 both_ways = {f"{base} into {below}": exchange(models[base], models[below], circuit, scenes=asked, n_far=n_far, n_random=n_random, inputs=True, seed=seed),
              f"{below} into {base}": exchange(models[below], models[base], circuit, scenes=asked, n_far=n_far, n_random=n_random, seed=seed)}
 
-# %% mystnb={"figure": {"name": "fig-raw-base", "caption": "Accuracy of raw with base's groups (left), and of base with raw's (right). Full marks: the group; open grey circles: as many random heads; dashed: the receiver alone; solid: the donor alone. Whiskers: 95 % intervals over scenes."}}
+# %% mystnb={"figure": {"name": "fig-raw-base", "caption": "Accuracy of raw with base's groups (left), and of base with raw's (right). Full marks: the group; open grey circles: as many random heads; dashed: the receiver alone; solid: the donor alone, in each row on its own prompts. Whiskers: 95 % intervals over scenes."}}
 show(handed_over(both_ways), alt="; ".join(f"{name}: " + ", ".join(
     f"{label} {found.of(label).accuracy(label).value:.2f}" for label in found.all_labels() if len(label) == 1 or label == "full circuit") for name, found in both_ways.items()))
 

@@ -1,5 +1,7 @@
 """Figures of what improved: every mark stands at its number, and every part has its label."""
 
+import itertools
+
 import numpy as np
 import pytest
 from conftest import tiny_model
@@ -41,6 +43,10 @@ def test_marks_stand_at_the_accuracies(models):
     drawn = marks(axes)
     for place, label in enumerate(labels):
         assert (pytest.approx(found.of(label).accuracy(label).value), place) in drawn
+    alone = [(line.get_segments()[0][0][0], np.mean(line.get_segments()[0][:, 1])) for line in axes.collections if line.get_segments() and len(line.get_segments()) == 1]
+    for place, label in enumerate(labels):
+        assert (pytest.approx(found.of(label).own_accuracy().value), pytest.approx(place)) in alone, "each row is compared with its own prompts"
+        assert (pytest.approx(found.of(label).donor_accuracy().value), pytest.approx(place)) in alone
     assert len(inputs_bars(found).axes[0].patches) == 12
     left, right = repaired_and_broken({"tuned": found}).axes
     assert [t.get_text() for t in left.get_yticklabels()] == [f"{x} of tuned" for x in "ABCD"]
@@ -58,6 +64,9 @@ def test_grafts_and_updates_are_drawn_part_by_part(models):
     figure = update_maps(norms)
     np.testing.assert_allclose(np.array(figure.spec["data"][1]["z"]).T, norms.relative[1], rtol=1e-5)
     assert "on average q" in figure.alt
+    domains, height = [figure.spec["layout"][f"yaxis{i}"]["domain"] for i in ("", 2, 3, 4)], figure.spec["layout"]["height"] - 75
+    gaps = [(upper[0] - lower[1]) * height for upper, lower in itertools.pairwise(domains)]
+    assert min(gaps) > 50, "room for the ticks above and the title below"
 
 
 def test_a_slip_has_a_mark_on_either_side_of_its_line():

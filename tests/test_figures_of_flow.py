@@ -1,8 +1,11 @@
 """Figures of information flow and of what heads carry: what is drawn is what was measured, and the words say it too."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
+from test_display import DARK_PAGE, contrast
 
 from entrack.attention_mass import KINDS, AttentionMass
 from entrack.dcm import DCMConfig, MaskPath, Masks
@@ -15,6 +18,7 @@ from entrack.figures.carry import (
     mask_paths,
     variation_scores,
 )
+from entrack.figures.circuit import completeness_scatter
 from entrack.figures.flow import attention_shares, edge_words, knockout_curves
 from entrack.figures.svg import figure_svg
 from entrack.group_patching import Patch, Patched
@@ -96,6 +100,37 @@ def test_figure_three_marks_what_is_void():
     assert len(figure.axes) == 8
     assert [text.get_text() for text in figure.axes[4].texts] == ["void"] and not figure.axes[0].texts
     assert "A object +0.30" in alt and "label columns are void" in alt
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["base", "Llama"]
+
+
+def test_a_group_without_selected_heads_gets_an_open_mark_and_no_number():
+    ours = {v: {(g, t): Estimate(0.3, 0.2, 0.4, 50) if t == "object" else None for g in GROUPS for t in DESIDERATA} for v in ("base", "code")}
+    figure, alt = figure_three(ours, paper={"float": {}}, void="void")
+    drawn = [line for line in figure.axes[0].get_lines() if line.get_markerfacecolor() == "none"]
+    assert {(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in drawn} == {(1, 0), (2, 0)}
+    assert len(figure.axes[0].containers) == 2, "the intervals of object only"
+    assert [text.get_text().strip() for text in figure.legends[0].get_texts()] == ["base", "FLoat", "code", "", "no head selected", ""]
+    assert "position no head selected" in alt
+
+
+@pytest.mark.parametrize("colour", sorted(set(CANDIDATES.values())))
+def test_candidates_stand_out_from_both_pages(colour):
+    assert min(contrast(colour, page) for page in ("#ffffff", DARK_PAGE)) > 3
+
+
+def test_only_parts_with_room_have_their_number():
+    figure, _ = answer_shares({"B, a long name that takes two lines": {"object": 0.5, "position": 0.1, "label": 0.08, "other": 0.32}})
+    assert [text.get_text() for text in figure.axes[0].texts] == ["0.50", "0.10", "0.32"]
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "B, a long name that takes\ntwo lines"
+
+
+def test_letters_of_groups_keep_off_the_points():
+    points = [(0.143, 0.143), (0.184, 0.163), (0.2, 0.12)]
+    hits = [np.arange(1000) < 1000 * x for x, _ in points], [np.arange(1000) < 1000 * y for _, y in points]
+    figure = completeness_scatter(SimpleNamespace(labels=("group C", "random 1", "group B"), model_hits=hits[0], circuit_hits=hits[1]))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["C", "B"]
+    for text in figure.axes[0].texts:
+        assert min(np.hypot(*np.subtract(text.get_position(), point)) for point in points) > 0.03
 
 
 def test_variations_are_in_the_order_of_their_scores():

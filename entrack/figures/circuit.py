@@ -175,12 +175,20 @@ def completeness_scatter(completeness) -> Figure:
             model = [rate(completeness.model_hits[i]).value for i in chosen]
             circuit = [rate(completeness.circuit_hits[i]).value for i in chosen]
             axes.plot(model, circuit, ls="", marker=marker, color=colour, label=f"{kind} K")
-            if kind == "group":
-                for i, x, y in zip(chosen, model, circuit, strict=True):
-                    axes.annotate(completeness.labels[i][-1], (x, y), xytext=(5, 3), textcoords="offset points", fontsize=9)
+        points = [(rate(m).value, rate(c).value) for m, c in zip(completeness.model_hits, completeness.circuit_hits, strict=True)]
+        for label, point in zip(completeness.labels, points, strict=True):
+            if label.startswith("group"):
+                axes.text(*_free_corner(point, points), label[-1], ha="center", va="center", fontsize=9)
         axes.set(xlabel="model without K: accuracy", ylabel="circuit without K: accuracy", xlim=(-0.03, 1), ylim=(-0.03, 1))
         axes.legend(loc="upper left")
     return figure
+
+
+def _free_corner(point: tuple[float, float], points: Sequence[tuple[float, float]], *, away: float = 0.034) -> tuple[float, float]:
+    """The place beside a point, at one of its corners, that is farthest from all points and from the diagonal."""
+    taken = np.array([*points, *((x, x) for x in np.linspace(0, 1, 101))])
+    corners = [(point[0] + dx, point[1] + dy) for dx in (away, -away) for dy in (away, -away)]
+    return max(corners, key=lambda corner: np.hypot(*(taken - corner).T).min())
 
 
 def cross_grid(grid: np.ndarray, *, rows: Sequence[str], columns: Sequence[str], label: str) -> Figure:

@@ -52,14 +52,18 @@ def knockout_curves(
             axes.set_title(edge_words(edge).replace(" reads ", "\nreads "), fontsize=10)
             told.append(f"{edge_words(edge)}: {estimates[0].value / plain:.2f} blocked everywhere, "
                         + ("not in the paper" if published is None else f"the paper {published[0] / paper_accuracy:.2f}"))
-        for axes in list(panels.flat)[len(edges) :]:
-            axes.set_visible(False)
-        panels[0, 0].set(ylim=(0, 1.25), xlim=(0, 1))
+        panels[0, 0].set(ylim=(-0.04, 1.25), xlim=(0, 1))
         figure.supxlabel("blocked from this depth up (share of layers)", fontsize=10)
         figure.supylabel("accuracy, share of unblocked", fontsize=10)
         handles = [plt.Line2D([], [], color=style.version_colour(version), marker=style.version_marker(version), label=found.model),
                    plt.Line2D([], [], color=style.NEUTRAL, ls="--", label=paper_title)]
-        figure.legend(handles=handles, loc="outside upper left", ncols=2)
+        if len(edges) % 2:
+            panels[-1, 1].set_axis_off()
+            panels[-1, 1].legend(handles=handles, loc="center")
+            for axes in panels[-2:-1, 1]:
+                axes.tick_params(labelbottom=True)
+        else:
+            figure.legend(handles=handles, loc="outside upper left", ncols=2)
     return figure, "Accuracy with one reading blocked, as a share of the unblocked accuracy. " + "; ".join(told) + "."
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from entrack.figures import style
 from entrack.figures.display import LiveFigure
@@ -23,14 +24,16 @@ LETTER_COLOURS = {g.letter: style.GROUPS[name] for name, g in GROUPS.items()}
 def handed_over(exchanges: Mapping[str, Exchange], *, titles: Mapping[str, str] | None = None) -> Figure:
     """The paper's Figure 4 with controls: the receiver's accuracy with each group from each donor, a panel per exchange.
 
-    Full marks: the group. Open grey marks: random heads at the same role. Lines: receiver and donor alone.
+    Full marks: the group. Open grey marks: random heads at the same role. Ticks: receiver (dashed) and donor (solid)
+    alone, in every row on the prompts of that row.
     """
     titles = titles or {}
     with style.look():
         panels = list(exchanges)
         columns = min(2, len(panels))
         rows = -(-len(panels) // columns)
-        figure, grid = plt.subplots(rows, columns, sharex=True, squeeze=False, figsize=(style.WIDTH, 2.5 * rows + 0.5))
+        alike = len({tuple(_ordered(found)) for found in exchanges.values()}) == 1
+        figure, grid = plt.subplots(rows, columns, sharex=True, sharey=alike, squeeze=False, figsize=(style.WIDTH, 2.4 * rows + 0.8))
         for axes in grid.flat[len(panels) :]:
             axes.set_visible(False)
         for axes, name in zip(grid.flat, panels, strict=False):
@@ -42,13 +45,15 @@ def handed_over(exchanges: Mapping[str, Exchange], *, titles: Mapping[str, str] 
                 if drawn:
                     shares = np.mean([result.hits[result.index(d)] for d in drawn], axis=0)
                     _mark(axes, mean(shares, clusters=result.scenes), place + 0.25, style.NEUTRAL, "o", hollow=True)
+                axes.vlines(result.own_accuracy().value, place - 0.45, place + 0.45, color="black", lw=1, ls="--", alpha=0.7)
+                axes.vlines(result.donor_accuracy().value, place - 0.45, place + 0.45, color="black", lw=1, alpha=0.7)
                 _mark(axes, result.accuracy(label), place, LETTER_COLOURS.get(label, style.VERSIONS["base"]), "o" if len(label) == 1 else "D")
-            _line(axes, found.near.own_accuracy(), "--")
-            _line(axes, found.near.donor_accuracy(), "-")
-            axes.set(yticks=range(len(labels)), yticklabels=labels, title=titles.get(name, name), xlim=(-0.02, 1.02))
-            axes.invert_yaxis()
+            axes.set(yticks=range(len(labels)), yticklabels=labels, title=titles.get(name, name), xlim=(-0.02, 1.02), ylim=(len(labels) - 0.4, -0.6))
+            axes.grid(axis="y", visible=False)
         for axes in grid[-1]:
             axes.set_xlabel("accuracy")
+        figure.legend(handles=[Line2D([], [], color="black", lw=1, ls="--", alpha=0.7, label="receiver alone"), Line2D([], [], color="black", lw=1, alpha=0.7, label="donor alone"), _random_key()],
+                      loc="outside upper left", ncols=3)
     return figure
 
 
@@ -78,6 +83,7 @@ def repaired_and_broken(exchanges: Mapping[str, Exchange]) -> Figure:
         left.set(yticks=[p for p, _ in ticks], yticklabels=[t for _, t in ticks], xlim=(-0.02, 1.02), xlabel="repaired, of wrong answers")
         right.set(xlim=(-0.02, 1.02), xlabel="broken, of right answers")
         left.invert_yaxis()
+        figure.legend(handles=[_random_key()], loc="outside upper left")
     return figure
 
 
@@ -102,13 +108,13 @@ def inputs_bars(found: Exchange) -> Figure:
 
 def update_maps(norms: UpdateNorms) -> LiveFigure:
     """Where the update sits: its norm relative to the weight's, a live map of layers and heads per matrix."""
-    panels, layout = [], {"height": 640, "margin": {"l": 50, "r": 10, "t": 30, "b": 45}, "annotations": []}
+    panels, layout = [], {"height": 740, "margin": {"l": 50, "r": 10, "t": 30, "b": 45}, "annotations": []}
     top_value = float(norms.relative.max())
     for index, matrix in enumerate(MATRICES):
         suffix = "" if index == 0 else str(index + 1)
-        top, bottom = 1 - index * 0.255, 1 - index * 0.255 - 0.19
+        top, bottom = 0.98 - index * 0.268, 0.98 - index * 0.268 - 0.175
         panels.append({"type": "heatmap", "z": norms.relative[index].T.tolist(), "xaxis": f"x{suffix}", "yaxis": f"y{suffix}", "zmin": 0, "zmax": top_value,
-                       "colorscale": "Cividis", "name": f"W_{matrix.upper()}", "showscale": index == 0, "colorbar": {"thickness": 10, "len": 0.19, "y": (top + bottom) / 2},
+                       "colorscale": "Cividis", "name": f"W_{matrix.upper()}", "showscale": index == 0, "colorbar": {"thickness": 10, "len": 0.175, "y": (top + bottom) / 2},
                        "hovertemplate": f"W_{matrix.upper()} of head %{{x}}.%{{y}}<br>%{{z:.3f}} of the weight<extra></extra>"})
         layout[f"xaxis{suffix}"] = {"anchor": f"y{suffix}", "title": {"text": "layer"} if index == 3 else None, "dtick": 5}
         layout[f"yaxis{suffix}"] = {"anchor": f"x{suffix}", "domain": [bottom, top], "title": {"text": "head"}, "dtick": 2}
@@ -155,10 +161,10 @@ def slip_bars(rows: Sequence[tuple[str, Estimate, Estimate]]) -> Figure:
     return figure
 
 
+def _random_key() -> Line2D:
+    return Line2D([], [], ls="none", marker="o", mfc="none", color=style.NEUTRAL, label="as many random heads")
+
+
 def _mark(axes: Axes, estimate: Estimate, place: float, colour: str, marker: str, *, hollow: bool = False, label: str | None = None) -> None:
     axes.errorbar([estimate.value], [place], xerr=[[max(0.0, estimate.value - estimate.low)], [max(0.0, estimate.high - estimate.value)]], fmt=marker, color=colour,
                   mfc="none" if hollow else colour, lw=1.2, label=label)
-
-
-def _line(axes: Axes, estimate: Estimate, dashes: str) -> None:
-    axes.axvline(estimate.value, color="black", lw=1, ls=dashes, alpha=0.7)
