@@ -170,8 +170,8 @@ glue(
 
 # %% [markdown]
 # *Caveats.* The intervals resample whole scenes, because seven prompts of one scene are not independent. They speak of
-# other scenes drawn by the same rule, not of other objects or other wordings. Each version is one training run: how far
-# a second run of the same recipe would differ is not in them.
+# other scenes drawn by the same rule, not of other objects or other wordings. Each version is one training run; how far
+# other runs of its recipe differ stands on the {doc}`models page <../book/models>`.
 #
 # ## Which box is asked for matters
 #
