@@ -138,7 +138,27 @@ def models_html() -> str:
         if made:
             parts.append(html_table(made, ["version", "data", "steps", "batch", "rank, alpha", "learning rate", "seed", "size", "SHA-256, start"],
                                     caption=f"How the adapters of {described['title']} were made: LoRA on q, k, v and o."))
+        runs = MODELS / family / "runs.json"
+        parts += _other_runs(read_json(runs), cards) if runs.is_file() else []
     return "\n".join(parts)
+
+
+def _other_runs(runs: Mapping[str, list[dict]], cards: Mapping[str, dict | None]) -> list[str]:
+    """Tables of other seeds of the same recipes, and of what was tried; `models/README.md` tells about both."""
+    seeds = [[version, f"{card['seed']}, kept" if card is cards[version] else str(card["seed"]), *_accuracies(card)]
+             for version, kept in cards.items() if kept
+             for card in [kept, *(run for run in runs["seeds"] if run["name"] == version)]]
+    tries = [[run["name"], run["changes"], *(f"{m['accuracy']:.2f}, {_interval(m['minus_on']['value'], m['minus_on']['interval_95'], '+.2f')}"
+                                             for m in (run["accuracy"]["validation"][format] for format in ("alternative", "standard")))]
+             for run in runs["tries"]]
+    asked = runs["tries"][0]["accuracy"]["validation"]["alternative"] if tries else {}
+    return [
+        html_table(seeds, ["version", "seed", "alternative format", "standard format"],
+                   caption="The same recipes with other data and first weights: how far one training run is from another. Prompts and intervals as above."),
+        *([html_table(tries, ["try", "what it changes", "alternative format, minus base", "standard format, minus base"],
+                      caption="What was tried to explain the versions, each one thing away from its recipe: accuracy on "
+                      f"{asked['n_prompts']} prompts of {asked['n_scenes']} validation scenes, and the paired difference to base with its 95 % interval over scenes.")] if tries else []),
+    ]
 
 
 def _card(family: str, version: str) -> dict | None:
@@ -148,7 +168,11 @@ def _card(family: str, version: str) -> dict | None:
 
 def _accuracies(card: dict) -> list[str]:
     measured = card["accuracy"]["evaluation"]
-    return [f"{m['accuracy']:.2f} [{m['interval_95'][0]:.2f}, {m['interval_95'][1]:.2f}]" for m in (measured["alternative"], measured["standard"])]
+    return [_interval(m["accuracy"], m["interval_95"], ".2f") for m in (measured["alternative"], measured["standard"])]
+
+
+def _interval(value: float, interval: Sequence[float], spec: str) -> str:
+    return f"{value:{spec}} [{interval[0]:{spec}}, {interval[1]:{spec}}]"
 
 
 def _made(card: dict) -> list[str]:

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from entrack.finetune.data import items
-from entrack.finetune.recipes import RECIPES
+from entrack.finetune.recipes import RECIPES, recipe
 from entrack.models import MODELS, family_file, load, versions
 from entrack.provenance import digest
 from entrack.weights import sha256_file
@@ -61,6 +61,36 @@ class TestEveryVersion:
     def test_readme_tells_its_accuracy(self, version):
         row = next(line for line in readme().splitlines() if line.startswith(f"| `{version}` |"))
         assert f"{accuracy(version)['accuracy']:.3f}" in row
+
+
+class TestOtherRuns:
+    """`runs.json`: other seeds of the recipes and what was tried, each made by `entrack train` and told in the README."""
+
+    runs = json.loads((MODELS / "smollm2" / "runs.json").read_text())
+
+    def test_three_seeds_of_every_recipe(self):
+        seeds = {version: {card(version)["seed"]} | {r["seed"] for r in self.runs["seeds"] if r["name"] == version} for version in TRAINED}
+        assert {version: len(found) for version, found in seeds.items()} == dict.fromkeys(TRAINED, 3)
+
+    def test_they_learnt_what_their_recipe_says(self):
+        for run in (*self.runs["seeds"], *self.runs["tries"]):
+            chosen = recipe(run["name"]).changed(seed=run["seed"])
+            assert run["data_digest"] == digest(items(chosen.data, chosen.horizon * chosen.batch, seed=chosen.seed)[: chosen.steps * chosen.batch])
+            assert run["on_digest"] == card("base" if chosen.on == "raw" else "code")["on_digest"]
+
+    def test_readme_tells_them(self):
+        for run in self.runs["seeds"]:
+            found = run["accuracy"]["evaluation"]["alternative"]
+            assert f"| `{run['name']}` | {run['seed']} | {found['accuracy']:.3f} [" in readme()
+        for run in self.runs["tries"]:
+            found = run["accuracy"]["validation"]["alternative"]
+            assert f"| `{run['name']}` | {run['changes']} | {found['accuracy']:.3f}, {found['minus_on']['value']:+.3f} [" in readme()
+
+    def test_code_helps_and_arithmetic_does_not_with_every_seed(self):
+        base = accuracy("base")["interval_95"]
+        after = {name: [r["accuracy"]["evaluation"]["alternative"]["interval_95"] for r in self.runs["seeds"] if r["name"] == name] for name in ("code", "math")}
+        assert all(low > base[1] + 0.15 for low, _ in after["code"])
+        assert all(low < base[1] for low, _ in after["math"])
 
 
 def readme() -> str:

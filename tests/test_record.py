@@ -10,7 +10,7 @@ from entrack import record
 from entrack.chapters import Project, project
 from entrack.errors import ChapterError
 from entrack.figures.display import table
-from entrack.models import families
+from entrack.models import MODELS, families
 
 
 def shown(rows, header):
@@ -68,6 +68,8 @@ def test_the_table_of_claims_links_to_the_section():
 
 def test_the_models_page_names_every_version_its_card_and_its_licence():
     html = record.models_html()
+    for run in json.loads((MODELS / "smollm2" / "runs.json").read_text())["seeds"]:
+        assert f"{run['accuracy']['evaluation']['alternative']['accuracy']:.2f} [" in html
     for family in families():
         assert f"family {family}" in html
     tree = ElementTree.fromstring(f"<div>{html}</div>")
