@@ -38,9 +38,9 @@ class CircuitSettings:
     n_boxes: int = 7
     seed: int = 0
     n_pairs: int = 21
-    n_means: int = 140
+    n_means: int = 112
     n_choose: int = 140
-    n_prune: int = 98
+    n_prune: int = 84
     discovery: DiscoveryConfig = DiscoveryConfig()
     minimality: MinimalityConfig = MinimalityConfig()
 

@@ -17,12 +17,12 @@ own: str = "code"  # further versions whose own circuit is searched, separated b
 n_pairs: int = 21  # clean and corrupt pairs for path patching in base [7, 700]
 n_pairs_own: int = 14  # the same in the other versions [7, 700]
 n_held_out: int = 140  # prompts for choosing the size [14, 2000]
-n_prune: int = 98  # prompts for minimality, at most n_held_out [14, 2000]
-n_means: int = 140  # prompts behind the ablating means [14, 2000]
-n_evaluation: int = 147  # prompts on which circuits are scored [14, 5000]
-n_complete: int = 49  # prompts for completeness, at most n_evaluation [14, 5000]
+n_prune: int = 84  # prompts for minimality, at most n_held_out [14, 2000]
+n_means: int = 112  # prompts behind the ablating means [14, 2000]
+n_evaluation: int = 119  # prompts on which circuits are scored [14, 5000]
+n_complete: int = 42  # prompts for completeness, at most n_evaluation [14, 5000]
 structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
-n_random: int = 10  # random circuits per version [1, 1000]
+n_random: int = 6  # random circuits per version [1, 1000]
 seed: int = 0  # of all prompts [0, 1000000]
 
 # %% tags=["hide-input"]

@@ -15,10 +15,10 @@ family: str = "smollm2"  # a family in models/
 base: str = "base"  # the version that receives, and whose circuit is patched
 focus: str = "code"  # the version whose q, k, v and weights are looked into
 own: str = "code"  # versions whose own circuit is patched too, separated by spaces
-n_scenes: int = 20  # scenes of seven boxes; every box of each is asked for [2, 1000]
+n_scenes: int = 16  # scenes of seven boxes; every box of each is asked for [2, 1000]
 n_far: int = 7  # of these, scenes for patches that rerun the context (D and the full circuit) [1, 1000]
 n_desiderata: int = 10  # scenes of seven pairs for what the groups carry [2, 1000]
-n_graft: int = 10  # scenes for versions with parts of an update [2, 1000]
+n_graft: int = 8  # scenes for versions with parts of an update [2, 1000]
 n_pairs: int = 21  # clean and corrupt pairs behind base's circuit [7, 700]
 n_pairs_own: int = 14  # the same for the other versions' own circuits [7, 700]
 n_random: int = 3  # random groups per group [1, 20]
@@ -74,7 +74,7 @@ glue("n_prompts_far", min(n_far, n_scenes) * 7)
 # the first {glue:text}`n_prompts_far`.
 
 # %%
-into_base = {v: exchange(models[v], models[base], circuit, scenes=asked, n_far=n_far, n_random=n_random, inputs=True, seed=seed) for v in tuned}
+into_base = {v: exchange(models[v], models[base], circuit, scenes=asked, n_far=n_far, n_random=n_random, inputs=v == focus, seed=seed) for v in tuned}
 
 # %% mystnb={"figure": {"name": "fig-handed-over", "caption": "Accuracy of base with one group, or several, from each fine-tuned version (full marks), and with as many other heads at the same token (open grey circles). Dashed: base alone; solid: the donor alone; in each row on its own prompts, which are fewer for D and the full circuit. Whiskers: 95 % intervals over scenes."}}
 show(handed_over(into_base, titles={v: f"{v} into {base}" for v in tuned}),
