@@ -166,7 +166,7 @@ def inputs_of(letter: str) -> str:
 glue("inputs_sentence", "Here, " + "; ".join(inputs_of(letter) for letter in "AB" if f"qk of {letter}" in into_base[focus].all_labels()) + ".")
 earlier = published.cmap_earlier()
 table([[f"{GROUPS[g].letter}: {inputs}", value] for g, cells in earlier.values["input"].items() for inputs, value in cells.items()],
-      ["group: input", "accuracy of Llama with Goat's input"], caption=f"Input patching in the released code's history (Llama alone: {alone['llama']:.2f}). {earlier.note}")
+      ["group: input", "accuracy of Llama with Goat's input"], caption=f"Input patching from Goat into Llama-7B, {earlier.unit}, from earlier commits of the released code; as far as we saw, not in the paper. Llama alone: {alone['llama']:.2f}.")
 
 # %% [markdown]
 # The q of A is where B's message arrives. A gain from q alone comes from a better message, or from how the donor's $W_Q$ reads it; a gain
