@@ -13,6 +13,7 @@ from entrack import __version__, building
 from entrack.chapters import Chapter, glued, project
 from entrack.errors import EntrackError, ParameterError
 from entrack.execution import run
+from entrack.weights import converted, read_json
 
 INTERRUPTED = (
     "Interrupted; nothing half-written was left. The same command goes on: experiments that had finished are stored."
@@ -140,10 +141,9 @@ def _check_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def fetch(options: argparse.Namespace) -> int:
-    from entrack.models import load  # the import costs seconds that no other command should pay
-
-    model = load("smollm2/raw")
-    print(f"{model.name} is ready ({model.digest})")
+    family = "smollm2"
+    folder = converted(read_json(project().root / "models" / f"{family}.json")["source"], family)
+    print(f"{family} is ready in {folder}")
     return 0
 
 

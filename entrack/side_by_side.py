@@ -7,6 +7,7 @@ gain little from a second thread. A result that two of them need is computed by 
 import contextlib
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,13 +23,13 @@ MEMORY_OF_TWO = 12 * 2**30  # bytes; the largest chapter of the default family t
 def usual_jobs() -> int:
     """How many chapters to execute at once: 2 on a CPU of two cores with enough free memory, else 1.
 
-    On CUDA one chapter fills the device. Imports torch, which takes a second.
+    On CUDA one chapter fills the device.
     """
     import psutil
-    import torch
 
-    alone = torch.cuda.is_available() or _cores() < 2 or psutil.virtual_memory().available < MEMORY_OF_TWO
-    return 1 if alone else 2
+    # torch would know better, but takes a second to import.
+    cuda = shutil.which("nvidia-smi") is not None
+    return 1 if cuda or _cores() < 2 or psutil.virtual_memory().available < MEMORY_OF_TWO else 2
 
 
 def executions(chapters: Sequence[Chapter], *, jobs: int) -> Iterator[tuple[Chapter, Execution | EntrackError | None]]:
@@ -37,15 +38,19 @@ def executions(chapters: Sequence[Chapter], *, jobs: int) -> Iterator[tuple[Chap
     Yields (chapter, None) when one starts, and (chapter, its execution or the reason why there is none) when it ends.
     An interruption, or closing the iterator, interrupts those that run and waits until they have cleaned up.
     """
-    context = multiprocessing.get_context("spawn")
+    # A fork server imports the package once for all children, where there is one.
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload([__name__])
     waiting, running = list(chapters), {}
-    threads = max(1, _cores() // min(jobs, len(waiting) or 1))
+    environment = {"OMP_NUM_THREADS": str(max(1, _cores() // min(jobs, len(waiting) or 1))), **os.environ}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 chapter = waiting.pop(0)
                 receiving, sending = context.Pipe(duplex=False)
-                process = context.Process(target=_work, args=(chapter, sending, threads, len(chapters) == 1), daemon=True)
+                process = context.Process(target=_work, args=(chapter, sending, environment, len(chapters) == 1), daemon=True)
                 process.start()
                 sending.close()
                 running[receiving] = chapter, process
@@ -69,13 +74,15 @@ def executions(chapters: Sequence[Chapter], *, jobs: int) -> Iterator[tuple[Chap
             process.join()
 
 
-def _work(chapter: Chapter, sending: Connection, threads: int, progress: bool) -> None:
+def _work(chapter: Chapter, sending: Connection, environment: dict[str, str], progress: bool) -> None:
     """The child's part. It takes its interruption from the parent alone, once: the terminal's would come on top."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(os, "setsid"):
         os.setsid()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    # A fork server's children have the environment of its start.
+    os.environ.clear()
+    os.environ.update(environment)
     with contextlib.suppress(KeyboardInterrupt):
         try:
             result = execute(chapter, {}, progress=progress)

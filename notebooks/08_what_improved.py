@@ -39,6 +39,7 @@ from entrack.grafts import update_norms
 from entrack.improvement import carried, exchange, graft_scores
 from entrack.metrics import difference
 from entrack.models import family_file, load, versions
+from entrack.results import stored
 from entrack.sites import GROUPS
 from entrack.verdicts import clear_direction, direction, of_ours, overall, verdict
 
@@ -258,7 +259,8 @@ glue("raw_sentence", "not tested, for the circuit has no value fetchers" if reac
 # An adapter changes the q, k, v and o matrices of every head. How much, relative to the weight? {glue:text}`norms_sentence`
 
 # %% tags=["hide-input"]
-norms = {v: update_norms(models[v], onto=models[base]) for v in tuned}
+norms = {v: stored(lambda v=v: update_norms(models[v], onto=models[base]), name="update-norms", modules=["entrack.grafts"],
+                   key=[models[v].digest, models[base].digest, models[v].dtype]) for v in tuned}
 inside = {n: tuple(zip(*[(h.layer, h.head) for h in heads], strict=True)) for n, heads in circuit.groups.items() if heads}
 rows = [[f"{v}: W_{m.upper()}", float(norms[v].relative[i].mean()), *[float(norms[v].relative[i][inside[n]].mean()) if n in inside else None for n in GROUPS]]
         for v in tuned for i, m in enumerate("qkvo")]

