@@ -123,7 +123,7 @@ TRIES = {
         _later("code-rank-1", CodeData(), rank=1, alpha=2),
     )
 }
-"""What was tried to explain the family; each changes one thing. `models/README.md` tells what came of it."""
+"""What may explain the family; each changes one thing. `models/README.md` tells which were run, and what came of them."""
 
 
 def recipe(name: str) -> Recipe:
