@@ -50,12 +50,13 @@ def build(
     every = project.chapters()
     names = {chapter.name for chapter in chapters or every}
     wanted = [chapter for chapter in every if html or chapter.name in names]
-    pages, reasons = _kept(wanted, names, execute_which)
+    readable, problems = _readable_sources(wanted, log)
+    pages, reasons = _kept(readable, names, execute_which)
     for name in pages:
         log(f"{name}: fresh")
-    due = [chapter for chapter in wanted if chapter.name in reasons and chapter.name in names and execute_which != NOTHING]
-    problems = [f"chapter {name} is {why}; only fresh outputs are rendered. Execute it: `entrack build`."
-                for name, why in reasons.items() if name not in {chapter.name for chapter in due}]
+    due = [chapter for chapter in readable if chapter.name in reasons and chapter.name in names and execute_which != NOTHING]
+    problems += [f"chapter {name} is {why}; only fresh outputs are rendered. Execute it: `entrack build`."
+                 for name, why in reasons.items() if name not in {chapter.name for chapter in due}]
     for chapter, result in _executed(_order(due), reasons, jobs=jobs, log=log):
         if isinstance(result, EntrackError):
             problems.append(str(result))
@@ -70,6 +71,20 @@ def build(
         summary = f"{len(problems)} of {len(wanted)} chapters cannot be shown, so nothing was rendered."
         raise ChapterError("\n\n".join([*problems, summary]))
     return render(project, {c.name: pages[c.name] for c in wanted}, log=log) if html else project.executed
+
+
+def _readable_sources(wanted: Sequence[Chapter], log: Log) -> tuple[list[Chapter], list[str]]:
+    """The chapters whose source can be read, and why the others cannot: one that is broken stops no other."""
+    readable, problems = [], []
+    for chapter in wanted:
+        try:
+            chapter.source  # noqa: B018 (reads the file)
+        except ChapterError as error:
+            log(f"{chapter.name}: cannot be shown")
+            problems.append(str(error))
+        else:
+            readable.append(chapter)
+    return readable, problems
 
 
 def _kept(wanted: Sequence[Chapter], names: set[str], execute_which: str) -> tuple[dict[str, NotebookNode], dict[str, str]]:

@@ -313,6 +313,17 @@ def test_a_chapter_that_fails_stops_the_book_and_keeps_the_others(book):
     assert not (book.build / "html").exists()
 
 
+@pytest.mark.parametrize("which", [building.STALE, ALL])
+def test_a_chapter_that_cannot_be_read_stops_the_book_and_keeps_the_others(book, which):
+    edit(book.notebooks / "01_double.py", "print(word)", "print(word")
+    edit(book.notebooks / "02_show.py", '"answer", 42', '"answer", 43')
+    with pytest.raises(ChapterError) as caught:
+        build(book, publish=True, execute_which=which, log=lambda line: None)
+    assert str(caught.value).startswith("chapter 01_double: ")
+    assert str(caught.value).endswith("1 of 2 chapters cannot be shown, so nothing was rendered.")
+    assert glued(book.find("02").read(book.find("02").notebook)) == {"answer": 43}
+
+
 def test_what_is_not_fresh_is_never_rendered_from_stored_outputs(book, monkeypatch):
     shutil.rmtree(book.build)
     no_execution(monkeypatch)
