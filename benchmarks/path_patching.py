@@ -1,11 +1,12 @@
 """Path patching: ours beside the plain way, in one run on one machine.
 
-The plain way is the algorithm as written, two whole passes per sender (one for the logits), by hooks and batched
-over examples: `tests/reference/literal_path_patching.py`. Running it for every sender takes hours, so it is timed
-on a sample of senders and scaled to all; the table says so.
+The plain way is the algorithm as written, two whole passes per sender (one for the logits), by
+hooks and batched over examples: `tests/reference/literal_path_patching.py`. Running it for every
+sender takes hours, so it is timed on a sample of senders and scaled to all; the table says so.
 
-    python benchmarks/path_patching.py                          the default family's base on this machine
-    python benchmarks/path_patching.py --model llama-7b-shape   a randomly initialised Llama of 7B shape (GPU)
+    python benchmarks/path_patching.py                          the default family's base on this
+    machine python benchmarks/path_patching.py --model llama-7b-shape   a randomly initialised Llama
+    of 7B shape (GPU)
 """
 
 import argparse
@@ -22,13 +23,13 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from entrack.activations import CHUNK, clean_run
-from entrack.boxes import pairs
-from entrack.circuit import Discovery
-from entrack.models import Model, load
-from entrack.path_patching import path_patching, send
-from entrack.prompts import encode_pairs
-from entrack.sites import GROUPS
+from entrack.circuit.discovery import Discovery
+from entrack.model.activations import CHUNK, clean_run
+from entrack.model.families import Model, load
+from entrack.model.sites import GROUPS
+from entrack.patching.path_patching import path_patching, send
+from entrack.task.boxes import pairs
+from entrack.task.prompts import encode_pairs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from reference.literal_path_patching import literal_effect, prepare  # noqa: E402
@@ -42,11 +43,17 @@ def seven_b_shape() -> Model:
     with torch.device(device):
         hf = LlamaForCausalLM._from_config(LlamaConfig(vocab_size=49152), dtype=torch.bfloat16)
     hf = hf.eval().requires_grad_(False)
-    return Model.of(hf, load("smollm2/raw", device="cpu").tokenizer, name="llama-7b-shape (random weights)", digest="random")
+    return Model.of(
+        hf,
+        load("smollm2/raw", device="cpu").tokenizer,
+        name="llama-7b-shape (random weights)",
+        digest="random",
+    )
 
 
 def measured(run, small):
-    """Result, seconds and peak GB (of the process on a CPU, allocated on CUDA) of `run`, and FLOPs of `small`,
+    """Result, seconds and peak GB (of the process on a CPU, allocated on CUDA) of `run`, and FLOPs
+    of `small`,
     the same call on few examples: counting slows a call down."""
     gc.collect()
     cuda = torch.cuda.is_available()
@@ -57,7 +64,11 @@ def measured(run, small):
     if cuda:
         torch.cuda.synchronize()
     seconds = time.perf_counter() - start
-    peak = torch.cuda.max_memory_allocated() if cuda else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if cuda
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
     with FlopCounterMode(display=False) as counter:
         small()
     return result, seconds, counter.get_total_flops(), peak / 2**30
@@ -79,7 +90,10 @@ def sender_rate(model, clean, corrupt):
     """FLOP/s of the sender pass (step 2) over all layers at the last token."""
     few = clean.subset(range(min(CHUNK, len(clean))))
     run = clean_run(model, few)
-    change = (clean_run(model, corrupt.subset(range(len(few)))).z_at("last").float() - run.z_at("last").float())
+    change = (
+        clean_run(model, corrupt.subset(range(len(few)))).z_at("last").float()
+        - run.z_at("last").float()
+    )
 
     def whole():
         for _ in send(model, run, change, role="last", until=model.n_layers):
@@ -98,10 +112,17 @@ def sender_rate(model, clean, corrupt):
 
 def main() -> None:
     """Run the four stages both ways and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="smollm2/base")
     parser.add_argument("--pairs", type=int, default=50)
-    parser.add_argument("--senders", type=int, default=4, help="senders of each stage that the plain way is timed on")
+    parser.add_argument(
+        "--senders",
+        type=int,
+        default=4,
+        help="senders of each stage that the plain way is timed on",
+    )
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     options = parser.parse_args()
     model = seven_b_shape() if options.model == "llama-7b-shape" else load(options.model)
@@ -109,8 +130,13 @@ def main() -> None:
     found, receivers, stages = {}, {}, {}
     discovery = Discovery(found, receivers, model.name)
     total = 0.0
-    print(f"{model.name}, {options.pairs} pairs of {clean.tokens.shape[1]} tokens, {model.dtype}, {model.device}, {torch.get_num_threads()} threads")
-    print(f"{'stage':<24}{'ours s':>9}{'plain s*':>11}{'wall ratio':>12}{'FLOP ratio':>12}{'peak GB':>9}{'max diff':>11}")
+    print(
+        f"{model.name}, {options.pairs} pairs of {clean.tokens.shape[1]} tokens, {model.dtype},"
+        f" {model.device}, {torch.get_num_threads()} threads"
+    )
+    print(
+        f"{'stage':<24}{'ours s':>9}{'plain s*':>11}{'wall ratio':>12}{'FLOP ratio':>12}{'peak GB':>9}{'max diff':>11}"
+    )
     for name, group in GROUPS.items():
         receivers[name] = () if group.receivers is None else discovery.top(group.receivers, 0.5)
         settings = {"role": group.role, "receivers": receivers[name], "via": group.composition}
@@ -128,30 +154,75 @@ def main() -> None:
         def plain(which, settings=settings, pairs_of=pairs_of, sample=sample):
             literal = {**settings, "receivers": [(r.layer, r.head) for r in settings["receivers"]]}
             prepared = prepare(model, *pairs_of[which])
-            return [literal_effect(model, *pairs_of[which], sender=(h.layer, h.head), prepared=prepared, **literal) for h in sample]
+            return [
+                literal_effect(
+                    model, *pairs_of[which], sender=(h.layer, h.head), prepared=prepared, **literal
+                )
+                for h in sample
+            ]
 
-        effects, plain_seconds, plain_flops, _ = measured(partial(plain, "all"), partial(plain, "few"))
-        _, once, flops_once, _ = measured(lambda p=pairs_of: prepare(model, *p["all"]), lambda p=pairs_of: prepare(model, *p["few"]))
+        effects, plain_seconds, plain_flops, _ = measured(
+            partial(plain, "all"), partial(plain, "few")
+        )
+        _, once, flops_once, _ = measured(
+            lambda p=pairs_of: prepare(model, *p["all"]),
+            lambda p=pairs_of: prepare(model, *p["few"]),
+        )
         plain_seconds, plain_flops = plain_seconds - once, plain_flops - flops_once
         # The literal algorithm runs every sender of the model, reachable or not.
         factor = model.n_layers * model.n_heads / len(sample)
-        difference = max(float(np.abs(scores.values[h.layer, h.head] - e).max()) for h, e in zip(sample, effects, strict=True))
+        difference = max(
+            float(np.abs(scores.values[h.layer, h.head] - e).max())
+            for h, e in zip(sample, effects, strict=True)
+        )
         stages[group.letter] = {
-            "wall_ratio": (plain_seconds * factor + once) / seconds, "flop_ratio": (plain_flops * factor + flops_once) / flops,
-            "peak_gb": peak, "max_abs_diff": difference, "seconds": seconds, "receivers": len(receivers[name]),
+            "wall_ratio": (plain_seconds * factor + once) / seconds,
+            "flop_ratio": (plain_flops * factor + flops_once) / flops,
+            "peak_gb": peak,
+            "max_abs_diff": difference,
+            "seconds": seconds,
+            "receivers": len(receivers[name]),
         }
         total += seconds
         row = stages[group.letter]
-        print(f"{group.letter} {group.title:<22}{seconds:>9.1f}{plain_seconds * factor:>11.0f}{row['wall_ratio']:>12.1f}{row['flop_ratio']:>12.1f}"
-              f"{peak:>9.2f}{difference:>11.1e}", flush=True)
+        print(
+            f"{group.letter}"
+            f" {group.title:<22}{seconds:>9.1f}{plain_seconds * factor:>11.0f}{row['wall_ratio']:>12.1f}{row['flop_ratio']:>12.1f}"
+            f"{peak:>9.2f}{difference:>11.1e}",
+            flush=True,
+        )
     rate, own = machine_rate(model.dtype, model.device), sender_rate(model, clean, corrupt)
-    print(f"four stages: {total:.0f} s; sender pass {own / 1e9:.0f} GFLOP/s, {own / rate:.2f} of the machine's {rate / 1e9:.0f} on 4096 x 4096 matrices")
-    print(f"* measured on {options.senders} of {model.n_layers * model.n_heads} senders a stage and scaled")
+    print(
+        f"four stages: {total:.0f} s; sender pass {own / 1e9:.0f} GFLOP/s, {own / rate:.2f} of the"
+        f" machine's {rate / 1e9:.0f} on 4096 x 4096 matrices"
+    )
+    print(
+        f"* measured on {options.senders} of {model.n_layers * model.n_heads} senders a stage and"
+        " scaled"
+    )
     if options.json:
-        machine = {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads(), "torch": torch.__version__,
-                   "device": torch.cuda.get_device_name() if model.device.type == "cuda" else "cpu"}
-        options.json.write_text(json.dumps({"model": model.name, "pairs": options.pairs, "dtype": str(model.dtype), "senders_sampled": options.senders,
-                                            "seconds_all_stages": total, "sender_pass_share_of_machine": own / rate, "machine": machine, "stages": stages}, indent=1) + "\n")
+        machine = {
+            "processor": platform.processor() or platform.machine(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "device": torch.cuda.get_device_name() if model.device.type == "cuda" else "cpu",
+        }
+        options.json.write_text(
+            json.dumps(
+                {
+                    "model": model.name,
+                    "pairs": options.pairs,
+                    "dtype": str(model.dtype),
+                    "senders_sampled": options.senders,
+                    "seconds_all_stages": total,
+                    "sender_pass_share_of_machine": own / rate,
+                    "machine": machine,
+                    "stages": stages,
+                },
+                indent=1,
+            )
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -1,22 +1,23 @@
 """The `entrack` command: thin words around the package's functions.
 
-Exit codes: 0 done; 1 something failed or is not fresh; 2 the command itself asks for what does not exist, and nothing
-was run; 130 interrupted.
-"""
+Exit codes: 0 done; 1 something failed or is not fresh; 2 the command itself asks for what does not
+exist, and nothing was run; 130 interrupted."""
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
 
-from entrack import __version__, building
-from entrack.chapters import Chapter, glued, project
+from entrack import __version__
+from entrack.book import building
+from entrack.book.chapters import Chapter, glued, project
+from entrack.book.execution import run
 from entrack.errors import EntrackError, ParameterError
-from entrack.execution import run
-from entrack.weights import converted, read_json
+from entrack.model.weights import converted, read_json
 
 INTERRUPTED = (
-    "Interrupted; nothing half-written was left. The same command goes on: experiments that had finished are stored."
+    "Interrupted; nothing half-written was left. The same command goes on: experiments that had"
+    " finished are stored."
 )
 
 
@@ -35,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line; each entry of COMMANDS adds one subcommand."""
-    top = argparse.ArgumentParser(prog="entrack", description="The executable book on entity tracking.")
+    top = argparse.ArgumentParser(
+        prog="entrack", description="The executable book on entity tracking."
+    )
     top.add_argument("--version", action="version", version=f"entrack {__version__}")
     commands = top.add_subparsers(required=True, metavar="command")
     for name, (command, add_arguments, words) in COMMANDS.items():
@@ -48,9 +51,15 @@ def parser() -> argparse.ArgumentParser:
 def list_chapters(options: argparse.Namespace) -> int:
     for chapter in project().chapters():
         state = chapter.state()
-        print(f"{chapter.name}  {chapter.title}\n    {state.name}{f': {state.reason}' if state.reason else ''}")
+        print(
+            f"{chapter.name}  {chapter.title}\n   "
+            f" {state.name}{f': {state.reason}' if state.reason else ''}"
+        )
         for parameter in chapter.parameters:
-            print(f"    -p {parameter.name}={parameter.shown_default}  {parameter.help} ({parameter.allowed})")
+            print(
+                f"    -p {parameter.name}={parameter.shown_default}  {parameter.help}"
+                f" ({parameter.allowed})"
+            )
     return 0
 
 
@@ -65,10 +74,14 @@ def run_chapter(options: argparse.Namespace) -> int:
 
 def _run_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("chapter", help="its number or name, such as 01")
-    sub.add_argument("-p", dest="given", action="append", default=[], metavar="name=value", help="a parameter")
+    sub.add_argument(
+        "-p", dest="given", action="append", default=[], metavar="name=value", help="a parameter"
+    )
     sub.add_argument("--family", help="short for -p family=...")
     sub.add_argument("--model", help="short for -p model=...")
-    sub.add_argument("--compare", action="store_true", help="show its numbers beside the published ones")
+    sub.add_argument(
+        "--compare", action="store_true", help="show its numbers beside the published ones"
+    )
 
 
 def _texts(options: argparse.Namespace) -> dict[str, str]:
@@ -76,9 +89,13 @@ def _texts(options: argparse.Namespace) -> dict[str, str]:
     for given in options.given:
         name, equals, text = given.partition("=")
         if not equals:
-            raise ParameterError(f"-p {given} has no value; name=value is needed. Try -p {given}=...")
+            raise ParameterError(
+                f"-p {given} has no value; name=value is needed. Try -p {given}=..."
+            )
         texts[name.strip()] = text.strip()
-    return texts | {name: getattr(options, name) for name in ("family", "model") if getattr(options, name)}
+    return texts | {
+        name: getattr(options, name) for name in ("family", "model") if getattr(options, name)
+    }
 
 
 def _compare(chapter: Chapter, here: dict[str, object]) -> None:
@@ -100,26 +117,47 @@ def _short(value: object) -> str:
 
 def build(options: argparse.Namespace) -> int:
     book = project()
-    which = building.ALL if options.all else building.NOTHING if options.html_only else building.STALE
+    which = (
+        building.ALL if options.all else building.NOTHING if options.html_only else building.STALE
+    )
     chosen = [book.find(text) for text in options.chapters]
-    path = building.build(book, chosen, execute_which=which, publish=options.publish, html=not options.no_html, jobs=options.jobs)
+    path = building.build(
+        book,
+        chosen,
+        execute_which=which,
+        publish=options.publish,
+        html=not options.no_html,
+        jobs=options.jobs,
+    )
     print(path)
     return 0
 
 
 def _build_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("chapters", nargs="*", metavar="chapter", help="execute and publish only these")
+    sub.add_argument(
+        "chapters", nargs="*", metavar="chapter", help="execute and publish only these"
+    )
     which = sub.add_mutually_exclusive_group()
     which.add_argument("--all", action="store_true", help="execute every chapter, fresh or not")
-    which.add_argument("--html-only", action="store_true", help="execute none; render the published outputs")
-    sub.add_argument("--publish", action="store_true", help="write the executed notebooks beside their sources")
+    which.add_argument(
+        "--html-only", action="store_true", help="execute none; render the published outputs"
+    )
+    sub.add_argument(
+        "--publish", action="store_true", help="write the executed notebooks beside their sources"
+    )
     sub.add_argument("--no-html", action="store_true", help="execute and publish only")
-    sub.add_argument("--jobs", type=_jobs, help="chapters executed at once; usually 2 on a CPU, 1 on CUDA or with little memory")
+    sub.add_argument(
+        "--jobs",
+        type=_jobs,
+        help="chapters executed at once; usually 2 on a CPU, 1 on CUDA or with little memory",
+    )
 
 
 def _jobs(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of chapters; 1 or more are executed at once")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no number of chapters; 1 or more are executed at once"
+        )
     return int(text)
 
 
@@ -132,7 +170,10 @@ def check(options: argparse.Namespace) -> int:
         print(f"{name:{width}}  {state.name}{f': {state.reason}' if state.reason else ''}")
     wrong = [name for name, state in states.items() if not state.fresh]
     if wrong:
-        print(f"{len(wrong)} of {len(states)} not fresh. Mend with: entrack build --publish {' '.join(wrong)}")
+        print(
+            f"{len(wrong)} of {len(states)} not fresh. Mend with: entrack build --publish"
+            f" {' '.join(wrong)}"
+        )
     return bool(wrong)
 
 
@@ -167,14 +208,32 @@ def _no_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = {
-    "chapters": (list_chapters, _no_arguments, "List the chapters, their state and their parameters."),
+    "chapters": (
+        list_chapters,
+        _no_arguments,
+        "List the chapters, their state and their parameters.",
+    ),
     "run": (run_chapter, _run_arguments, "Execute one chapter with other parameters, into runs/."),
     "build": (build, _build_arguments, "Execute what is stale and render the book to _build/html."),
-    "check": (check, _check_arguments, "Say whether the published outputs are fresh; exit 1 if one is not."),
-    "fetch": (fetch, _no_arguments, "Fetch and convert the default model, so that later commands need no network."),
-    "train": (train, _train_arguments, "Fine-tune one version of the default family by its recipe."),
+    "check": (
+        check,
+        _check_arguments,
+        "Say whether the published outputs are fresh; exit 1 if one is not.",
+    ),
+    "fetch": (
+        fetch,
+        _no_arguments,
+        "Fetch and convert the default model, so that later commands need no network.",
+    ),
+    "train": (
+        train,
+        _train_arguments,
+        "Fine-tune one version of the default family by its recipe.",
+    ),
 }
-"""{subcommand: (function of the options returning the exit code, function adding its arguments, help)}."""
+"""{subcommand: (function of the options returning the exit code, function adding its arguments,
+help)}.
+"""
 
 
 if __name__ == "__main__":

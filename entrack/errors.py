@@ -1,8 +1,8 @@
 """Every error that entrack raises on purpose.
 
-One family, so that `except EntrackError` catches what a user can mend and nothing else. A message says what was
-wrong with the offending value, what is allowed, and what to do: it is written for the person who typed the value.
-"""
+One family, so that `except EntrackError` catches what a user can mend and nothing else. A message
+says what was wrong with the offending value, what is allowed, and what to do: it is written for the
+person who typed the value."""
 
 
 class EntrackError(Exception):
@@ -10,15 +10,21 @@ class EntrackError(Exception):
 
 
 class TaskError(EntrackError):
-    """A scene, example, word list or desideratum that cannot exist (number of boxes, format, split, word)."""
+    """A scene, example, word list or desideratum that cannot exist (number of boxes, format, split,
+    word).
+    """
 
 
 class AlignmentError(EntrackError):
-    """Tokens do not stand where an experiment needs them: a word of two tokens, unequal lengths, an unknown role."""
+    """Tokens do not stand where an experiment needs them: a word of two tokens, unequal lengths, an
+    unknown role.
+    """
 
 
 class SiteError(EntrackError):
-    """A head, layer or group that the model does not have, or that cannot be read from the text given."""
+    """A head, layer or group that the model does not have, or that cannot be read from the text
+    given.
+    """
 
 
 class HookError(EntrackError):
@@ -26,7 +32,9 @@ class HookError(EntrackError):
 
 
 class NotFiredError(HookError):
-    """An edit was registered and the forward pass never came past it: the result would silently be the clean run."""
+    """An edit was registered and the forward pass never came past it: the result would silently be
+    the clean run.
+    """
 
 
 class ModelError(EntrackError):
@@ -42,11 +50,15 @@ class ConfigError(EntrackError):
 
 
 class ChapterError(EntrackError):
-    """A chapter that cannot be read, executed or shown: a cell that failed, outputs that are not fresh."""
+    """A chapter that cannot be read, executed or shown: a cell that failed, outputs that are not
+    fresh.
+    """
 
 
 class ParameterError(ChapterError):
-    """A chapter, a parameter or a value that was asked for and does not exist; refused before anything runs."""
+    """A chapter, a parameter or a value that was asked for and does not exist; refused before
+    anything runs.
+    """
 
 
 class StampError(EntrackError):

@@ -1,12 +1,13 @@
 # %% [markdown]
 # # The task, and how well each model does it
 #
-# Can these models tell which object is in which box? With seven boxes the version {glue:text}`reference` is right on
-# {glue:text}`acc_reference_text` of {glue:text}`n_prompts_each` prompts; a guess among the seven objects would be right
-# on {glue:text}`chance:.2f`. {glue:text}`gains_sentence`
+# Can these models tell which object is in which box? With seven boxes the version
+# {glue:text}`reference` is right on {glue:text}`acc_reference_text` of {glue:text}`n_prompts_each`
+# prompts; a guess among the seven objects would be right on {glue:text}`chance:.2f`.
+# {glue:text}`gains_sentence`
 #
-# *Objectives:* read a prompt with its roles; know what is counted as right; judge a difference by its interval.
-# *Time:* 20 minutes. *Before it:* {doc}`../book/reading_guide`.
+# *Objectives:* read a prompt with its roles; know what is counted as right; judge a difference by
+# its interval. *Time:* 20 minutes. *Before it:* {doc}`../book/reading_guide`.
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # model family
@@ -17,17 +18,17 @@ seed: int = 0  # of the scenes [0, 1000000]
 # %% [markdown]
 # ## A prompt and its roles
 #
-# A *scene* puts seven objects into seven boxes with random letters. A prompt tells the scene and then asks for one box.
-# The model is right if the most likely of all {glue:text}`n_tokens:,` tokens of its vocabulary is the right object: not
-# the likeliest of the seven, but of everything. A model that says another word can therefore be right less often than
-# a guess among the objects.
+# A *scene* puts seven objects into seven boxes with random letters. A prompt tells the scene and
+# then asks for one box. The model is right if the most likely of all {glue:text}`n_tokens:,` tokens
+# of its vocabulary is the right object: not the likeliest of the seven, but of everything. A model
+# that says another word can therefore be right less often than a guess among the objects.
 
 # %%
-from entrack.boxes import all_queries, scenes
-from entrack.models import family_file, load
-from entrack.prompts import encode
-from entrack.prompts import show as show_prompt
-from entrack.task import reference
+from entrack.model.families import family_file, load
+from entrack.patching.accuracy import reference
+from entrack.task.boxes import all_queries, scenes
+from entrack.task.prompts import encode
+from entrack.task.prompts import show as show_prompt
 
 chosen = scenes(n_scenes, split="evaluation", seed=seed)
 base = reference(family)
@@ -36,28 +37,32 @@ prompts = encode(model.tokenizer, all_queries(chosen))
 show_prompt(prompts, 2)
 
 # %% [markdown]
-# The *context* is a row of *segments*, one per box; the *question* follows the full stop. Five tokens matter in every
-# chapter. The text calls them by the names in italics, the code by the names beside them:
+# The *context* is a row of *segments*, one per box; the *question* follows the full stop. Five
+# tokens matter in every chapter. The text calls them by the names in italics, the code by the names
+# beside them:
 #
 # *right object*, `correct_object`
 # : the object of the queried box: what must be fetched.
 #
 # *earlier label*, `prev_query_label`
-# : the letter of the queried box in the context. Here, the paper says, *structure readers* (D) collect the segment.
+# : the letter of the queried box in the context. Here, the paper says, *structure readers* (D)
+# collect the segment.
 #
 # *token after the earlier label*, `after_prev_query_label`
-# : in this format a comma, or the full stop. The paper does not look here; {doc}`chapter 3 <03_circuit>` does.
+# : in this format a comma, or the full stop. The paper does not look here; {doc}`chapter 3
+# <03_circuit>` does.
 #
 # *query label*, `query_label`
 # : the same letter in the question. *Position detectors* (C) work out which segment it was.
 #
 # *last token*, `last`
-# : the final "the". *Position transmitters* (B) say where to look, *value fetchers* (A) fetch the object.
+# : the final "the". *Position transmitters* (B) say where to look, *value fetchers* (A) fetch the
+# object.
 #
-# The text says "the needle is in Box T" and the question "Box T contains the": the *alternative* format of the paper
-# {cite:p}`prakash2024finetuning`. Nothing in the context reads "contains the", so the model cannot just go on with
-# the longest string that it has seen before. The *standard* format of {cite:t}`kim2023entity`
-# says "Box T contains the needle" in the context too.
+# The text says "the needle is in Box T" and the question "Box T contains the": the *alternative*
+# format of the paper {cite:p}`prakash2024finetuning`. Nothing in the context reads "contains the",
+# so the model cannot just go on with the longest string that it has seen before. The *standard*
+# format of {cite:t}`kim2023entity` says "Box T contains the needle" in the context too.
 
 # %%
 show_prompt(encode(model.tokenizer, all_queries(chosen, format="standard")), 2)
@@ -75,7 +80,6 @@ show_prompt(encode(model.tokenizer, all_queries(chosen, format="standard")), 2)
 # {glue:text}`main_sentence`
 
 # %%
-from entrack import published
 from entrack.figures.display import LiveFigure, glue, show, table
 from entrack.figures.task import (
     accuracy_figure,
@@ -83,7 +87,8 @@ from entrack.figures.task import (
     position_figure,
     size_figure,
 )
-from entrack.task import score_family, score_sizes
+from entrack.paper import published
+from entrack.patching.accuracy import score_family, score_sizes
 
 scores = score_family(family, chosen)
 versions = list(dict.fromkeys(version for version, _ in scores))
@@ -100,16 +105,12 @@ figure, alt = accuracy_figure(
 show(figure, alt=alt)
 
 # %% [markdown]
-# The comparison that counts is *paired*: each version against {glue:text}`reference` on the same prompts. What makes a
-# prompt easy or hard for both cancels, so small differences show.
+# The comparison that counts is *paired*: each version against {glue:text}`reference` on the same
+# prompts. What makes a prompt easy or hard for both cancels, so small differences show.
 
 # %% tags=["hide-input"]
 described = family_file(family)["versions"]
-gains = {
-    version: found.minus(main[base])
-    for version, found in main.items()
-    if version != base
-}
+gains = {version: found.minus(main[base]) for version, found in main.items() if version != base}
 rows = [
     [
         version,
@@ -129,7 +130,7 @@ table(
 )
 
 # %% tags=["hide-input"]
-from entrack.verdicts import NOT_RUN, direction, overall, verdict
+from entrack.stats.claims import NOT_RUN, direction, overall, verdict
 
 for (version, format), found in scores.items():
     glue(f"acc_{version}_{format}", found.accuracy().value)
@@ -147,15 +148,12 @@ glue("n_prompts_each", n_scenes * 7)
 glue("n_tokens", model.config.vocab_size)
 glue("acc_reference", main[base].accuracy().value)
 glue("acc_reference_text", f"{main[base].accuracy():.2f}")
-tuned = {
-    version: gain for version, gain in gains.items() if described[version]["on"] == base
-}
+tuned = {version: gain for version, gain in gains.items() if described[version]["on"] == base}
 glue(
     "gains_sentence",
     "Fine-tuned from it, "
     + ", ".join(
-        f"{v} is at {main[v].accuracy().value:.2f} ({direction(g)})"
-        for v, g in tuned.items()
+        f"{v} is at {main[v].accuracy().value:.2f} ({direction(g)})" for v, g in tuned.items()
     )
     + "."
     if tuned
@@ -169,14 +167,16 @@ glue(
 )
 
 # %% [markdown]
-# *Caveats.* The intervals resample whole scenes, because seven prompts of one scene are not independent. They speak of
-# other scenes drawn by the same rule, not of other objects or other wordings. Each version is one training run; how far
-# other runs of its recipe differ stands on the {doc}`models page <../book/models>`.
+# *Caveats.* The intervals resample whole scenes, because seven prompts of one scene are not
+# independent. They speak of other scenes drawn by the same rule, not of other objects or other
+# wordings. Each version is one training run; how far other runs of its recipe differ stands on the
+# {doc}`models page <../book/models>`.
 #
 # ## Which box is asked for matters
 #
-# {glue:text}`position_sentence` In the authors' earlier data, for a model that we take to be Llama-7B, both ends are easy
-# and the middle is hard. So every experiment in this book asks for each position equally often.
+# {glue:text}`position_sentence` In the authors' earlier data, for a model that we take to be
+# Llama-7B, both ends are easy and the middle is hard. So every experiment in this book asks for
+# each position equally often.
 
 # %% mystnb={"figure": {"name": "fig-task-position", "caption": "Accuracy by queried box, alternative format, with 95 % intervals. Dashed: 3,000 prompts of an earlier seven-box set in the history of the paper's code; that the model is Llama-7B is inferred."}}
 earlier = published.accuracy_by_position()
@@ -189,7 +189,7 @@ figure, alt = position_figure(
 LiveFigure(figure, alt=alt)
 
 # %% tags=["hide-input"]
-from entrack.metrics import mean
+from entrack.stats.metrics import mean
 
 u = main[base].ends_over_middle()
 hits = main[base].hits
@@ -213,16 +213,14 @@ glue(
 # %% [markdown]
 # ## How many boxes there are matters
 #
-# The version {glue:text}`reference` was primed on prompts of two to seven boxes: eight to ten are outside its training.
-# {glue:text}`sizes_sentence` Each number of boxes has {glue:text}`n_scenes_sizes_used` scenes, and
-# every box of each is asked for.
+# The version {glue:text}`reference` was primed on prompts of two to seven boxes: eight to ten are
+# outside its training. {glue:text}`sizes_sentence` Each number of boxes has
+# {glue:text}`n_scenes_sizes_used` scenes, and every box of each is asked for.
 
 # %% mystnb={"figure": {"name": "fig-task-sizes", "caption": "Accuracy by number of boxes, alternative format, with 95 % intervals over scenes; chance is one in the number of boxes."}}
 compared = list(dict.fromkeys([base, best]))
 sizes = {
-    version: score_sizes(
-        load(f"{family}/{version}"), n_scenes_sizes, sizes=range(2, 11), seed=seed
-    )
+    version: score_sizes(load(f"{family}/{version}"), n_scenes_sizes, sizes=range(2, 11), seed=seed)
     for version in compared
 }
 figure, alt = size_figure(sizes)
@@ -242,10 +240,11 @@ glue(
 # %% [markdown]
 # ## What the paper claims, what we find
 #
-# The paper's condition for everything that follows is that the base does the task well, and that fine-tuning on
-# *something else* improves it. The verdicts follow one rule. A claimed gain *replicates* if the 95 % interval lies wholly
-# above zero. It *does not replicate* if the interval ends below `0.05`, since so small a gain counts as none. A claim of no
-# difference replicates if the interval lies within `0.05` of zero, and does not if it lies wholly outside. All else is
+# The paper's condition for everything that follows is that the base does the task well, and that
+# fine-tuning on *something else* improves it. The verdicts follow one rule. A claimed gain
+# *replicates* if the 95 % interval lies wholly above zero. It *does not replicate* if the interval
+# ends below `0.05`, since so small a gain counts as none. A claim of no difference replicates if
+# the interval lies within `0.05` of zero, and does not if it lies wholly outside. All else is
 # *undecided*. A claim about several numbers replicates *partly* if only some of them do.
 
 # %% tags=["hide-input"]
@@ -294,16 +293,18 @@ for slug, claim, names, model_name, expected in (
     )
 rows = []
 for slug, (claim, paper, what, estimate, expected) in claims.items():
-    found = (
-        verdict(estimate, expected=expected) if estimate is not None else NOT_RUN
-    )
+    found = verdict(estimate, expected=expected) if estimate is not None else NOT_RUN
     glue(f"verdict_{slug}", found)
     here = f"{what}: {estimate:+.2f}" if estimate is not None else None
     rows.append([claim, paper, here, found])
 
 # Claims about several numbers at once: "partly" where only some of them bear it out.
 elsewhere = {version: gain for version, gain in tuned.items() if version != "boxes"}
-theirs = {titles[name]["title"]: row.full - llama for name, row in table1.values.items() if name != "llama"}
+theirs = {
+    titles[name]["title"]: row.full - llama
+    for name, row in table1.values.items()
+    if name != "llama"
+}
 first, *middle, last = earlier.values["by_position"]
 inner = sum(middle) / len(middle)
 first_alone = mean(hits[:, 0] - hits[:, 1:-1].mean(1))
@@ -323,7 +324,14 @@ for slug, claim, paper, several in (
 ):
     found = overall([verdict(estimate, expected=1) for estimate in several.values()])
     glue(f"verdict_{slug}", found)
-    rows.append([claim, paper, ", ".join(f"{name} {estimate:+.2f}" for name, estimate in several.items()) or None, found])
+    rows.append(
+        [
+            claim,
+            paper,
+            ", ".join(f"{name} {estimate:+.2f}" for name, estimate in several.items()) or None,
+            found,
+        ]
+    )
 table(
     rows,
     ["claim", "the paper", "here", "verdict"],

@@ -1,12 +1,13 @@
 # %% [markdown]
 # # Hooks and patching, from the first step
 #
-# What does a model carry at a token, and in which layer? Take an activation from another prompt, put it in, and see what
-# the answer becomes. {glue:text}`answer_sentence`
+# What does a model carry at a token, and in which layer? Take an activation from another prompt,
+# put it in, and see what the answer becomes. {glue:text}`answer_sentence`
 #
-# *Objectives:* see what a hook sees; patch by hand and know that the patch happened; read a patching curve against its
-# floor; read an attention pattern and know what it does not prove.
-# *Time:* 45 minutes. *Before it:* {doc}`01_task`; the idea of attention heads and a residual stream.
+# *Objectives:* see what a hook sees; patch by hand and know that the patch happened; read a
+# patching curve against its floor; read an attention pattern and know what it does not prove.
+# *Time:* 45 minutes. *Before it:* {doc}`01_task`; the idea of attention heads and a residual
+# stream.
 
 # %% tags=["parameters"]
 model: str = "smollm2/base"  # family/version, a folder, or hub id@revision
@@ -17,12 +18,12 @@ seed: int = 0  # of the scenes [0, 1000000]
 # %% [markdown]
 # ## What a hook sees
 #
-# A *hook* is a function that runs whenever a module of the model runs, and is shown what goes in and what comes out.
-# `Trace`, named after the class of the library `baukit` {cite:p}`bau2022baukit`, keeps both for the length of a `with`
-# block.
+# A *hook* is a function that runs whenever a module of the model runs, and is shown what goes in
+# and what comes out. `Trace`, named after the class of the library `baukit`
+# {cite:p}`bau2022baukit`, keeps both for the length of a `with` block.
 #
-# The place to look at a single head is the *input* of `o_proj`. There the outputs of all heads stand side by side, not
-# yet mixed. The paper calls one head's share *z*.
+# The place to look at a single head is the *input* of `o_proj`. There the outputs of all heads
+# stand side by side, not yet mixed. The paper calls one head's share *z*.
 #
 # ```{admonition} Predict before you run
 # :class: tip
@@ -33,11 +34,11 @@ seed: int = 0  # of the scenes [0, 1000000]
 # %%
 import torch
 
-from entrack.boxes import examples
 from entrack.figures.display import LiveFigure, glue, table
-from entrack.hooks import Trace, TraceDict
-from entrack.models import load
-from entrack.prompts import encode, encode_counterfactuals
+from entrack.model.families import load
+from entrack.model.hooks import Trace, TraceDict
+from entrack.task.boxes import examples
+from entrack.task.prompts import encode, encode_counterfactuals
 
 lm = load(model)
 prompts = encode(lm.tokenizer, examples(7, split="evaluation", seed=seed))
@@ -86,8 +87,9 @@ table(
 )
 
 # %% [markdown]
-# After `o_proj` a head can no longer be cut out, but its contribution can still be computed: the matrix is a row of
-# blocks, one per head, and the output is the sum of what each block makes of its own z. The cell checks it.
+# After `o_proj` a head can no longer be cut out, but its contribution can still be computed: the
+# matrix is a row of blocks, one per head, and the output is the sum of what each block makes of its
+# own z. The cell checks it.
 
 # %%
 with torch.no_grad():
@@ -104,8 +106,8 @@ print(
 # %% [markdown]
 # ## Patch with itself
 #
-# The first patch of any project should change nothing: replace a value by *itself*. If the logits move, the code is
-# wrong, and you know it before you have a result that you like.
+# The first patch of any project should change nothing: replace a value by *itself*. If the logits
+# move, the code is wrong, and you know it before you have a result that you like.
 
 # %%
 site = f"model.layers.{layer}"
@@ -124,17 +126,18 @@ assert moved_by_others > 0
 glue("swap_difference", moved_by_others)
 
 # %% [markdown]
-# Patched with itself, the logits differ by {glue:text}`identity_difference:.1f`: not a bit has changed. Patched with
-# the next prompt's stream, they differ by up to {glue:text}`swap_difference:.0f`. The second number belongs to the
-# first: a hook that does nothing at all also passes the identity test.
+# Patched with itself, the logits differ by {glue:text}`identity_difference:.1f`: not a bit has
+# changed. Patched with the next prompt's stream, they differ by up to
+# {glue:text}`swap_difference:.0f`. The second number belongs to the first: a hook that does nothing
+# at all also passes the identity test.
 #
 # ## What goes wrong without a word
 #
-# Code that patches models fails quietly. Four ways, shown with PyTorch's own hooks as most published notebooks use
-# them, on this model and these prompts.
+# Code that patches models fails quietly. Four ways, shown with PyTorch's own hooks as most
+# published notebooks use them, on this model and these prompts.
 #
-# **1. Modules that are called with keywords only.** transformers gives attention its input by keyword. An ordinary
-# hook is shown an empty tuple.
+# **1. Modules that are called with keywords only.** transformers gives attention its input by
+# keyword. An ordinary hook is shown an empty tuple.
 
 # %%
 attention = lm.layers[layer].self_attn
@@ -149,13 +152,11 @@ with (
     torch.no_grad(),
 ):
     lm.hf(prompts.tokens.to(lm.device))
-print(
-    f"ordinary hook: {shown[0]};  Trace: a tensor of shape {tuple(trace.input.shape)}"
-)
+print(f"ordinary hook: {shown[0]};  Trace: a tensor of shape {tuple(trace.input.shape)}")
 
 # %% [markdown]
-# **2. A cache that is edited later.** A hook that keeps a tensor keeps the tensor itself, no copy of it. An edit
-# *in place* further on reaches back and changes what was kept as "clean".
+# **2. A cache that is edited later.** A hook that keeps a tensor keeps the tensor itself, no copy
+# of it. An edit *in place* further on reaches back and changes what was kept as "clean".
 
 # %%
 kept = []
@@ -181,9 +182,7 @@ def zero_last(x):
 
 
 with (
-    Trace(
-        lm.hf, lm.site(layer, "o_proj"), retain_input=True, edit_input=zero_last
-    ) as trace,
+    Trace(lm.hf, lm.site(layer, "o_proj"), retain_input=True, edit_input=zero_last) as trace,
     torch.no_grad(),
 ):
     lm.hf(prompts.tokens.to(lm.device))
@@ -196,9 +195,9 @@ print(
 )
 
 # %% [markdown]
-# **3. An index meant for a tuple.** Layers used to return a tuple, so old code edits `output[0]`. Today they return the
-# tensor, and `output[0]` is the first *example*: one prompt of the batch is edited, at the wrong axis, and the rest
-# are the clean run.
+# **3. An index meant for a tuple.** Layers used to return a tuple, so old code edits `output[0]`.
+# Today they return the tensor, and `output[0]` is the first *example*: one prompt of the batch is
+# edited, at the wrong axis, and the rest are the clean run.
 
 
 # %%
@@ -215,13 +214,11 @@ edited_old = int(((old - clean).abs().amax((1, 2)) > 0).sum())
 with Trace(lm.hf, site, edit_output=zero_last), torch.no_grad():
     new = lm.hf(prompts.tokens.to(lm.device)).logits
 edited_new = int(((new - clean).abs().amax((1, 2)) > 0).sum())
-print(
-    f"prompts that changed, of {len(prompts)}: old code {edited_old}, Trace {edited_new}"
-)
+print(f"prompts that changed, of {len(prompts)}: old code {edited_old}, Trace {edited_new}")
 
 # %% [markdown]
-# **4. An edit that never happens.** A hook on a module that this run does not reach does nothing, and the result looks
-# like a careful null result. `Trace` raises an error instead.
+# **4. An edit that never happens.** A hook on a module that this run does not reach does nothing,
+# and the result looks like a careful null result. `Trace` raises an error instead.
 
 # %%
 from entrack.errors import EntrackError
@@ -235,10 +232,7 @@ print(refused)
 
 # %% tags=["hide-input"]
 assert (
-    not shown[0]
-    and size_kept == 0 < size_traced
-    and edited_old == 1
-    and edited_new == len(prompts)
+    not shown[0] and size_kept == 0 < size_traced and edited_old == 1 and edited_new == len(prompts)
 )
 table(
     [
@@ -270,15 +264,19 @@ table(
 # %% [markdown]
 # ## One patch by hand
 #
-# Now a patch that asks something. The *base* prompt is run with a piece of the *source* prompt's run. The two share no
-# object, and they ask for different positions, so each idea of what was carried predicts another answer:
+# Now a patch that asks something. The *base* prompt is run with a piece of the *source* prompt's
+# run. The two share no object, and they ask for different positions, so each idea of what was
+# carried predicts another answer:
 #
 # - if the token carried the **object**, the base answers with the source's object;
-# - if it carried the **position**, the base answers with *its own* object at the position that the source asks for;
-# - if it carried the **label**, the base answers with its own object in the box that the source names. This needs pairs of
-#   their own, in which base and source have that label at different positions.
+# - if it carried the **position**, the base answers with *its own* object at the position that the
+#   source asks for;
+# - if it carried the **label**, the base answers with its own object in the box that the source
+#   names. This needs pairs of their own, in which base and source have that label at different
+#   positions.
 #
-# A rule of this kind, with its prompts and its expected answer, is a *desideratum* {cite:p}`davies2023dcm`.
+# A rule of this kind, with its prompts and its expected answer, is a *desideratum*
+# {cite:p}`davies2023dcm`.
 #
 # ```{admonition} Predict before you run
 # :class: tip
@@ -287,8 +285,8 @@ table(
 # ```
 
 # %%
-from entrack.desiderata import build
-from entrack.replay import answers_of
+from entrack.model.replay import answers_of
+from entrack.task.desiderata import build
 
 counterfactuals = {
     name: build(name, n_prompts, split="evaluation", seed=seed)
@@ -341,9 +339,7 @@ def meaning(word, index):
 
 rows, before = [], None
 for layer in layers:
-    row = [
-        meaning(word, index) for word, index in zip(answers[layer], chosen, strict=True)
-    ]
+    row = [meaning(word, index) for word, index in zip(answers[layer], chosen, strict=True)]
     if row != before:
         rows.append([layer, *row])
     before = row
@@ -356,23 +352,24 @@ table(
 )
 
 # %% [markdown]
-# Four pairs are an illustration and prove nothing. They are the first four whose two prompts the model answers right,
-# whatever their patches then show. The next section counts.
+# Four pairs are an illustration and prove nothing. They are the first four whose two prompts the
+# model answers right, whatever their patches then show. The next section counts.
 #
 # ## The same for many prompts
 #
-# The score of a patch is the share of prompts whose most likely token is the expected answer. Two numbers belong to it:
+# The score of a patch is the share of prompts whose most likely token is the expected answer. Two
+# numbers belong to it:
 #
-# - the **floor**: how often the *unpatched* base gives that answer. It is not zero, because a model that errs sometimes
-#   errs this way. Dotted in the figures.
-# - the **end**: behind the last layer, the object's score is the share of source prompts that the model answers right,
-#   {glue:text}`source_right:.2f`. {glue:text}`end_sentence`
+# - the **floor**: how often the *unpatched* base gives that answer. It is not zero, because a model
+#   that errs sometimes errs this way. Dotted in the figures.
+# - the **end**: behind the last layer, the object's score is the share of source prompts that the
+#   model answers right, {glue:text}`source_right:.2f`. {glue:text}`end_sentence`
 #
 # Each share below is over {glue:text}`n_prompts_used` prompts per desideratum.
 
 # %%
 from entrack.figures.patching import head_map, layer_curves, pattern_bars
-from entrack.residual_patching import patch_residual
+from entrack.patching.residual_patching import patch_residual
 
 curves = {
     name: patch_residual(lm, made, roles=["last", "query_label"])
@@ -389,8 +386,8 @@ LiveFigure(figure, alt=alt)
 
 
 # %% tags=["hide-input"]
-from entrack.metrics import difference
-from entrack.verdicts import direction, verdict
+from entrack.stats.claims import direction, verdict
+from entrack.stats.metrics import difference
 
 
 def told(name, role):
@@ -433,36 +430,34 @@ glue(
 )
 
 # %% [markdown]
-# **The last token** carries {glue:text}`carried_position_last`; {glue:text}`carried_object_last`; and
-# {glue:text}`carried_label_last`. The layers named reach at least half of the best share above the floor. The object's
-# share rises most across layer {glue:text}`object_takes_over`: that layer brings most of the object to the last token.
+# **The last token** carries {glue:text}`carried_position_last`; {glue:text}`carried_object_last`;
+# and {glue:text}`carried_label_last`. The layers named reach at least half of the best share above
+# the floor. The object's share rises most across layer {glue:text}`object_takes_over`: that layer
+# brings most of the object to the last token.
 #
-# **The query label** carries {glue:text}`carried_label_query_label`; {glue:text}`carried_position_query_label`;
-# and {glue:text}`carried_object_query_label`.
+# **The query label** carries {glue:text}`carried_label_query_label`;
+# {glue:text}`carried_position_query_label`; and {glue:text}`carried_object_query_label`.
 #
-# *Caveats.* A patch of the whole stream says that something is there, not which heads put it there or read it: that takes
-# heads and paths, from {doc}`the next chapter <03_circuit>` on. And "carried" has a meaning only against the floor, which
-# a patch can itself raise. The source's letter, put into the question at an early layer, names a box that the base does
-# not have; a model that must guess hits the expected position about one time in seven. That can lift the position's
+# *Caveats.* A patch of the whole stream says that something is there, not which heads put it there
+# or read it: that takes heads and paths, from {doc}`the next chapter <03_circuit>` on. And
+# "carried" has a meaning only against the floor, which a patch can itself raise. The source's
+# letter, put into the question at an early layer, names a box that the base does not have; a model
+# that must guess hits the expected position about one time in seven. That can lift the position's
 # curve at the query label above its dotted floor in the early layers.
 #
 # ## Reading attention
 #
-# Which heads could bring the object? Those that look from the last token at the right object. Attention is read here from
-# the clean run: each head's query at the last token against all keys.
+# Which heads could bring the object? Those that look from the last token at the right object.
+# Attention is read here from the clean run: each head's query at the last token against all keys.
 
 # %%
-from entrack.attention import patterns
-from entrack.sites import Head
+from entrack.model.attention import patterns
+from entrack.model.sites import Head
 
-every_head = [
-    Head(layer, head) for layer in range(lm.n_layers) for head in range(lm.n_heads)
-]
+every_head = [Head(layer, head) for layer in range(lm.n_layers) for head in range(lm.n_heads)]
 looked = encode(lm.tokenizer, examples(n_patterns, split="evaluation", seed=seed))
 attended = patterns(lm, looked, every_head, role="last")
-on_object = (
-    attended.on("correct_object").mean(0).unflatten(0, (lm.n_layers, lm.n_heads))
-)
+on_object = attended.on("correct_object").mean(0).unflatten(0, (lm.n_layers, lm.n_heads))
 # The head that looks there most, in the layer that the curve points at.
 head = Head(thing.steepest, int(on_object[thing.steepest].argmax()))
 
@@ -471,7 +466,8 @@ figure, alt = head_map(on_object, found=head)
 LiveFigure(figure, alt=alt)
 
 # %% [markdown]
-# The layer comes from the curve of the object, the head from the map: {glue:text}`found_head`. One prompt, as an example:
+# The layer comes from the curve of the object, the head from the map: {glue:text}`found_head`. One
+# prompt, as an example:
 
 # %% mystnb={"figure": {"name": "fig-attention-bars", "caption": "Where the ringed head of the map looks from the last token in one prompt: share of attention by token. Hover for the words."}}
 index = every_head.index(head)
@@ -505,21 +501,21 @@ glue(
 )
 
 # %% [markdown]
-# The head gives the right object {glue:text}`found_head_on_object:.2f` of its attention, and each other object
-# {glue:text}`found_head_on_other_object:.2f` on average.
+# The head gives the right object {glue:text}`found_head_on_object:.2f` of its attention, and each
+# other object {glue:text}`found_head_on_other_object:.2f` on average.
 #
-# *Caveat.* A pattern says where a head reads from, not what it passes on, nor whether anything reads that. It is a hint
-# where to patch next.
+# *Caveat.* A pattern says where a head reads from, not what it passes on, nor whether anything
+# reads that. It is a hint where to patch next.
 #
 # ## What the paper claims, what we find
 #
-# The paper patches groups of heads and not the stream, so its numbers and ours are not on one scale; what can be
-# compared is *what is carried where*. The rule: a claim that something is carried *replicates* if the whole 95 % interval
-# of (patched minus unpatched) lies above zero at the best layer, *does not replicate* if it ends below `0.05`, and is
-# otherwise *undecided*.
+# The paper patches groups of heads and not the stream, so its numbers and ours are not on one
+# scale; what can be compared is *what is carried where*. The rule: a claim that something is
+# carried *replicates* if the whole 95 % interval of (patched minus unpatched) lies above zero at
+# the best layer, *does not replicate* if it ends below `0.05`, and is otherwise *undecided*.
 
 # %% tags=["hide-input"]
-from entrack import published
+from entrack.paper import published
 
 theirs = published.activation_patching().values["llama"]["llama"]
 
@@ -534,10 +530,7 @@ before = difference(
     position.expected[position.layers.index(position.peak)],
     thing.expected[position.layers.index(position.peak)],
 )
-b, c = (
-    theirs[group]["position"].mean
-    for group in ("position_transmitter", "position_detector")
-)
+b, c = (theirs[group]["position"].mean for group in ("position_transmitter", "position_detector"))
 claims = [
     (
         "position_at_last",
@@ -623,9 +616,7 @@ keep = (
     .flatten()
 )
 with (
-    Trace(
-        lm.hf, lm.site(head.layer, "o_proj"), retain_input=True, edit_input=silence
-    ) as trace,
+    Trace(lm.hf, lm.site(head.layer, "o_proj"), retain_input=True, edit_input=silence) as trace,
     torch.no_grad(),
 ):
     silenced = lm.hf(prompts.tokens.to(lm.device)).logits
@@ -646,8 +637,9 @@ fell = int((right_answer(silenced) < right_answer(clean)).sum())
 print(f"the right answer became less likely in {fell} of {len(prompts)} prompts")
 
 # %% [markdown]
-# The assertions are the check: one token and one head changed, and no earlier token's logits moved. Few losses do not say
-# that the head is useless. It also looks at the other objects, and with its output at zero their names are weakened too.
+# The assertions are the check: one token and one head changed, and no earlier token's logits moved.
+# Few losses do not say that the head is useless. It also looks at the other objects, and with its
+# output at zero their names are weakened too.
 #
 # ```{solution-end}
 # ```

@@ -2,30 +2,16 @@
 
 import pytest
 import torch
-from tokenizers_for_tests import make_tokenizer
-from transformers import LlamaConfig, LlamaForCausalLM
+from tiny_models import KV_HEADS, tiny_model
 
-from entrack.boxes import examples, pairs
-from entrack.models import Model
-from entrack.prompts import encode, encode_pairs
-
-KV_HEADS = {"mha": 4, "gqa": 2, "mqa": 1}
+from entrack.task.boxes import examples, pairs
+from entrack.task.prompts import encode, encode_pairs
 
 
-def tiny_model(kind: str = "gqa", *, n_layers: int = 5, seed: int = 0) -> Model:
-    """A random Llama of `n_layers` with 4 heads of 8 dimensions; large heads, so that effects are large."""
-    torch.manual_seed(seed)
-    tokenizer = make_tokenizer()
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=n_layers,
-        num_attention_heads=4, num_key_value_heads=KV_HEADS[kind], head_dim=8, max_position_embeddings=256,
-        initializer_range=0.35, tie_word_embeddings=True,
-    )
-    hf = LlamaForCausalLM(config).eval().requires_grad_(False)
-    for layer in hf.model.layers:
-        layer.self_attn.o_proj.weight.mul_(4)
-        layer.mlp.down_proj.weight.mul_(0.25)
-    return Model.of(hf, tokenizer, name=f"tiny/{kind}", digest=f"tiny-{kind}-{n_layers}-{seed}", family="tiny", version=kind)
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache that is empty and gone afterwards."""
+    monkeypatch.setenv("ENTRACK_CACHE", str(tmp_path))
 
 
 @pytest.fixture(scope="session", params=list(KV_HEADS))

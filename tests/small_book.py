@@ -1,20 +1,22 @@
-"""A book of two chapters with a package of its own, made in a temporary folder: what the chapter tests work on."""
+"""A book of two chapters with a package of its own, made in a temporary folder: what the chapter
+tests work on.
+"""
 
 from pathlib import Path
 
-from entrack.chapters import Project
+from entrack.book.chapters import Project
 
 FILES = {
     "entrack/__init__.py": "",
-    "entrack/doubling.py": '"""Twice."""\n\n\ndef double(x):\n    """Two times x."""\n    return 2 * x\n',
+    "entrack/doubling.py": (
+        '"""Twice."""\n\n\ndef double(x):\n    """Two times x."""\n    return 2 * x\n'
+    ),
     "entrack/shapes.py": (
-        "from IPython.display import display\n\n\n"
-        "def show(text, *, alt):\n"
-        '    html = f\'<p title="{alt}">{text}</p>\'\n'
-        '    display({"text/html": html, "text/plain": alt}, raw=True)\n\n\n'
-        "def glue(name, value):\n"
-        '    display({"application/papermill.record/text/plain": repr(value)}, raw=True,\n'
-        '            metadata={"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}})\n'
+        "from IPython.display import display\n\n\ndef show(text, *, alt):\n    html = f'<p"
+        ' title="{alt}">{text}</p>\'\n    display({"text/html": html, "text/plain": alt},'
+        " raw=True)\n\n\ndef glue(name, value):\n   "
+        ' display({"application/papermill.record/text/plain": repr(value)}, raw=True,\n           '
+        ' metadata={"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}})\n'
     ),
     "models/tiny.json": '{"versions": {"base": {}, "other": {}}}\n',
     "models/tiny/base/card.json": "{}\n",
@@ -35,9 +37,16 @@ FILES = {
         '# %%\nglue("answer", 42)\n\n'
         "# %% [markdown]\n# The answer is {glue:text}`answer`.\n"
     ),
-    "book/intro.md": "# A small book\n\nOnce {glue:text}`../notebooks/02_show.ipynb::answer:d` was the answer.\n",
-    "_toc.yml": "format: jb-book\nroot: book/intro\nchapters:\n- file: notebooks/01_double\n- file: notebooks/02_show\n",
-    "_config.yml": "title: Small\nonly_build_toc_files: true\nexecute:\n  execute_notebooks: 'off'\n",
+    "book/intro.md": (
+        "# A small book\n\nOnce {glue:text}`../notebooks/02_show.ipynb::answer:d` was the answer.\n"
+    ),
+    "_toc.yml": (
+        "format: jb-book\nroot: book/intro\nchapters:\n- file: notebooks/01_double\n- file:"
+        " notebooks/02_show\n"
+    ),
+    "_config.yml": (
+        "title: Small\nonly_build_toc_files: true\nexecute:\n  execute_notebooks: 'off'\n"
+    ),
 }
 
 

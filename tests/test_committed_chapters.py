@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrack.chapters import project
+from entrack.book.chapters import project
 
 CHAPTERS = project().chapters()
 
@@ -10,7 +10,10 @@ CHAPTERS = project().chapters()
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=[c.name for c in CHAPTERS])
 def test_a_committed_chapter_is_fresh(chapter):
     state = chapter.state()
-    assert state.fresh, f"{chapter.name} is {state.name}: {state.reason}. Mend with: entrack build --publish {chapter.name}"
+    assert state.fresh, (
+        f"{chapter.name} is {state.name}: {state.reason}. Mend with: entrack build --publish"
+        f" {chapter.name}"
+    )
 
 
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=[c.name for c in CHAPTERS])

@@ -1,18 +1,20 @@
-"""The default model itself: what holds on tiny models holds where it is used. Skipped where it cannot be had."""
+"""The default model itself: what holds on tiny models holds where it is used. Skipped where it
+cannot be had.
+"""
 
 import numpy as np
 import pytest
 import torch
 from reference.literal_path_patching import literal_effect, prepare
 
-from entrack.activations import clean_run
-from entrack.boxes import examples, pairs
 from entrack.errors import ModelError
-from entrack.models import load
-from entrack.path_patching import path_patching
-from entrack.prompts import encode, encode_pairs
-from entrack.replay import answers_of
-from entrack.sites import Head
+from entrack.model.activations import clean_run
+from entrack.model.families import load
+from entrack.model.replay import answers_of
+from entrack.model.sites import Head
+from entrack.patching.path_patching import path_patching
+from entrack.task.boxes import examples, pairs
+from entrack.task.prompts import encode, encode_pairs
 
 
 @pytest.fixture(scope="module")
@@ -34,23 +36,39 @@ def test_logits_are_hugging_faces_own(base):
         own = base.hf(prompts.tokens).logits
         again = base.hf.lm_head(base.hf.model.norm(clean_run(base, prompts).resid[-1]))
     assert torch.equal(own, again)
-    assert torch.equal(answers_of(base, prompts).top[:, 0], own[torch.arange(4), prompts.at("last")].argmax(-1))
+    assert torch.equal(
+        answers_of(base, prompts).top[:, 0], own[torch.arange(4), prompts.at("last")].argmax(-1)
+    )
 
 
 # The strongest senders of each stage in this model, and two that do next to nothing.
-@pytest.mark.parametrize(("role", "via", "receivers", "senders"), [
-    ("last", "logits", [], [(23, 2), (29, 1), (3, 3)]),
-    ("last", "q", [(23, 2), (29, 1), (29, 2)], [(19, 1), (20, 1), (26, 0)]),
-    ("query_label", "v", [(19, 1), (20, 1), (22, 4)], [(17, 4), (18, 6), (5, 6)]),
-    ("prev_query_label", "v", [(17, 4), (18, 6), (17, 0)], [(15, 8), (3, 4), (16, 1)]),
-])
-def test_path_patching_equals_the_literal_algorithm(base, some_pairs, role, via, receivers, senders):
+@pytest.mark.parametrize(
+    ("role", "via", "receivers", "senders"),
+    [
+        ("last", "logits", [], [(23, 2), (29, 1), (3, 3)]),
+        ("last", "q", [(23, 2), (29, 1), (29, 2)], [(19, 1), (20, 1), (26, 0)]),
+        ("query_label", "v", [(19, 1), (20, 1), (22, 4)], [(17, 4), (18, 6), (5, 6)]),
+        ("prev_query_label", "v", [(17, 4), (18, 6), (17, 0)], [(15, 8), (3, 4), (16, 1)]),
+    ],
+)
+def test_path_patching_equals_the_literal_algorithm(
+    base, some_pairs, role, via, receivers, senders
+):
     clean, corrupt = some_pairs
     heads = [Head(*r) for r in receivers]
     scores = path_patching(base, clean, corrupt=corrupt, role=role, receivers=heads, via=via)
     prepared = prepare(base, clean, corrupt)
     for layer, head in senders:
-        literal = literal_effect(base, clean, corrupt, sender=(layer, head), role=role, receivers=receivers, via=via, prepared=prepared)
+        literal = literal_effect(
+            base,
+            clean,
+            corrupt,
+            sender=(layer, head),
+            role=role,
+            receivers=receivers,
+            via=via,
+            prepared=prepared,
+        )
         np.testing.assert_allclose(scores.values[layer, head], literal, atol=5e-5)
     first = scores.values[senders[0]]
     assert np.abs(first).max() > 0.005

@@ -1,10 +1,11 @@
-"""Sphinx hook: everything a page needs lies beside it, figures take the colours of the reader's theme, tables fit a phone.
+"""Sphinx hook: everything a page needs lies beside it, figures take the colours of the reader's
+theme, tables fit a phone.
 
-Five things that Jupyter Book leaves open: scripts come from `book/vendor/` and only to the pages that use them; an SVG
-made by `entrack.figures.display.show` is put into the page itself, where its ink follows the theme; the theme's Thebe
-scripts, which would load from another host, are left out; a wide table of the prose scrolls inside the page; a table of
-words turns into a list of its rows on a phone, and no interval, p-value or date is broken at its hyphen or its blank.
-"""
+Five things that Jupyter Book leaves open: scripts come from `book/vendor/` and only to the pages
+that use them; an SVG made by `entrack.figures.display.show` is put into the page itself, where its
+ink follows the theme; the theme's Thebe scripts, which would load from another host, are left out;
+a wide table of the prose scrolls inside the page; a table of words turns into a list of its rows on
+a phone, and no interval, p-value or date is broken at its hyphen or its blank."""
 
 import re
 from pathlib import Path
@@ -40,14 +41,18 @@ def inline_figures(app, doctree):
 
 
 def shape_tables(app, doctree):
-    """Name every cell's column, so that a narrow page can show rows as lists; keep intervals and the like on one line."""
+    """Name every cell's column, so that a narrow page can show rows as lists; keep intervals and
+    the like on one line.
+    """
     for raw in doctree.findall(nodes.raw):
         if 'class="entrack-table"' in raw.astext():
             raw[:] = [nodes.Text(TABLE.sub(lambda found: shaped(found[0]), raw.astext()))]
 
 
 def shaped(html: str) -> str:
-    """One table: `data-label` on its cells, the class "words" where a cell is long, unbreakable intervals."""
+    """One table: `data-label` on its cells, the class "words" where a cell is long, unbreakable
+    intervals.
+    """
     tree = ElementTree.fromstring(html)
     header, *rows = tree.iter("tr")
     names = ["".join(cell.itertext()) for cell in header]
@@ -57,7 +62,11 @@ def shaped(html: str) -> str:
     if any(len("".join(cell.itertext())) > LONG for row in rows for cell in row):
         tree.set("class", "entrack-table words")
     made = ElementTree.tostring(tree, encoding="unicode", method="html")
-    return re.sub(r"(?<=>)[^<>]+(?=<)", lambda text: WHOLE.sub(r'<span class="whole">\g<0></span>', text[0]), made)
+    return re.sub(
+        r"(?<=>)[^<>]+(?=<)",
+        lambda text: WHOLE.sub(r'<span class="whole">\g<0></span>', text[0]),
+        made,
+    )
 
 
 def page_assets(app, pagename, templatename, context, doctree):
@@ -65,7 +74,9 @@ def page_assets(app, pagename, templatename, context, doctree):
     if 'class="live-figure"' in (context.get("body") or ""):
         app.add_js_file("vendor/plotly.min.js", priority=800)
         app.add_js_file("vendor/live-figures.js", priority=801)
-    context["script_files"] = [script for script in context["script_files"] if not _is_thebe(script)]
+    context["script_files"] = [
+        script for script in context["script_files"] if not _is_thebe(script)
+    ]
 
 
 def _is_thebe(script) -> bool:

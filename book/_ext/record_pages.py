@@ -1,8 +1,9 @@
-"""Sphinx hook: pages that the book makes of its own record when it is rendered, so that no number on them is typed.
+"""Sphinx hook: pages that the book makes of its own record when it is rendered, so that no number
+on them is typed.
 
-    ```{claims}```, ```{claims-summary}```   the verdict tables of all chapters; their count in a sentence
-    ```{models}```                           the families, with their cards
-    ```{status}```                           when and how each chapter was executed
+```{claims}```, ```{claims-summary}```   the verdict tables of all chapters; their count in a sentence
+```{models}```                           the families, with their cards
+```{status}```                           when and how each chapter was executed
 """
 
 from pathlib import Path
@@ -10,8 +11,8 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
-from entrack import record
-from entrack.chapters import project
+from entrack.book import pages as record
+from entrack.book.chapters import project
 
 
 class RecordPage(Directive):
@@ -20,8 +21,17 @@ class RecordPage(Directive):
     def run(self):
         environment = self.state.document.settings.env
         environment.note_reread()  # it reads files that Sphinx does not know of
-        made = self.make(record.read_notebooks(Path(environment.srcdir) / "notebooks"), "../" * environment.docname.count("/"))
-        return [nodes.raw("", made, format="html") if made.startswith("<") else nodes.paragraph(made, made)]
+        made = self.make(
+            record.read_notebooks(Path(environment.srcdir) / "notebooks"),
+            "../" * environment.docname.count("/"),
+        )
+        return [
+            (
+                nodes.raw("", made, format="html")
+                if made.startswith("<")
+                else nodes.paragraph(made, made)
+            )
+        ]
 
 
 class Claims(RecordPage):
@@ -45,6 +55,11 @@ class Status(RecordPage):
 
 
 def setup(app):
-    for name, directive in {"claims": Claims, "claims-summary": ClaimsSummary, "models": Models, "status": Status}.items():
+    for name, directive in {
+        "claims": Claims,
+        "claims-summary": ClaimsSummary,
+        "models": Models,
+        "status": Status,
+    }.items():
         app.add_directive(name, directive)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

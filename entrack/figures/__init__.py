@@ -1,1 +1,0 @@
-"""Drawing: a result goes in, a figure with its alternative text comes out. Nothing is computed here."""

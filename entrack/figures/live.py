@@ -12,7 +12,8 @@ MAX_ROWS = 400
 
 
 def plotly_spec(figure) -> dict:
-    """The figure as plain lists and numbers: arrays decoded, floats to six significant digits, no template.
+    """The figure as plain lists and numbers: arrays decoded, floats to six significant digits, no
+    template.
 
     NaN and infinity become null, which plotly leaves blank. Raises nothing of its own.
     """
@@ -40,8 +41,12 @@ def _plain(value):
 
 
 def _decode(array: dict) -> np.ndarray:
-    """Unpack plotly's base64 arrays: little-endian values, `shape` as "rows, columns" where there are two axes."""
-    values = np.frombuffer(base64.b64decode(array["bdata"]), dtype=np.dtype(array["dtype"]).newbyteorder("<"))
+    """Unpack plotly's base64 arrays: little-endian values, `shape` as "rows, columns" where there
+    are two axes.
+    """
+    values = np.frombuffer(
+        base64.b64decode(array["bdata"]), dtype=np.dtype(array["dtype"]).newbyteorder("<")
+    )
     if "shape" in array:
         values = values.reshape([int(n) for n in str(array["shape"]).split(",")])
     return values
@@ -72,13 +77,18 @@ def _grid(trace: dict) -> tuple[list, list[list]]:
 
 
 def _columns(trace: dict, layout: dict) -> tuple[list, list[list]]:
-    """Any other trace: its one-dimensional lists side by side, under the axis titles where there are some."""
+    """Any other trace: its one-dimensional lists side by side, under the axis titles where there
+    are some.
+    """
     columns = {}
     if trace.get("type") == "sankey":
         names = trace["node"].get("label", [])
         link = trace["link"]
-        columns = {"from": [names[i] for i in link["source"]], "to": [names[i] for i in link["target"]],
-                   "value": link["value"]}
+        columns = {
+            "from": [names[i] for i in link["source"]],
+            "to": [names[i] for i in link["target"]],
+            "value": link["value"],
+        }
     for key in ("x", "y", "z", "labels", "parents", "values", "r", "theta", "text"):
         if isinstance(trace.get(key), list):
             columns[_title(key, trace, layout)] = trace[key]
@@ -86,25 +96,36 @@ def _columns(trace: dict, layout: dict) -> tuple[list, list[list]]:
         error = trace.get(key, {})
         for side in ("arrayminus", "array"):
             if isinstance(error.get(side), list):
-                columns[f"{key[-1]} error {'below' if side == 'arrayminus' else 'above'}"] = error[side]
+                columns[f"{key[-1]} error {'below' if side == 'arrayminus' else 'above'}"] = error[
+                    side
+                ]
     length = max((len(column) for column in columns.values()), default=0)
-    rows = [[column[i] if i < len(column) else None for column in columns.values()] for i in range(length)]
+    rows = [
+        [column[i] if i < len(column) else None for column in columns.values()]
+        for i in range(length)
+    ]
     return list(columns), rows
 
 
 def _title(key: str, trace: dict, layout: dict) -> str:
     axis = str(trace.get(key + "axis", key))
-    title = layout.get(axis[0] + "axis" + axis[1:], {}).get("title", key) if key in ("x", "y") else key
+    title = (
+        layout.get(axis[0] + "axis" + axis[1:], {}).get("title", key) if key in ("x", "y") else key
+    )
     return str(title.get("text", key) if isinstance(title, dict) else title)
 
 
 def _html(name: str, header: list, rows: list[list]) -> str:
     note = f" (the first {MAX_ROWS} of {len(rows)} rows)" if len(rows) > MAX_ROWS else ""
     head = "".join(f'<th scope="col">{escape(_text(cell))}</th>' for cell in header)
-    body = "\n".join("<tr>" + "".join(f"<td>{escape(_text(cell))}</td>" for cell in row) + "</tr>"
-                     for row in rows[:MAX_ROWS])
-    return (f"<table><caption>{escape(name + note)}</caption>\n<thead><tr>{head}</tr></thead>\n"
-            f"<tbody>\n{body}\n</tbody></table>")
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{escape(_text(cell))}</td>" for cell in row) + "</tr>"
+        for row in rows[:MAX_ROWS]
+    )
+    return (
+        f"<table><caption>{escape(name + note)}</caption>\n<thead><tr>{head}</tr></thead>\n"
+        f"<tbody>\n{body}\n</tbody></table>"
+    )
 
 
 def _text(value) -> str:
@@ -114,14 +135,20 @@ def _text(value) -> str:
 
 
 def live_html(spec: dict, alt: str, tables: str) -> str:
-    """The element that the page's script draws into, its data as JSON, and what stands in without a script."""
-    text = json.dumps(spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    """The element that the page's script draws into, its data as JSON, and what stands in without a
+    script.
+    """
+    text = json.dumps(
+        spec, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
     text = text.replace("</", "<\\/")  # a "</script>" in a label would end the element
     height = spec["layout"].get("height", 420)
-    return (f'<div class="live-figure"><div class="live-canvas" role="img" aria-label="{escape(alt)}" '
-            f'style="min-height:{height}px"></div>\n'
-            f'<script type="application/json">{text}</script>\n'
-            f"<noscript><p>{escape(alt)} The figure is drawn by JavaScript; its data stand below.</p></noscript>\n"
-            '<details class="live-data"><summary>Data as a table</summary>\n'
-            f'<div class="live-tables" role="region" tabindex="0" aria-label="Data of the figure">{tables}</div>'
-            "</details></div>\n")
+    return (
+        f'<div class="live-figure"><div class="live-canvas" role="img" aria-label="{escape(alt)}"'
+        f' style="min-height:{height}px"></div>\n<script'
+        f' type="application/json">{text}</script>\n<noscript><p>{escape(alt)} The figure is drawn'
+        " by JavaScript; its data stand below.</p></noscript>\n<details"
+        ' class="live-data"><summary>Data as a table</summary>\n<div class="live-tables"'
+        ' role="region" tabindex="0" aria-label="Data of the'
+        f' figure">{tables}</div></details></div>\n'
+    )

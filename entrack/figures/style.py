@@ -1,9 +1,10 @@
-"""One look for every figure of the book, readable on white, on the dark theme, in print and by the colour-blind.
+"""One look for every figure of the book, readable on white, on the dark theme, in print and by the
+colour-blind.
 
-Each colour has a contrast of at least 3:1 on the white and on the dark page (WCAG 2.2, 1.4.11), and any two colours of
-one table stay apart under simulated protanopia, deuteranopia and tritanopia; tests measure both. Markers repeat what
-the colours say. Text and axes are black here: `display.show` turns pure black into the reader's text colour.
-"""
+Each colour has a contrast of at least 3:1 on the white and on the dark page (WCAG 2.2, 1.4.11), and
+any two colours of one table stay apart under simulated protanopia, deuteranopia and tritanopia;
+tests measure both. Markers repeat what the colours say. Text and axes are black here:
+`display.show` turns pure black into the reader's text colour."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,8 +34,12 @@ GROUPS = {
 """Colour of each head group: the paper's A, B, C and D, in this order."""
 
 ROLE_WORDS = {
-    "last": "last token", "query_label": "query label", "prev_query_label": "earlier label", "correct_object": "right object",
-    "after_prev_query_label": "token after earlier label", "random": "random token",
+    "last": "last token",
+    "query_label": "query label",
+    "prev_query_label": "earlier label",
+    "correct_object": "right object",
+    "after_prev_query_label": "token after earlier label",
+    "random": "random token",
 }
 """How figures, tables and prose name the token of each role."""
 
@@ -95,10 +100,11 @@ def version_marker(name: str) -> str:
 
 
 def ink_on(colour) -> str:
-    """Text colour that reads best on a filled `colour` (any matplotlib colour), such as a cell of a heat map.
+    """Text colour that reads best on a filled `colour` (any matplotlib colour), such as a cell of a
+    heat map.
 
-    Off-black or off-white, never pure black: pure black follows the reader's theme and would vanish on a light cell.
-    """
+    Off-black or off-white, never pure black: pure black follows the reader's theme and would vanish
+    on a light cell."""
     channels = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
     luminance = 0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
     return "#111111" if luminance > 0.18 else "#fdfdfd"

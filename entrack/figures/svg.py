@@ -19,19 +19,27 @@ _REFERENCE = re.compile(r'(?:url\(|xlink:href=")#([^")]+)')
 def figure_svg(figure: Figure, alt: str) -> str:
     """Serialise `figure` as one line-broken `<svg>` element with `alt` as its accessible name.
 
-    The same figure gives the same text: no date, no version, ids made from the content, coordinates cut to 0.01 pt.
-    Backgrounds are transparent, and pure black becomes `currentColor`. The figure is left open.
-    """
+    The same figure gives the same text: no date, no version, ids made from the content, coordinates
+    cut to 0.01 pt. Backgrounds are transparent, and pure black becomes `currentColor`. The figure
+    is left open."""
     buffer = io.StringIO()
     with look():
-        figure.savefig(buffer, format="svg", transparent=True, bbox_inches="tight", pad_inches=0.05,
-                       metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            bbox_inches="tight",
+            pad_inches=0.05,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     text = buffer.getvalue()
-    text = text[text.index("<svg"):]
+    text = text[text.index("<svg") :]
     text = re.sub(r"\s*<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"\s*<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r"\s*<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL)
-    text = re.sub(r' d="[^"]*"', lambda m: " " + " ".join(_NUMBER.sub(_two_decimals, m.group()).split()), text)
+    text = re.sub(
+        r' d="[^"]*"', lambda m: " " + " ".join(_NUMBER.sub(_two_decimals, m.group()).split()), text
+    )
     text = re.sub(r"\n\s*", "\n", text.replace("#000000", "currentColor"))
     return _open_tag(_own_ids(text), alt)
 
@@ -42,7 +50,9 @@ def _two_decimals(match: re.Match) -> str:
 
 
 def _own_ids(text: str) -> str:
-    """Drop ids that nothing refers to, and give the others a prefix, so that figures of one page never clash."""
+    """Drop ids that nothing refers to, and give the others a prefix, so that figures of one page
+    never clash.
+    """
     used = set(_REFERENCE.findall(text))
     text = re.sub(r' id="([^"]+)"', lambda m: m.group() if m.group(1) in used else "", text)
     prefix = "f" + hashlib.sha256(text.encode()).hexdigest()[:8] + "-"
@@ -55,8 +65,10 @@ def _open_tag(text: str, alt: str) -> str:
     head, body = text.split(">", 1)
     width = float(re.search(r'width="([\d.]+)pt"', head).group(1))
     box = re.search(r'viewBox="[^"]+"', head).group()
-    tag = (f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box} '
-           f'class="entrack-figure" role="img" aria-label="{escape(alt)}" fill="currentColor" '
-           f'stroke-linejoin="round" stroke-linecap="butt" '
-           f'style="width:100%;max-width:{width * 4 / 3:.0f}px;height:auto">')
+    tag = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box} '
+        f'class="entrack-figure" role="img" aria-label="{escape(alt)}" fill="currentColor" '
+        'stroke-linejoin="round" stroke-linecap="butt" '
+        f'style="width:100%;max-width:{width * 4 / 3:.0f}px;height:auto">'
+    )
     return tag + body.strip() + "\n"

@@ -1,1 +1,0 @@
-"""How the fine-tuned versions in `models/` were made: data, recipes, trainer."""

@@ -1,7 +1,8 @@
-"""Arithmetic as Goat was trained on: the four operations over several magnitudes, in several wordings.
+"""Arithmetic as Goat was trained on: the four operations over several magnitudes, in several
+wordings.
 
-The magnitudes are smaller than Goat's (up to 16 digits there): a model fifty times smaller learns little from long
-multiplications. Division is whole-numbered with a remainder, as in Goat's data.
+The magnitudes are smaller than Goat's (up to 16 digits there): a model fifty times smaller learns
+little from long multiplications. Division is whole-numbered with a remainder, as in Goat's data.
 """
 
 import random
@@ -29,8 +30,10 @@ class ArithmeticData:
 
     Attributes:
         operations: out of OPERATIONS, each as likely as the others.
-        digits: most digits of an operand of + and -; those of * have at most half as many (rounded up).
-        repeat_sum: answer with the whole equation ("12 + 7 = 19"), as Goat does, instead of the result alone.
+        digits: most digits of an operand of + and -; those of * have at most half as many (rounded
+            up).
+        repeat_sum: answer with the whole equation ("12 + 7 = 19"), as Goat does, instead of the
+            result alone.
     """
 
     operations: tuple[str, ...] = OPERATIONS
@@ -39,7 +42,9 @@ class ArithmeticData:
 
 
 def arithmetic_items(config: ArithmeticData, n: int, *, seed: int) -> list[Item]:
-    """`n` sums. Operands are drawn digit count first, so that short ones are as likely as long ones."""
+    """`n` sums. Operands are drawn digit count first, so that short ones are as likely as long
+    ones.
+    """
     rng = random.Random(f"arithmetic {seed}")
     return [_sum(config, rng) for _ in range(n)]
 
@@ -63,7 +68,12 @@ def _sum(config: ArithmeticData, rng: random.Random) -> Item:
 
 
 # Both orders, as in the templates of code.
-PAIRS = (("{name} = {number}", "\n"), ("{number} -> {name}", "\n"), ("let {name} be {number}", ", "), ("{number} for {name}", ", "))
+PAIRS = (
+    ("{name} = {number}", "\n"),
+    ("{number} -> {name}", "\n"),
+    ("let {name} be {number}", ", "),
+    ("{number} for {name}", ", "),
+)
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,9 @@ def _sum_by_name(config: NamedArithmeticData, rng: random.Random) -> Item:
     left, right = rng.sample(names, 2)
     operation = rng.choice("+-")
     result = numbers[left] + numbers[right] if operation == "+" else numbers[left] - numbers[right]
-    context = between.join(pair.format(name=name, number=number) for name, number in numbers.items())
+    context = between.join(
+        pair.format(name=name, number=number) for name, number in numbers.items()
+    )
     return Item(f"{context}\n{left} {operation} {right} =", f" {result}")
 
 

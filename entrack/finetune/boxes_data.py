@@ -3,8 +3,8 @@
 import random
 from dataclasses import dataclass
 
-from entrack.boxes import Example, scenes
 from entrack.finetune.item import Item
+from entrack.task.boxes import Example, scenes
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ def boxes_items(config: BoxesData, n: int, *, seed: int) -> list[Item]:
     low, high = config.n_boxes
     draws = [(size, rng.randrange(size)) for size in (rng.randint(low, high) for _ in range(n))]
     pools = {
-        size: iter(scenes(sum(s == size for s, _ in draws), split="training", n_boxes=size, seed=seed))
+        size: iter(
+            scenes(sum(s == size for s, _ in draws), split="training", n_boxes=size, seed=seed)
+        )
         for size in {size for size, _ in draws}
     }
     found = (Example(next(pools[size]), query, format=config.format) for size, query in draws)

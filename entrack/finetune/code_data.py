@@ -1,9 +1,9 @@
 """Small look-ups in code: several values are given names, and one name is asked for.
 
-There are no boxes, no nouns of the task and no capital letters here. What the task shares with it is the bare form: of
-several pairs, find the one with this name and say its other half. The templates tell the pair in both orders, because
-in early tries (models/README.md) name-first code alone helped the standard format and harmed the alternative one.
-"""
+There are no boxes, no nouns of the task and no capital letters here. What the task shares with it
+is the bare form: of several pairs, find the one with this name and say its other half. The
+templates tell the pair in both orders, because in early tries (models/README.md) name-first code
+alone helped the standard format and harmed the alternative one."""
 
 import random
 from dataclasses import dataclass
@@ -12,7 +12,9 @@ from entrack.finetune.item import Item
 from entrack.finetune.words import WORDS
 
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
-IDENTIFIERS = tuple("tmp src dst cfg log out buf idx ptr arg env ref var doc img pos row col url uid".split())
+IDENTIFIERS = tuple(
+    "tmp src dst cfg log out buf idx ptr arg env ref var doc img pos row col url uid".split()
+)
 
 
 @dataclass(frozen=True)
@@ -39,14 +41,24 @@ class Template:
 TEMPLATES = {
     "assignment": Template(True, '{name} = "{value}"', 'assert {name} == "'),
     "dictionary": Template(
-        True, '"{name}": "{value}"', 'assert d["{name}"] == "', before="d = {", between=", ", after="}\n"
+        True,
+        '"{name}": "{value}"',
+        'assert d["{name}"] == "',
+        before="d = {",
+        between=", ",
+        after="}\n",
     ),
     "function": Template(True, 'def {name}(): return "{value}"', 'assert {name}() == "'),
     "import": Template(False, "from lib import {value} as {name}", "assert {name} is lib."),
     "put": Template(False, 'put("{value}", into={name})', 'assert get({name}) == "'),
     "open": Template(False, 'with open("{value}") as {name}: pass', 'assert {name}.name == "'),
     "pairs": Template(
-        False, '("{value}", "{name}")', 'assert find("{name}") == "', before="pairs = [", between=", ", after="]\n"
+        False,
+        '("{value}", "{name}")',
+        'assert find("{name}") == "',
+        before="pairs = [",
+        between=", ",
+        after="]\n",
     ),
     "arrow": Template(False, "{value} -> {name}", "{name} <-", spaced=True),
     "move": Template(False, "mv {value} {name}", "mv {name}", spaced=True),
@@ -79,6 +91,11 @@ def _look_up(config: CodeData, rng: random.Random) -> Item:
     names = rng.sample(rng.choice((LETTERS, LETTERS, IDENTIFIERS)), size)
     values = rng.sample(WORDS, size)
     asked = rng.randrange(size)
-    pairs = [template.pair.format(name=name, value=value) for name, value in zip(names, values, strict=True)]
+    pairs = [
+        template.pair.format(name=name, value=value)
+        for name, value in zip(names, values, strict=True)
+    ]
     context = template.before + template.between.join(pairs) + template.after
-    return Item(context + template.question.format(name=names[asked]), " " * template.spaced + values[asked])
+    return Item(
+        context + template.question.format(name=names[asked]), " " * template.spaced + values[asked]
+    )

@@ -1,8 +1,8 @@
 """From a recipe's description of its data to the training examples themselves.
 
-Every generator is a pure function of its configuration and a seed, gives the same items on every machine, and gives
-the beginning of a longer list when asked for fewer: training step s always sees the same batch.
-"""
+Every generator is a pure function of its configuration and a seed, gives the same items on every
+machine, and gives the beginning of a longer list when asked for fewer: training step s always sees
+the same batch."""
 
 import random
 from dataclasses import dataclass
@@ -32,7 +32,9 @@ class MixedData:
     weights: tuple[float, ...]
 
 
-DataConfig = ArithmeticData | BoxesData | CodeData | InstructionData | MixedData | NamedArithmeticData
+DataConfig = (
+    ArithmeticData | BoxesData | CodeData | InstructionData | MixedData | NamedArithmeticData
+)
 
 
 def items(config: DataConfig, n: int, *, seed: int) -> list[Item]:
@@ -44,7 +46,9 @@ def mixed_items(config: MixedData, n: int, *, seed: int) -> list[Item]:
     """`n` items, each from one of the parts."""
     rng = random.Random(f"mixed {seed}")
     drawn = rng.choices(range(len(config.parts)), config.weights, k=n)
-    streams = [iter(items(part, max(1, drawn.count(i)), seed=seed)) for i, part in enumerate(config.parts)]
+    streams = [
+        iter(items(part, max(1, drawn.count(i)), seed=seed)) for i, part in enumerate(config.parts)
+    ]
     return [next(streams[i]) for i in drawn]
 
 

@@ -1,8 +1,8 @@
 """A small instruction set of our own: one request and one short reply per item, from templates.
 
-Word lists are handled, words are sorted, counted, spelled and put into formats; nothing is copied from a data set.
-No item tells which thing is where: the only look-ups are of a word's neighbours in a list, and they can be left out.
-"""
+Word lists are handled, words are sorted, counted, spelled and put into formats; nothing is copied
+from a data set. No item tells which thing is where: the only look-ups are of a word's neighbours in
+a list, and they can be left out."""
 
 import random
 from collections.abc import Callable
@@ -42,8 +42,14 @@ def _neighbour(rng: random.Random) -> tuple[str, str]:
     words = _some(rng, 4, 8)
     i = rng.randrange(len(words) - 1)
     if rng.random() < 0.5:
-        return f"In the list {', '.join(words)}, which word comes right after {words[i]}?", words[i + 1]
-    return f"In the list {', '.join(words)}, which word comes right before {words[i + 1]}?", words[i]
+        return (
+            f"In the list {', '.join(words)}, which word comes right after {words[i]}?",
+            words[i + 1],
+        )
+    return (
+        f"In the list {', '.join(words)}, which word comes right before {words[i + 1]}?",
+        words[i],
+    )
 
 
 def _count(rng: random.Random) -> tuple[str, str]:
@@ -53,7 +59,10 @@ def _count(rng: random.Random) -> tuple[str, str]:
 
 def _sort(rng: random.Random) -> tuple[str, str]:
     words = _some(rng, 3, 5)
-    return f"Sort these words from the start of the alphabet to its end: {', '.join(words)}.", ", ".join(sorted(words))
+    return (
+        f"Sort these words from the start of the alphabet to its end: {', '.join(words)}.",
+        ", ".join(sorted(words)),
+    )
 
 
 def _backwards(rng: random.Random) -> tuple[str, str]:
@@ -73,7 +82,9 @@ def _spell(rng: random.Random) -> tuple[str, str]:
 
 def _bullets(rng: random.Random) -> tuple[str, str]:
     words = _some(rng, 2, 4)
-    return f"Write these as a list with dashes: {', '.join(words)}.", "\n".join(f"- {word}" for word in words)
+    return f"Write these as a list with dashes: {', '.join(words)}.", "\n".join(
+        f"- {word}" for word in words
+    )
 
 
 def _opposite(rng: random.Random) -> tuple[str, str]:
@@ -97,8 +108,15 @@ def _odd_one(rng: random.Random) -> tuple[str, str]:
 
 def _contains(rng: random.Random) -> tuple[str, str]:
     words = _some(rng, 4, 7)
-    asked = rng.choice(words) if rng.random() < 0.5 else rng.choice([word for word in WORDS if word not in words])
-    return f"Is the word {asked} in this list: {', '.join(words)}? Say yes or no.", "yes" if asked in words else "no"
+    asked = (
+        rng.choice(words)
+        if rng.random() < 0.5
+        else rng.choice([word for word in WORDS if word not in words])
+    )
+    return (
+        f"Is the word {asked} in this list: {', '.join(words)}? Say yes or no.",
+        "yes" if asked in words else "no",
+    )
 
 
 def _longest(rng: random.Random) -> tuple[str, str]:
@@ -110,7 +128,10 @@ def _longest(rng: random.Random) -> tuple[str, str]:
 
 def _json(rng: random.Random) -> tuple[str, str]:
     words = _some(rng, 2, 4)
-    return f"Write these words as a JSON array: {', '.join(words)}.", "[" + ", ".join(f'"{word}"' for word in words) + "]"
+    return (
+        f"Write these words as a JSON array: {', '.join(words)}.",
+        "[" + ", ".join(f'"{word}"' for word in words) + "]",
+    )
 
 
 TASKS: dict[str, Callable[[random.Random], tuple[str, str]]] = {
@@ -153,5 +174,7 @@ def instruction_items(config: InstructionData, n: int, *, seed: int) -> list[Ite
 def _item(config: InstructionData, rng: random.Random) -> Item:
     request, reply = TASKS[rng.choice(config.tasks)](rng)
     if config.chat:
-        return Item(f"<|im_start|>user\n{request}<|im_end|>\n<|im_start|>assistant\n", f"{reply}<|im_end|>")
+        return Item(
+            f"<|im_start|>user\n{request}<|im_end|>\n<|im_start|>assistant\n", f"{reply}<|im_end|>"
+        )
     return Item(f"Request: {request}\nReply:", f" {reply}\n")

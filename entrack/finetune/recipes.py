@@ -27,7 +27,8 @@ class Recipe:
         steps: optimiser steps, of `batch` examples each.
         horizon: the step at which the learning rate would reach 0; at least `steps`.
         lr: the highest learning rate, reached after `warmup` steps.
-        rank, alpha: of the LoRA on the q, k, v and o projections; the update is scaled by alpha / rank.
+        rank, alpha: of the LoRA on the q, k, v and o projections; the update is scaled by alpha /
+            rank.
         clip: largest norm of the gradient.
         seed: of the data and of the adapter's first weights.
         dtype: of the frozen weights and the matrix products while training.
@@ -51,10 +52,14 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not 1 <= self.steps <= self.horizon:
-            raise ConfigError(f"{self.steps} steps; recipe {self.name!r} takes 1 to {self.horizon}. "
-                              "Choose a number in that range.")
+            raise ConfigError(
+                f"{self.steps} steps; recipe {self.name!r} takes 1 to {self.horizon}. "
+                "Choose a number in that range."
+            )
         if self.dtype not in ("bfloat16", "float32"):
-            raise ConfigError(f"dtype {self.dtype!r}; allowed are bfloat16 and float32. Use one of them.")
+            raise ConfigError(
+                f"dtype {self.dtype!r}; allowed are bfloat16 and float32. Use one of them."
+            )
 
     def changed(self, *, steps: int | None = None, seed: int | None = None) -> "Recipe":
         """This recipe with another number of steps or another seed; None leaves it as it is."""
@@ -62,7 +67,9 @@ class Recipe:
         return dataclasses.replace(self, **given)
 
     def schedule(self, step: int) -> float:
-        """Share of `lr` at `step` (0 = the first): a linear rise over `warmup` steps, then down to 0 at `horizon`."""
+        """Share of `lr` at `step` (0 = the first): a linear rise over `warmup` steps, then down to
+        0 at `horizon`.
+        """
         rise = (step + 1) / self.warmup if self.warmup else 1.0
         fall = (self.horizon - step) / max(1, self.horizon - self.warmup)
         return min(rise, fall, 1.0)
@@ -88,13 +95,26 @@ def _record(data: DataConfig) -> dict[str, Any]:
     values = {field.name: getattr(data, field.name) for field in dataclasses.fields(data)}
     if "parts" in values:
         values["parts"] = [_record(part) for part in values["parts"]]
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    plain = {
+        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
+    }
     return {"kind": type(data).__name__, **plain}
 
 
-def _later(name: str, data: DataConfig, steps: int = 250, validate_every: int = 50, **changes: Any) -> Recipe:
+def _later(
+    name: str, data: DataConfig, steps: int = 250, validate_every: int = 50, **changes: Any
+) -> Recipe:
     """A recipe that starts from `base`."""
-    return Recipe(name, on="base", data=data, steps=steps, horizon=steps, seed=1, validate_every=validate_every, **changes)
+    return Recipe(
+        name,
+        on="base",
+        data=data,
+        steps=steps,
+        horizon=steps,
+        seed=1,
+        validate_every=validate_every,
+        **changes,
+    )
 
 
 RECIPES = {
@@ -123,7 +143,9 @@ TRIES = {
         _later("code-rank-1", CodeData(), rank=1, alpha=2),
     )
 }
-"""What may explain the family; each changes one thing. `models/README.md` tells which were run, and what came of them."""
+"""What may explain the family; each changes one thing. `models/README.md` tells which were run, and
+what came of them.
+"""
 
 
 def recipe(name: str) -> Recipe:
@@ -132,5 +154,8 @@ def recipe(name: str) -> Recipe:
     if name not in every:
         near = difflib.get_close_matches(name, every, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else "Use one of them."
-        raise ConfigError(f"no recipe {name!r}; there are {', '.join(RECIPES)}, and to try {', '.join(TRIES)}. {hint}")
+        raise ConfigError(
+            f"no recipe {name!r}; there are {', '.join(RECIPES)}, and to try {', '.join(TRIES)}."
+            f" {hint}"
+        )
     return every[name]

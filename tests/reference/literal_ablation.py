@@ -2,12 +2,14 @@
 
 import torch
 
-from entrack.hooks import TraceDict
+from entrack.model.hooks import TraceDict
 
 
 @torch.no_grad()
 def literal_ablation(model, prompts, means, *, ablate):
-    """Log probability of the answer [example]; `ablate` [layer example pos head] says what gives its mean."""
+    """Log probability of the answer [example]; `ablate` [layer example pos head] says what gives
+    its mean.
+    """
     names = [model.site(layer, "o_proj") for layer in range(model.n_layers)]
 
     def edit(z, layer):
@@ -20,5 +22,3 @@ def literal_ablation(model, prompts, means, *, ablate):
     rows = torch.arange(len(prompts))
     logits = model.hf.lm_head(final.last_hidden_state[rows, prompts.at("last")])
     return logits.log_softmax(-1)[rows, prompts.answers]
-
-

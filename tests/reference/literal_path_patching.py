@@ -1,13 +1,13 @@
 """Path patching as the paper's algorithm reads: two whole passes per sender, every step by a hook.
 
-Slow on purpose. It shares no computation with `entrack.path_patching`: every head is frozen by a hook at every
-position from the sender's on, and the receivers are overwritten by a hook in a second pass.
-"""
+Slow on purpose. It shares no computation with `entrack.patching.path_patching`: every head is
+frozen by a hook at every position from the sender's on, and the receivers are overwritten by a hook
+in a second pass."""
 
 import numpy as np
 import torch
 
-from entrack.hooks import Trace, TraceDict
+from entrack.model.hooks import Trace, TraceDict
 
 
 def _site(layer, projection):
@@ -40,7 +40,18 @@ def prepare(model, clean, corrupt):
 
 
 @torch.no_grad()
-def literal_effect(model, clean, corrupt, *, sender, role, receivers=(), via="logits", by_kv_head=False, prepared=None):
+def literal_effect(
+    model,
+    clean,
+    corrupt,
+    *,
+    sender,
+    role,
+    receivers=(),
+    via="logits",
+    by_kv_head=False,
+    prepared=None,
+):
     """Relative change of the answer's probability [example] for one sender head (layer, head)."""
     layer, head = sender
     clean_z, corrupt_z, unpatched = prepared or prepare(model, clean, corrupt)
@@ -53,10 +64,13 @@ def literal_effect(model, clean, corrupt, *, sender, role, receivers=(), via="lo
             if at_layer == layer:
                 split[rows, where, head] = corrupt_z[layer][rows, corrupt.at(role), head]
             return split.flatten(-2)
+
         return edit
 
     names = {_site(at, f"{via}_proj") for at, _ in receivers} if receivers else set()
-    freezing = [Trace(model.hf, _site(at, "o_proj"), edit_input=freeze(at)) for at in range(model.n_layers)]
+    freezing = [
+        Trace(model.hf, _site(at, "o_proj"), edit_input=freeze(at)) for at in range(model.n_layers)
+    ]
     reading = TraceDict(model.hf, sorted(names)) if names else None
     for trace in freezing:
         trace.__enter__()
@@ -93,7 +107,9 @@ def _second_pass(model, clean, reading, rows, where, receivers, via, by_kv_head)
 
 
 def _second_pass_per_query_head(model, clean, reading, rows, where, receivers, via):
-    """k or v of one query head of a group: no projection holds it, so the attention is written out by hand."""
+    """k or v of one query head of a group: no projection holds it, so the attention is written out
+    by hand.
+    """
     from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
     tokens = clean.tokens
@@ -107,7 +123,9 @@ def _second_pass_per_query_head(model, clean, reading, rows, where, receivers, v
         for layer, head in receivers:
             if layer == at:
                 recorded = _heads(reading[_site(at, f"{via}_proj")].output, model)
-                (k if via == "k" else v)[rows, where, head] = recorded[rows, where, head // model.group_size]
+                (k if via == "k" else v)[rows, where, head] = recorded[
+                    rows, where, head // model.group_size
+                ]
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         q, k = apply_rotary_pos_emb(q, k, cos, sin)
         scores = (q @ k.transpose(-1, -2)) * model.d_head**-0.5

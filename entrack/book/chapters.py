@@ -1,0 +1,191 @@
+"""The chapters of the book: which there are, what they take, and whether their outputs may be
+shown.
+
+A chapter is `notebooks/NN_slug.py`; its executed twin `NN_slug.ipynb` lies beside it. The project's
+folder is the one that holds the package (an editable installation, so a clone); the environment
+variable `ENTRACK_ROOT` names another, whose own `entrack/`, `models/` and `notebooks/` then count.
+"""
+
+import ast
+import difflib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from entrack.book.freshness import State, check
+from entrack.book.notebooks import (
+    cell_tree,
+    code_cells,
+    parameters_source,
+    read_notebook,
+    read_source,
+    title,
+)
+from entrack.book.parameters import Parameter, Value, parse, read_all
+from entrack.errors import ChapterError, ParameterError
+
+_GLUE = "application/papermill.record/text/plain"
+
+
+@dataclass(frozen=True)
+class Project:
+    """The folders of one clone. `build` and `runs` are git-ignored; nothing else is written to
+    unless asked for.
+    """
+
+    root: Path
+
+    @property
+    def notebooks(self) -> Path:
+        return self.root / "notebooks"
+
+    @property
+    def build(self) -> Path:
+        return self.root / "_build"
+
+    @property
+    def executed(self) -> Path:
+        """Notebooks executed on this machine by `entrack build`."""
+        return self.build / "executed"
+
+    @property
+    def runs(self) -> Path:
+        """Notebooks executed by `entrack run`, and those that failed."""
+        return self.root / "runs"
+
+    def chapters(self) -> list["Chapter"]:
+        """All chapters in order. Raises ChapterError when the folder is not a clone of the book."""
+        if not self.notebooks.is_dir():
+            raise ChapterError(
+                f"no notebooks folder in {self.root}; the chapters live in a clone of the"
+                " repository. Install it there with `pip install -e .`, or set ENTRACK_ROOT to it."
+            )
+        return [Chapter(self, path) for path in sorted(self.notebooks.glob("[0-9][0-9]_*.py"))]
+
+    def find(self, text: str) -> "Chapter":
+        """The chapter meant by `text`: its number, its name, or a file name. Raises ParameterError
+        for any other.
+        """
+        chapters = {chapter.name: chapter for chapter in self.chapters()}
+        wanted = Path(text).name.removesuffix(".py").removesuffix(".ipynb")
+        wanted = wanted.zfill(2) if wanted.isdigit() else wanted
+        for chapter in chapters.values():
+            if wanted in (chapter.name, *chapter.name.split("_", 1)):
+                return chapter
+        near = difflib.get_close_matches(wanted, [*chapters, *(name[3:] for name in chapters)], n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "`entrack chapters` lists them."
+        raise ParameterError(
+            f"no chapter {text!r}; there are {', '.join(chapters) or 'none'}. {hint}"
+        )
+
+
+def project() -> Project:
+    """The project that this package belongs to, or the one that `ENTRACK_ROOT` names."""
+    return Project(Path(os.environ.get("ENTRACK_ROOT") or Path(__file__).parents[2]).resolve())
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter; its source is read once per object."""
+
+    project: Project
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """`NN_slug`."""
+        return self.path.stem
+
+    @property
+    def notebook(self) -> Path:
+        """The committed, executed twin; it need not exist."""
+        return self.path.with_suffix(".ipynb")
+
+    @cached_property
+    def source(self) -> NotebookNode:
+        """The source as a notebook without outputs; never edit it in place.
+
+        Raises ChapterError when it cannot be read or a cell is not Python.
+        """
+        source = read_source(self.path)
+        try:
+            for cell in code_cells(source):
+                cell_tree(cell.source)
+        except ChapterError as error:
+            raise ChapterError(f"chapter {self.name}: {error}") from error
+        return source
+
+    @property
+    def title(self) -> str:
+        return title(self.source) or self.name
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """What the cell tagged `parameters` declares; empty when there is none."""
+        try:
+            return parse(parameters_source(self.source))
+        except (ChapterError, SyntaxError) as error:
+            raise ChapterError(f"chapter {self.name}: {error}") from error
+
+    def values(self, texts: Mapping[str, str]) -> dict[str, Value]:
+        """{parameter: value} for `texts`, as typed on a command line; those equal to their defaults
+        are left out.
+
+        Raises ParameterError for an unknown name, a value not allowed, and a family or version that
+        is not there."""
+        values = read_all(self.parameters, texts, chapter=self.name)
+        for name in {"family", "model"} & values.keys():
+            _check_model_name(
+                f"{name}={values[name]}", str(values[name]), self.project.root / "models"
+            )
+        return values
+
+    def state(self, notebook: NotebookNode | None = None) -> State:
+        """The state of the committed notebook, or of `notebook` where one is given."""
+        try:
+            notebook = notebook or self.read(self.notebook)
+        except ChapterError as error:
+            return State("corrupt", str(error))
+        return check(self.name, self.source, notebook, root=self.project.root)
+
+    @staticmethod
+    def read(path: Path) -> NotebookNode | None:
+        """The notebook at `path`; None when there is no file."""
+        return read_notebook(path) if path.exists() else None
+
+
+def _check_model_name(given: str, name: str, models: Path) -> None:
+    """Refuse at once what no loading could find; a folder and a hub id (`org/name`) are left to the
+    loading.
+    """
+    families = {path.stem: path for path in sorted(models.glob("*.json"))}
+    family, _, version = name.partition("/")
+    if family in families:
+        allowed = list(json.loads(families[family].read_bytes()).get("versions", {}))
+        if version and version not in allowed:
+            raise ParameterError(
+                f"{given} is not a version of {family}; there are {', '.join(allowed)}. Name one."
+            )
+    elif not Path(name).is_dir() and name.count("/") != 1:
+        near = difflib.get_close_matches(name, families, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else "Name one of them."
+        known = ", ".join(families) or "none"
+        raise ParameterError(
+            f"{given} is not known; there are {known}, and any folder or hub id. {hint}"
+        )
+
+
+def glued(notebook: NotebookNode) -> dict[str, object]:
+    """{name: value} of everything that the notebook's cells glue for the prose, in their order."""
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    records = (
+        (o.metadata.get("scrapbook", {}).get("name"), o.data.get(_GLUE))
+        for o in outputs
+        if "data" in o
+    )
+    return {name: ast.literal_eval(text) for name, text in records if name and text is not None}

@@ -1,0 +1,209 @@
+"""Notebooks as text: sources in, executed notebooks out, the same bytes for the same content.
+
+A chapter is written as `NN_slug.py` (py:percent) and committed a second time as an executed
+`NN_slug.ipynb`, which is what GitHub, Colab and the book show. Two executions that measured the
+same give the same file, byte for byte: whatever tells of the moment or the machine is dropped here.
+"""
+
+import ast
+import copy
+import html
+from pathlib import Path
+
+import jupytext
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+from nbformat import NotebookNode
+from nbformat.validator import NotebookValidationError
+
+from entrack.errors import ChapterError
+
+INJECTED = "injected-parameters"  # papermill's tag for the cell that holds the overrides of one run
+PARAMETERS = "parameters"
+_KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+_LANGUAGE = {
+    "file_extension": ".py",
+    "mimetype": "text/x-python",
+    "name": "python",
+    "pygments_lexer": "ipython3",
+}
+_VOLATILE = ("papermill", "jupytext", "widgets", "execution", "vscode", "colab")
+_CELL_KEYS = ("tags", "mystnb")
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+def read_source(path: Path) -> NotebookNode:
+    """The py:percent file `path` as a notebook without outputs. Raises ChapterError when it cannot
+    be read.
+    """
+    try:
+        return normalise(jupytext.read(path, fmt="py:percent"))
+    except (OSError, ValueError, NotebookValidationError) as error:
+        reason = getattr(error, "message", error)
+        raise ChapterError(
+            f"chapter source {path.name} cannot be read ({reason}); a py:percent file is needed."
+            " Mend it."
+        ) from error
+
+
+def read_notebook(path: Path) -> NotebookNode:
+    """The notebook file `path`. Raises ChapterError when it is damaged."""
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat raises whatever its schema, JSON and version layers raise
+        raise ChapterError(
+            f"notebook {path.name} cannot be read ({type(error).__name__}); a Jupyter notebook is"
+            f" needed. Make it again: `entrack build --publish {path.stem}`."
+        ) from error
+
+
+def notebook_bytes(notebook: NotebookNode) -> bytes:
+    """The file content: JSON with sorted keys and one newline at the end."""
+    return (nbformat.writes(notebook).rstrip("\n") + "\n").encode()
+
+
+def normalise(notebook: NotebookNode) -> NotebookNode:
+    """A copy without anything that differs between two executions measuring the same.
+
+    Dropped: times and other records of the tools, random cell ids (they count from cell-000), the
+    interpreter's version, progress bars that are widgets, and the standard error stream: it tells
+    who waits how far things are, and the runner keeps it in a log. Neighbouring pieces of standard
+    output become one."""
+    result = nbformat.v4.new_notebook()
+    result.metadata.update(
+        {k: copy.deepcopy(v) for k, v in notebook.metadata.items() if k not in _VOLATILE}
+    )
+    result.metadata.kernelspec = NotebookNode(_KERNEL)
+    result.metadata.language_info = NotebookNode(_LANGUAGE)
+    for index, cell in enumerate(notebook.cells):
+        plain = NotebookNode(
+            cell_type=cell.cell_type,
+            id=f"cell-{index:03d}",
+            metadata=NotebookNode(
+                {k: copy.deepcopy(cell.metadata[k]) for k in _CELL_KEYS if cell.metadata.get(k)}
+            ),
+            source=cell.source,
+        )
+        if cell.cell_type == "code":
+            plain.execution_count = cell.get("execution_count")
+            plain.outputs = _normal_outputs(cell.get("outputs", []))
+        result.cells.append(plain)
+    return result
+
+
+def _normal_outputs(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    kept: list[NotebookNode] = []
+    for output in copy.deepcopy(outputs):
+        if output.output_type == "stream":
+            if output.name == "stderr":
+                continue
+            if kept and kept[-1].output_type == "stream":
+                kept[-1].text += output.text
+                continue
+        elif _WIDGET in output.get("data", {}):
+            continue
+        kept.append(output)
+    return kept
+
+
+def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The cells of code in order, without the one that papermill injects for a run with other
+    parameters.
+    """
+    return [
+        c
+        for c in notebook.cells
+        if c.cell_type == "code" and INJECTED not in c.metadata.get("tags", [])
+    ]
+
+
+def parameters_source(notebook: NotebookNode) -> str:
+    """The source of the cell tagged `parameters`; "" when the chapter has none."""
+    return next(
+        (c.source for c in code_cells(notebook) if PARAMETERS in c.metadata.get("tags", [])), ""
+    )
+
+
+def title(notebook: NotebookNode) -> str:
+    """The text of the first heading; "" when there is none."""
+    lines = (
+        line
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for line in cell.source.splitlines()
+    )
+    return next((line.lstrip("# ").strip() for line in lines if line.startswith("# ")), "")
+
+
+def carry_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
+    """Today's text of a chapter with the outputs of an execution of the same code.
+
+    Prose, captions, comments and tags come from `source`, outputs and counts from `executed`. An
+    `alt=` text edited since then is replaced in the outputs too. Raises ChapterError when the two
+    do not have the same number of code cells; that the code itself agrees is the stamp's business.
+    """
+    page = copy.deepcopy(source)
+    new, old = code_cells(page), code_cells(executed)
+    if len(new) != len(old):
+        raise ChapterError(
+            f"the source has {len(new)} code cells and the executed notebook {len(old)}; outputs"
+            " can only be carried over to the same code. Execute the chapter again."
+        )
+    for cell, ran in zip(new, old, strict=True):
+        cell.execution_count = ran.execution_count
+        outputs = copy.deepcopy(ran.outputs)
+        for before, after in zip(_alts(ran.source), _alts(cell.source), strict=False):
+            outputs = _replaced(outputs, before, after) if before != after else outputs
+        cell.outputs = outputs
+    return normalise(page)
+
+
+def cell_tree(source: str) -> ast.Module:
+    """The syntax tree of a cell, IPython's magics and shell escapes understood.
+
+    Raises ChapterError when the cell is not Python.
+    """
+    try:
+        try:
+            return ast.parse(source)
+        except SyntaxError:
+            return ast.parse(TransformerManager().transform_cell(source))
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise ChapterError(
+            f"a cell is not Python ({error.msg}): `{line}`. Mend the chapter's source."
+        ) from None
+
+
+def alt_constants(tree: ast.AST) -> list[ast.Constant]:
+    """The literal texts given as `alt=...`, in the order of the source. An alt text that is
+    computed counts as code.
+    """
+    keywords = [n for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg == "alt"]
+    texts = [
+        k.value
+        for k in keywords
+        if isinstance(k.value, ast.Constant) and isinstance(k.value.value, str)
+    ]
+    return sorted(texts, key=lambda constant: (constant.lineno, constant.col_offset))
+
+
+def _alts(source: str) -> list[str]:
+    return [" ".join(constant.value.split()) for constant in alt_constants(cell_tree(source))]
+
+
+def _replaced(value: object, before: str, after: str) -> object:
+    """`value` with the alt text `before` replaced: alone, as an attribute, or opening an element
+    (noscript, title).
+    """
+    if isinstance(value, dict):
+        return NotebookNode({key: _replaced(item, before, after) for key, item in value.items()})
+    if isinstance(value, list):
+        return [_replaced(item, before, after) for item in value]
+    if not isinstance(value, str):
+        return value
+    if value == before:
+        return after
+    for opening in ('="', ">"):
+        value = value.replace(opening + html.escape(before), opening + html.escape(after))
+    return value

@@ -1,0 +1,161 @@
+"""Does the circuit alone do what the model does? Faithfulness, with random circuits as a control."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from entrack.circuit.ablation import score_circuits
+from entrack.circuit.discovery import Discovery
+from entrack.circuits import Circuit
+from entrack.model.activations import Means
+from entrack.model.families import Model
+from entrack.model.replay import answers_of
+from entrack.model.sites import GROUPS, Head
+from entrack.stats.metrics import Estimate, difference, mean, rate, ratio
+from entrack.store.results import stored
+from entrack.task.prompts import Prompts
+
+MODULES = ["entrack.circuit.faithfulness"]
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Circuits and the whole model on the same prompts.
+
+    Attributes:
+        full: whether the whole model answers right [example].
+        hits: whether each circuit alone does [circuit example].
+        random: whether random circuits of the same group sizes do [draw example]; no rows when none
+            were drawn.
+        circuits: the circuits, in the order of `hits`.
+        model: name of the model they were run in.
+    """
+
+    full: np.ndarray
+    hits: np.ndarray
+    random: np.ndarray
+    circuits: tuple[Circuit, ...]
+    model: str
+
+    def accuracy(self, index: int = 0) -> Estimate:
+        """Accuracy of one circuit alone, F(C)."""
+        return rate(self.hits[index])
+
+    def full_accuracy(self) -> Estimate:
+        """Accuracy of the whole model, F(M)."""
+        return rate(self.full)
+
+    def faithfulness(self, index: int = 0) -> Estimate:
+        """F(C) / F(M), not rounded before the division; above 1 when ablating the rest helps."""
+        return ratio(self.hits[index], self.full)
+
+    def random_accuracy(self) -> Estimate:
+        """Mean accuracy of the random circuits; the interval is over prompts."""
+        return mean(self.random.mean(0))
+
+
+def measure_faithfulness(
+    model: Model,
+    prompts: Prompts,
+    *,
+    circuits: Sequence[Circuit],
+    means: Means,
+    n_random: int = 0,
+    seed: int = 0,
+) -> Faithfulness:
+    """Run each circuit alone, `n_random` random circuits of the first one's sizes, and the whole
+    model. Stored.
+
+    Cost: two passes per prompt, and three tokens per circuit and prompt.
+    """
+    drawn = [random_circuit(model, circuits[0], seed=seed + i) for i in range(n_random)]
+
+    def compute() -> Faithfulness:
+        hits = score_circuits(model, prompts, circuits=[*circuits, *drawn], means=means).hits
+        return Faithfulness(
+            full=_whole(model, prompts),
+            hits=hits[: len(circuits)],
+            random=hits[len(circuits) :],
+            circuits=tuple(circuits),
+            model=model.name,
+        )
+
+    return stored(
+        compute,
+        name="faithfulness",
+        modules=MODULES,
+        key=[model.digest, model.dtype, prompts.tokens, [*circuits, *drawn], means.z],
+    )
+
+
+def _whole(model: Model, prompts: Prompts) -> np.ndarray:
+    """Whether the whole model answers right [example]; apart, because many circuits are compared
+    with it.
+    """
+    return stored(
+        lambda: answers_of(model, prompts).hit[:, 0].cpu().numpy(),
+        name="whole",
+        modules=["entrack.model.replay"],
+        key=[model.digest, model.dtype, prompts.tokens],
+    )
+
+
+def random_circuit(model: Model, circuit: Circuit, *, seed: int) -> Circuit:
+    """As many heads per group as `circuit` has, drawn from all heads without replacement at each
+    role.
+    """
+    generator = np.random.default_rng(seed)
+    groups: dict[str, tuple[Head, ...]] = {}
+    for role in dict.fromkeys(circuit.role(n) for n in GROUPS):
+        names = [n for n in GROUPS if circuit.role(n) == role]
+        sizes = [len(circuit.groups[n]) for n in names]
+        drawn = generator.choice(model.n_layers * model.n_heads, size=sum(sizes), replace=False)
+        for name, part in zip(names, np.split(drawn, np.cumsum(sizes)[:-1]), strict=True):
+            groups[name] = tuple(
+                sorted(Head(*map(int, divmod(int(i), model.n_heads))) for i in part)
+            )
+    return Circuit(groups, model.name, circuit.structure_role)
+
+
+@dataclass(frozen=True)
+class SizeCurve:
+    """Accuracy of candidate circuits of growing size, on the pruning split.
+
+    Attributes:
+        shares: share of each group's helpful effect that a candidate keeps.
+        scores: their accuracies beside the whole model's.
+        chosen: index of the chosen candidate.
+    """
+
+    shares: tuple[float, ...]
+    scores: Faithfulness
+    chosen: int
+
+    @property
+    def circuit(self) -> Circuit:
+        """The chosen candidate."""
+        return self.scores.circuits[self.chosen]
+
+
+def choose_size(
+    model: Model,
+    prompts: Prompts,
+    *,
+    discovery: Discovery,
+    means: Means,
+    shares: Sequence[float],
+    target: float = 0.95,
+) -> SizeCurve:
+    """The smallest candidate circuit whose faithfulness on held-out prompts reaches `target`; if
+    none does, the smallest that is not clearly less accurate than the best (paired interval
+    includes 0). The rule replaces the paper's hand-picked group sizes."""
+    candidates = [discovery.candidate(share) for share in shares]
+    scores = measure_faithfulness(model, prompts, circuits=candidates, means=means)
+    accuracies = scores.hits.mean(1)
+    enough = np.flatnonzero(accuracies >= target * scores.full.mean())
+    if not len(enough):
+        best = scores.hits[accuracies.argmax()]
+        enough = [i for i, hits in enumerate(scores.hits) if not difference(hits, best).high < 0]
+    chosen = int(enough[0])
+    return SizeCurve(shares=tuple(shares), scores=scores, chosen=chosen)

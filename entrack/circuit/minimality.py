@@ -1,0 +1,186 @@
+"""Is every head of the circuit needed? The paper's minimality score, and a plain leave-one-out
+alternative.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from entrack.circuit.ablation import score_knockouts
+from entrack.circuits import Circuit
+from entrack.errors import ConfigError, SiteError
+from entrack.model.activations import Means
+from entrack.model.families import Model
+from entrack.model.sites import Head
+from entrack.stats.metrics import Estimate, difference
+from entrack.store.results import stored
+from entrack.task.prompts import Prompts
+
+
+@dataclass(frozen=True)
+class MinimalityConfig:
+    """How minimality is judged (paper, section 4.2 and appendix).
+
+    Attributes:
+        share: K is drawn from the top `share` of the pair effects (30 % in the paper).
+        threshold: a head is kept when its score reaches this (1 % in the paper).
+        as_published: as the released code computes it: accuracies rounded to two decimals, and two
+            heads of one number in different layers never removed together.
+    """
+
+    share: float = 0.3
+    threshold: float = 0.01
+    as_published: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise ConfigError(f"share {self.share}; allowed is 0 to 1. The paper uses 0.3.")
+
+
+@dataclass(frozen=True)
+class Minimality:
+    """What each head of a candidate circuit contributes.
+
+    Attributes:
+        scores: group -> head -> F(C without K) / F(C without K and the head) - 1. 0 = the head adds
+            nothing, negative = the circuit is better without it, inf = nothing is left without it.
+        removed_first: group -> head -> the set K.
+        single: group -> hits of the circuit less one head [head example].
+        single_log_prob: the same for the answer's log probability [head example].
+        whole: hits of the candidate circuit [example]; whole_log_prob: its log probabilities.
+        circuit: the candidate; threshold: the least score that is kept.
+    """
+
+    scores: Mapping[str, Mapping[str, float]]
+    removed_first: Mapping[str, Mapping[str, tuple[Head, ...]]]
+    single: Mapping[str, np.ndarray]
+    single_log_prob: Mapping[str, np.ndarray]
+    whole: np.ndarray
+    whole_log_prob: np.ndarray
+    circuit: Circuit
+    threshold: float
+
+    def pruned(self) -> Circuit:
+        """The candidate less every head whose score stays below the threshold, all removed
+        together.
+        """
+        return replace(
+            self.circuit,
+            groups={
+                n: tuple(h for h in heads if self.scores[n][str(h)] >= self.threshold)
+                for n, heads in self.circuit.groups.items()
+            },
+        )
+
+    def leave_one_out(self, group: str, head: Head) -> Estimate:
+        """The plain alternative: what the head adds to the answer's log probability (nats), with
+        its interval.
+        """
+        return difference(
+            self.whole_log_prob, self.single_log_prob[group][self.circuit.groups[group].index(head)]
+        )
+
+
+def measure_minimality(
+    model: Model,
+    prompts: Prompts,
+    *,
+    circuit: Circuit,
+    means: Means,
+    config: MinimalityConfig = MinimalityConfig(),
+) -> Minimality:
+    """Pair knock-outs within each group, then each head's score. Stored.
+
+    Raises SiteError for a circuit with an empty group.
+    Cost: about n**2 / 2 knock-outs for a group of n heads; each recomputes only the positions from
+    the group's role on and the layers from its lowest head on."""
+    for name, heads in circuit.groups.items():
+        if not heads:
+            raise SiteError(
+                f"the group {name} of this circuit is empty, so it has no minimality; each group"
+                " needs a head. Keep a larger share."
+            )
+    return stored(
+        lambda: _measure(model, prompts, circuit, means, config),
+        name="minimality",
+        modules=["entrack.circuit.minimality"],
+        key=[model.digest, model.dtype, prompts.tokens, circuit, means.z, config],
+    )
+
+
+def _measure(
+    model: Model, prompts: Prompts, circuit: Circuit, means: Means, config: MinimalityConfig
+) -> Minimality:
+    pairs = {
+        name: [(v, u) for i, v in enumerate(heads) for u in heads[i:]]
+        for name, heads in circuit.groups.items()
+    }
+    # The last set of each group is empty: the whole circuit.
+    tables = score_knockouts(
+        model,
+        prompts,
+        circuit=circuit,
+        means=means,
+        removed={
+            name: [*(_together(v, u, config) for v, u in found), ()]
+            for name, found in pairs.items()
+        },
+    )
+    whole = next(iter(tables.values()))
+    single, single_log_prob, first = {}, {}, {}
+    for name, heads in circuit.groups.items():
+        accuracy = _rounded(tables[name].hits.mean(1), config)
+        index = {frozenset(pair): i for i, pair in enumerate(pairs[name])}
+        alone = [index[frozenset([h])] for h in heads]
+        single[name], single_log_prob[name] = tables[name].hits[alone], tables[name].log_prob[alone]
+        first[name] = {}
+        for v in heads:
+            # How much more the loss of v hurts when u is gone too (paper, appendix on minimality).
+            effect = {
+                u: accuracy[index[frozenset([u])]] - accuracy[index[frozenset([v, u])]]
+                for u in heads
+                if u != v
+            }
+            best = sorted(effect, key=lambda u: (-effect[u], u))[
+                : math.ceil(config.share * len(heads))
+            ]
+            first[name][str(v)] = tuple(sorted(u for u in best if effect[u] > 0))
+    sets = {
+        name: [s for v in heads for s in (first[name][str(v)], (*first[name][str(v)], v))]
+        for name, heads in circuit.groups.items()
+    }
+    removed = score_knockouts(model, prompts, circuit=circuit, removed=sets, means=means)
+    scores = {}
+    for name, heads in circuit.groups.items():
+        found = _rounded(removed[name].hits.mean(1), config)
+        scores[name] = {
+            str(v): _ratio(a, b) for v, a, b in zip(heads, found[0::2], found[1::2], strict=True)
+        }
+    return Minimality(
+        scores=scores,
+        removed_first=first,
+        single=single,
+        single_log_prob=single_log_prob,
+        whole=whole.hits[-1],
+        whole_log_prob=whole.log_prob[-1],
+        circuit=circuit,
+        threshold=config.threshold,
+    )
+
+
+def _together(v: Head, u: Head, config: MinimalityConfig) -> tuple[Head, ...]:
+    if config.as_published and v.head == u.head:
+        return (v,)
+    return (v,) if v == u else (v, u)
+
+
+def _rounded(accuracy: np.ndarray, config: MinimalityConfig) -> np.ndarray:
+    return accuracy.round(2) if config.as_published else accuracy
+
+
+def _ratio(without: float, with_v: float) -> float:
+    if with_v == 0:
+        return math.inf if without > 0 else 0.0
+    return float(without / with_v - 1)

@@ -1,0 +1,100 @@
+"""Where attention heads look: patterns computed from a clean run, only for the heads and the token
+asked for.
+
+The keys are the clean run's own; the query is projected again from the residual stream and rotated
+to its position. That gives Hugging Face's eager attention weights (tests compare the two) without
+keeping every pattern of a model, which fused attention does not give out at all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from entrack.errors import AlignmentError
+from entrack.model.activations import Run, clean_runs, project
+from entrack.model.families import Model
+from entrack.model.sites import Head, check_heads
+from entrack.task.prompts import Prompts
+
+
+@dataclass(frozen=True, eq=False)
+class Patterns:
+    """Attention of some heads from one token role to everything before it.
+
+    Attributes:
+        prompts: what was run.
+        role: where the heads' queries stand.
+        heads: the heads, in the order of `weights`.
+        weights: attention, which sums to 1 over positions; 0 after the query's own position
+            [example head pos].
+    """
+
+    prompts: Prompts
+    role: str
+    heads: tuple[Head, ...]
+    weights: Tensor
+
+    def on(self, role: str) -> Tensor:
+        """Attention to the token of `role` [example head]; 0 where it stands after the query."""
+        return self.weights.gather(
+            2, self.prompts.at(role)[:, None, None].expand(-1, len(self.heads), 1)
+        )[..., 0]
+
+    def by_box(self, kind: str) -> Tensor:
+        """Attention to every box's "object" or "label" in the context [example head slot], in the
+        order of the text.
+
+        Raises AlignmentError for another kind, or for prompts that differ in their number of boxes.
+        """
+        if kind not in self.prompts.segments:
+            raise AlignmentError(
+                f"no {kind!r} of each box in these prompts; allowed are 'object' and 'label', in"
+                " prompts that all have the same number of boxes. Ask for one of them."
+            )
+        places = self.prompts.segments[kind][:, None].expand(-1, len(self.heads), -1)
+        return self.weights.gather(2, places)
+
+
+@torch.no_grad()
+def patterns(model: Model, prompts: Prompts, heads: Sequence[Head], *, role: str) -> Patterns:
+    """The attention of `heads` from the token at `role`, in unedited runs of `prompts`.
+
+    Raises:
+        SiteError: a head that the model does not have.
+        AlignmentError: an unknown role.
+
+    Cost: one forward pass without the logits; one query per head on top.
+    """
+    heads = check_heads(heads, model.n_layers, model.n_heads)
+    found = [_weights(model, run, heads, role).cpu() for _, run in clean_runs(model, prompts)]
+    return Patterns(prompts=prompts, role=role, heads=heads, weights=torch.cat(found))
+
+
+def _weights(model: Model, run: Run, heads: tuple[Head, ...], role: str) -> Tensor:
+    """[example head pos] of one run."""
+    position = run.prompts.at(role).to(model.device)
+    entering = run.resid_at(role)
+    cos, sin = model.hf.model.rotary_emb(entering[0], position[:, None])  # [example 1 d_head]
+    hidden = torch.arange(run.keys.shape[3], device=model.device) > position[:, None]
+    queries = {
+        layer: _rotated(
+            project(model, entering[layer], kind="q", layer=layer), cos, sin
+        )  # [example head d_head]
+        for layer in {head.layer for head in heads}
+    }
+
+    def weights(head: Head) -> Tensor:
+        keys = run.keys[head.layer][:, head.head // model.group_size]  # [example pos d_head]
+        scores = (keys @ queries[head.layer][:, head.head, :, None])[..., 0] * model.layers[
+            head.layer
+        ].self_attn.scaling
+        return scores.float().masked_fill(hidden, float("-inf")).softmax(-1)
+
+    return torch.stack([weights(head) for head in heads], dim=1)
+
+
+def _rotated(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotary embedding of [example head d_head] at each example's position."""
+    first, second = vectors.chunk(2, dim=-1)
+    return vectors * cos + torch.cat([-second, first], dim=-1) * sin

@@ -1,0 +1,149 @@
+"""How well a model does the task: which object is in the box that is asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from entrack.model.activations import clean_runs
+from entrack.model.families import Model, load, versions
+from entrack.model.replay import outcomes
+from entrack.stats.metrics import Difference, Estimate, difference, mean, rate
+from entrack.store.results import stored
+from entrack.task.boxes import FORMATS, Scene, all_queries, scenes
+from entrack.task.prompts import encode
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """A model's answers to every box of some scenes.
+
+    Attributes:
+        hits: whether the most likely of all tokens is the right object [scene query].
+        log_prob: natural log of the probability of the right object [scene query].
+        model: name of the model.
+        format: text format of the prompts.
+    """
+
+    hits: np.ndarray
+    log_prob: np.ndarray
+    model: str
+    format: str
+
+    @property
+    def clusters(self) -> np.ndarray:
+        """Which scene each of the flattened answers belongs to [scene*query]."""
+        return np.repeat(np.arange(len(self.hits)), self.hits.shape[1])
+
+    def accuracy(self) -> Estimate:
+        """Accuracy over all prompts; the interval resamples scenes.
+
+        Where all answers are right, or none, resampling has nothing to vary: then Wilson's interval
+        over scenes."""
+        found = mean(self.hits.ravel(), clusters=self.clusters)
+        if self.hits.all() or not self.hits.any():
+            scenes = rate(self.hits[:, 0])
+            return replace(found, low=scenes.low, high=scenes.high)
+        return found
+
+    def by_position(self) -> list[Estimate]:
+        """Accuracy per queried position, first box first."""
+        return [rate(column) for column in self.hits.T]
+
+    def ends_over_middle(self) -> Estimate:
+        """Accuracy for the first and the last box, minus that for those between; positive = a U.
+        Needs three boxes.
+        """
+        ends, middle = self.hits[:, [0, -1]].mean(1), self.hits[:, 1:-1].mean(1)
+        return mean(ends - middle)
+
+    def minus(self, other: "TaskScores") -> Difference:
+        """Paired difference in accuracy on the same prompts; positive = this one is better.
+
+        Raises ConfigError when the two were asked another number of prompts.
+        """
+        return difference(self.hits.ravel(), other.hits.ravel(), clusters=self.clusters)
+
+
+def score_task(model: Model, scenes: Sequence[Scene], *, format: str = "alternative") -> TaskScores:
+    """Ask `model` for every box of every scene (all of one number of boxes). Stored.
+
+    The context of a scene runs once; its questions are variants of the last three tokens on top of
+    it.
+    Cost: about a sixth of one forward pass per prompt with seven boxes.
+    """
+    return stored(
+        lambda: _score(model, scenes, format),
+        name="task",
+        key=[model.digest, list(scenes), format, model.dtype],
+        modules=["entrack.patching.accuracy"],
+    )
+
+
+def score_family(
+    family: str, chosen: Sequence[Scene], *, formats: Sequence[str] = FORMATS
+) -> dict[tuple[str, str], TaskScores]:
+    """`score_task` for every version of `family` that can be loaded, by (version, format); one
+    model at a time.
+    """
+    return {
+        (version, format): score_task(model, chosen, format=format)
+        for version in versions(family)
+        for model in [load(f"{family}/{version}")]
+        for format in formats
+    }
+
+
+def score_sizes(
+    model: Model, n_scenes: int, *, sizes: Sequence[int], seed: int = 0, format: str = "alternative"
+) -> dict[int, TaskScores]:
+    """`score_task` for `n_scenes` evaluation scenes of each number of boxes in `sizes`."""
+    return {
+        n_boxes: score_task(
+            model, scenes(n_scenes, split="evaluation", n_boxes=n_boxes, seed=seed), format=format
+        )
+        for n_boxes in sizes
+    }
+
+
+def reference(family: str) -> str:
+    """The version that the others are compared with: "base" where the family has one, else its
+    first.
+    """
+    known = versions(family)
+    return "base" if "base" in known else known[0]
+
+
+@torch.no_grad()
+def _score(model: Model, scenes: Sequence[Scene], format: str) -> TaskScores:
+    n_boxes = scenes[0].n_boxes
+    prompts = encode(model.tokenizer, all_queries(scenes, format=format))
+    first = prompts.subset(range(0, len(prompts), n_boxes))
+    question = first.at("query_label")[:, None] + torch.arange(
+        int(first.at("last")[0] - first.at("query_label")[0]) + 1
+    )
+    every = torch.arange(len(prompts)).view(-1, n_boxes)
+    hits, log_prob = [], []
+    for covered, run in clean_runs(model, first):
+        chosen = every[list(covered)]
+        tokens = prompts.tokens[chosen[..., None], question[list(covered)][:, None]].to(
+            model.device
+        )
+        found = outcomes(
+            model,
+            run,
+            positions=question[list(covered)],
+            variants=n_boxes,
+            start=0,
+            resid=model.hf.model.embed_tokens(tokens),
+            answers=prompts.answers[chosen],
+        )
+        hits.append(found.hit.cpu())
+        log_prob.append(found.log_prob.cpu())
+    return TaskScores(
+        hits=torch.cat(hits).numpy(),
+        log_prob=torch.cat(log_prob).numpy(),
+        model=model.name,
+        format=format,
+    )

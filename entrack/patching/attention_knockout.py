@@ -1,0 +1,286 @@
+"""Attention knock-out: which token must be able to read which, and up to which layer.
+
+After Geva et al. 2023, as the paper uses it (section 4.3): every head of the layers from L up is
+kept from attending from one token role to another, and the accuracy shows whether that information
+had arrived below L. What comes before the reading token cannot change, so only the tokens from it
+on are run again, through the model's own layers, with a mask that hides one position, on top of the
+keys and values of the clean run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from entrack.errors import AlignmentError, ConfigError, SiteError
+from entrack.model.activations import Run
+from entrack.model.families import Model
+from entrack.model.replay import read_out
+from entrack.patching.group_patching import CHUNK, run_shared
+from entrack.stats.metrics import Difference, Estimate, difference, rate
+from entrack.store.results import stored
+from entrack.task.prompts import Prompts
+
+RANDOM = "random"
+EDGES = (
+    ("last", "correct_object"),
+    ("last", "query_label"),
+    ("query_label", "prev_query_label"),
+    ("last", "prev_query_label"),
+    ("last", RANDOM),
+    ("query_label", RANDOM),
+    ("query_label", "after_prev_query_label"),
+)
+"""From the reading role to the role that is read: six that the paper blocks, and one that it does
+not, the token after the earlier label, where SmolLM2 collects what a segment says."""
+
+MASKABLE = ("eager", "sdpa")
+
+
+@dataclass(frozen=True)
+class Knockouts:
+    """Answers with attention blocked from one role to another in all layers from a first one up.
+
+    Attributes:
+        hits: (from, to) -> whether the answer is right [layer example], for each first blocked
+            layer.
+        plain: the same with nothing blocked [example].
+        layers: the first blocked layers, 0-based; n_layers blocks nothing.
+        n_layers: of the model.
+        scenes: which scene each example belongs to; intervals resample scenes.
+        model: name of the model.
+    """
+
+    hits: Mapping[tuple[str, str], np.ndarray]
+    plain: np.ndarray
+    layers: tuple[int, ...]
+    n_layers: int
+    scenes: np.ndarray
+    model: str
+
+    def accuracy(self, edge: tuple[str, str]) -> list[Estimate]:
+        """Accuracy for each first blocked layer."""
+        return [rate(row, clusters=self.scenes) for row in self.hits[edge]]
+
+    def loss(self, edge: tuple[str, str], layer: int) -> Difference:
+        """Accuracy with the edge blocked from `layer` up, less the plain accuracy, on the same
+        prompts.
+        """
+        return difference(
+            self.hits[edge][self.layers.index(layer)], self.plain, clusters=self.scenes
+        )
+
+    def half_way(self, edge: tuple[str, str]) -> float | None:
+        """Depth (0 to 1) below which half of the loss at the lowest first layer is made up for,
+        between two layers by a line.
+
+        None where blocking everywhere does no clear harm (its 95 % interval does not stay below 0).
+        """
+        worst = self.loss(edge, self.layers[0])
+        if worst.high >= 0:
+            return None
+        accuracy = self.hits[edge].mean(1)
+        level = (accuracy[0] + self.plain.mean()) / 2
+        first = (
+            int(np.flatnonzero(accuracy >= level)[0])
+            if (accuracy >= level).any()
+            else len(accuracy) - 1
+        )
+        below, above = accuracy[first - 1], accuracy[first]
+        share = (level - below) / (above - below) if above > below else 0.0
+        low, high = self.layers[first - 1], self.layers[first]
+        return float((low + share * (high - low)) / self.n_layers)
+
+
+def knock_out(
+    model: Model,
+    prompts: Prompts,
+    *,
+    edges: Sequence[tuple[str, str]] = EDGES,
+    layers: Sequence[int] | None = None,
+    seed: int = 0,
+) -> Knockouts:
+    """Block each edge in all layers from each of `layers` up. Stored.
+
+    Args:
+        edges: (from, to) roles; to may be "random", for each prompt one position before the reading
+            one that holds no role, drawn by `seed` (the paper draws from all positions up to the
+            question).
+        layers: first blocked layers, ascending; default every second one, and n_layers, which
+            blocks nothing.
+
+    Raises:
+        AlignmentError: an unknown role, or a role that does not come before the one that would read
+            it.
+        SiteError: a layer that the model does not have.
+
+    Works under any attention implementation: where it takes no mask (flash attention), the blocked
+    layers run under "sdpa". Cost: for each edge and layer, the tokens from the reading role on
+    through the layers above."""
+    layers = (
+        tuple(range(0, model.n_layers, 2)) + (model.n_layers,) if layers is None else tuple(layers)
+    )
+    if not layers or not edges:
+        raise ConfigError(
+            "nothing to knock out; at least one edge and one layer are needed. Leave both out for"
+            " the defaults."
+        )
+    if any(not 0 <= layer <= model.n_layers for layer in layers):
+        raise SiteError(
+            f"first blocked layers {list(layers)}; {model.name} has layers 0 to"
+            f" {model.n_layers - 1}, and {model.n_layers} blocks none. Use those."
+        )
+    goals = {edge: _goal(prompts, edge, seed) for edge in edges}
+    return stored(
+        lambda: _knock_out(model, prompts, goals, layers),
+        name="knockout",
+        modules=["entrack.patching.attention_knockout"],
+        key=[
+            model.digest,
+            model.dtype,
+            prompts.tokens,
+            prompts.lengths,
+            prompts.answers,
+            [[*edge, prompts.at(edge[0]), goal] for edge, goal in goals.items()],
+            list(layers),
+        ],
+    )
+
+
+@torch.no_grad()
+def blocked_resid(model: Model, run: Run, *, reader: Tensor, goal: Tensor, layer: int) -> Tensor:
+    """Residual stream leaving the last layer at the last token [example d_model], attention from
+    `reader` to `goal` [example] blocked in all layers from `layer` up.
+
+    `layer` n_layers gives the clean run's own.
+    """
+    last, rows = run.prompts.at("last"), torch.arange(len(run.prompts))
+    found = run.resid[-1][rows, last].clone()
+    if layer < model.n_layers:
+        with _maskable(model):
+            for first, end, indices in _same_places(reader, last):
+                found[indices] = _suffix(
+                    model, run, indices, first=first, end=end, goal=goal[indices], layer=layer
+                )
+    return found
+
+
+def _suffix(
+    model: Model, run: Run, indices: Tensor, *, first: int, end: int, goal: Tensor, layer: int
+) -> Tensor:
+    """The last token's final residual stream of prompts whose reader stands at `first` and last
+    token at `end`.
+    """
+    cache = DynamicCache(config=model.hf.config)
+    for above in range(layer, model.n_layers):
+        cache.update(
+            run.keys[above][indices, :, :first], run.values[above][indices, :, :first], above
+        )
+    positions = torch.arange(first, end + 1, device=model.device)
+    hidden = torch.arange(end + 1, device=model.device)[None] > positions[:, None]
+    hidden = hidden.expand(len(indices), 1, -1, -1).clone()
+    hidden[torch.arange(len(indices)), 0, 0, goal.to(model.device)] = True
+    mask = torch.zeros(hidden.shape, dtype=model.dtype, device=model.device).masked_fill(
+        hidden, torch.finfo(model.dtype).min
+    )
+    h = run.resid[layer][indices, first : end + 1]
+    rotary = model.hf.model.rotary_emb(h, positions[None])
+    for block in model.layers[layer:]:
+        h = block(
+            h,
+            attention_mask=mask,
+            position_ids=positions[None],
+            position_embeddings=rotary,
+            past_key_values=cache,
+        )
+    return h[:, -1]
+
+
+def _same_places(reader: Tensor, last: Tensor) -> Iterator[tuple[int, int, Tensor]]:
+    """(reader, last, indices) of the prompts that share both places."""
+    for first, end in torch.stack([reader, last], 1).unique(dim=0).tolist():
+        yield first, end, torch.nonzero((reader == first) & (last == end))[:, 0]
+
+
+@contextmanager
+def _maskable(model: Model) -> Iterator[None]:
+    """An attention implementation that takes a mask, for the length of the block."""
+    own = model.hf.config._attn_implementation
+    if own in MASKABLE:
+        yield
+        return
+    model.hf.set_attn_implementation("sdpa")
+    try:
+        yield
+    finally:
+        model.hf.set_attn_implementation(own)
+
+
+def _goal(prompts: Prompts, edge: tuple[str, str], seed: int) -> Tensor:
+    """The position that is hidden in each prompt [example]."""
+    reader = prompts.at(edge[0])
+    if edge[1] != RANDOM:
+        goal = prompts.at(edge[1])
+        if bool((goal >= reader).any()):
+            raise AlignmentError(
+                f"{edge[1]!r} does not come before {edge[0]!r}, which so cannot read it; a token"
+                " reads earlier ones. Swap the roles."
+            )
+        return goal
+    generator = torch.Generator().manual_seed(seed)
+    roles = torch.stack(list(prompts.roles.values()), 1).tolist()
+    free = [
+        [p for p in range(int(question)) if p not in taken]
+        for question, taken in zip(prompts.at("query_label") - 1, roles, strict=True)
+    ]  # up to the full stop
+    drawn = torch.rand(len(prompts), generator=generator).tolist()
+    return torch.tensor(
+        [places[int(x * len(places))] for places, x in zip(free, drawn, strict=True)]
+    )
+
+
+def _knock_out(
+    model: Model, prompts: Prompts, goals: Mapping[tuple[str, str], Tensor], layers: tuple[int, ...]
+) -> Knockouts:
+    hits: dict[tuple[str, str], list[np.ndarray]] = {edge: [] for edge in goals}
+    plain, contexts = [], []
+    for lo in range(0, len(prompts), CHUNK):
+        part = slice(lo, lo + CHUNK)
+        run = run_shared(model, prompts.subset(part))
+        ends = torch.arange(len(run.prompts)), run.prompts.at("last")
+        plain.append(
+            read_out(model, run.resid[-1][ends][:, None], run.prompts.answers)
+            .hit[:, 0]
+            .cpu()
+            .numpy()
+        )
+        contexts += [
+            tuple(row[:at])
+            for row, at in zip(
+                run.prompts.tokens.tolist(), run.prompts.at("query_label").tolist(), strict=True
+            )
+        ]
+        for edge, goal in goals.items():
+            final = [
+                blocked_resid(
+                    model, run, reader=run.prompts.at(edge[0]), goal=goal[part], layer=layer
+                )
+                for layer in layers
+            ]
+            hits[edge].append(
+                read_out(model, torch.stack(final, 1), run.prompts.answers).hit.T.cpu().numpy()
+            )
+    numbers = {context: number for number, context in enumerate(dict.fromkeys(contexts))}
+    return Knockouts(
+        hits={edge: np.concatenate(rows, axis=1) for edge, rows in hits.items()},
+        plain=np.concatenate(plain),
+        layers=layers,
+        n_layers=model.n_layers,
+        scenes=np.array([numbers[c] for c in contexts]),
+        model=model.name,
+    )

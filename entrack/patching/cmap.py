@@ -1,0 +1,409 @@
+"""Cross-model activation patching (CMAP): one version runs with some heads' activations taken from
+another.
+
+Donor and receiver read the same prompts (paper, section 6.1). In *output* patching the receiver's
+heads give the donor's z at their role. In *input* patching the heads compute their own z from the
+donor's q, k or v: q at the role, k and v at every earlier position, as those heads alone see them.
+Everything after is recomputed by the receiver; the prompts' other positions stay the receiver's
+own.
+
+Patching value fetchers hands over the answer itself, so accuracy alone says little. Every result is
+therefore kept per prompt, beside the receiver's own run: what share of the prompts that it had
+wrong does a patch repair, what share of those that it had right does it break, and what do other
+heads at the same place do?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entrack.circuits import Circuit
+from entrack.errors import AlignmentError, ConfigError, SiteError
+from entrack.model.activations import Run, project
+from entrack.model.families import Model
+from entrack.model.replay import Edit, Outcome, by_suffix, outcomes, read_out, replay, suffix
+from entrack.model.sites import ACTING_ROLES, GROUPS, Head, check_heads
+from entrack.model.sites import group as group_named
+from entrack.patching.group_patching import run_shared, selection, take
+from entrack.patching.weight_swap import check_pair, per_head, per_head_run
+from entrack.stats.metrics import Difference, Estimate, difference, mean, ratio
+from entrack.store.results import stored
+from entrack.task.boxes import Example
+from entrack.task.prompts import Prompts
+
+MODULES = ["entrack.patching.cmap"]
+INPUTS = ("z", "q", "k", "v", "qk", "qv", "kv", "qkv")
+CHUNK = 35
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing to hand over from donor to receiver.
+
+    Attributes:
+        label: what it is, for tables and figures.
+        heads: role -> heads that are patched there.
+        inputs: "z" for the heads' outputs, or which of their inputs, such as "q" or "qk".
+    """
+
+    label: str
+    heads: Mapping[str, tuple[Head, ...]]
+    inputs: str = "z"
+
+    def __post_init__(self) -> None:
+        if self.inputs not in INPUTS:
+            raise ConfigError(
+                f"inputs {self.inputs!r}; allowed are {', '.join(INPUTS)}. Use one of them."
+            )
+        if not any(self.heads.values()):
+            raise SiteError(
+                f"no heads in the cell {self.label!r}; something must be patched. Name heads that"
+                " the models have."
+            )
+        if self.inputs != "z" and len(self.heads) > 1:
+            raise ConfigError(
+                f"inputs at {len(self.heads)} roles in the cell {self.label!r}; inputs are patched"
+                " at one role. Make a cell for each."
+            )
+
+
+def group_cell(circuit: Circuit, *groups: str, inputs: str = "z", label: str = "") -> Cell:
+    """A cell of whole groups of a circuit, by name or letter; no groups = the full circuit.
+
+    Raises SiteError for a group that does not exist, or that has no heads in this circuit.
+    """
+    chosen = [group_named(name) for name in groups] or [
+        g for g in GROUPS.values() if circuit.groups[g.name]
+    ]
+    heads: dict[str, tuple[Head, ...]] = {}
+    for g in chosen:
+        if not circuit.groups[g.name]:
+            raise SiteError(
+                f"the circuit of {circuit.model} has no heads in group {g.letter} {g.name}; a group"
+                " that is patched needs some. Take another circuit, or leave this group out."
+            )
+        role = circuit.role(g.name)
+        heads[role] = tuple(sorted({*heads.get(role, ()), *circuit.groups[g.name]}))
+    name = "full circuit" if not groups else " and ".join(g.letter for g in chosen)
+    return Cell(label or (name if inputs == "z" else f"{inputs} of {name}"), heads, inputs)
+
+
+def other_cells(
+    model: Model, circuit: Circuit, group: str, *, n_random: int = 3, seed: int = 0
+) -> list[Cell]:
+    """Controls for one group: `n_random` cells of as many heads outside the circuit at its role,
+    then all of those.
+
+    Raises SiteError when fewer heads are outside than in the group.
+    """
+    g = group_named(group)
+    role = circuit.role(g.name)
+    inside = circuit.at(role)
+    outside = [
+        h
+        for h in (
+            Head(layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)
+        )
+        if h not in inside
+    ]
+    size = len(circuit.groups[g.name])
+    if size > len(outside):
+        raise SiteError(
+            f"{len(outside)} heads outside the circuit at {role}; a random group needs {size}. Take"
+            " a smaller circuit."
+        )
+    generator = np.random.default_rng([seed, list(GROUPS).index(g.name)])
+    drawn = [
+        sorted(outside[int(i)] for i in generator.choice(len(outside), size=size, replace=False))
+        for _ in range(n_random)
+    ]
+    cells = [
+        Cell(f"random {g.letter} {i + 1}", {role: tuple(heads)}) for i, heads in enumerate(drawn)
+    ]
+    return [*cells, Cell(f"all others at {g.letter}", {role: tuple(outside)})]
+
+
+@dataclass(frozen=True)
+class CrossPatch:
+    """The receiver's answers with each cell patched, and unpatched, on the same prompts.
+
+    Attributes:
+        cells: what was patched, in the order of the first axis below.
+        hits: whether the patched receiver answers right [cell example].
+        log_prob: natural log of the right answer's probability [cell example].
+        own_hits, own_log_prob: the same of the receiver alone [example].
+        donor_hits, donor_log_prob: of the donor alone [example].
+        scenes: which scene each prompt asks about [example]; intervals resample scenes.
+        donor, receiver: names of the models.
+    """
+
+    cells: tuple[Cell, ...]
+    hits: np.ndarray
+    log_prob: np.ndarray
+    own_hits: np.ndarray
+    own_log_prob: np.ndarray
+    donor_hits: np.ndarray
+    donor_log_prob: np.ndarray
+    scenes: np.ndarray
+    donor: str
+    receiver: str
+
+    def index(self, label: str) -> int:
+        """Place of a cell. Raises ConfigError for a label that no cell has."""
+        labels = [cell.label for cell in self.cells]
+        if label not in labels:
+            raise ConfigError(
+                f"no cell {label!r}; there are {', '.join(labels)}. Use one of those."
+            )
+        return labels.index(label)
+
+    def accuracy(self, label: str) -> Estimate:
+        """Accuracy of the patched receiver."""
+        return mean(self.hits[self.index(label)], clusters=self.scenes)
+
+    def own_accuracy(self) -> Estimate:
+        """Accuracy of the receiver alone."""
+        return mean(self.own_hits, clusters=self.scenes)
+
+    def donor_accuracy(self) -> Estimate:
+        """Accuracy of the donor alone."""
+        return mean(self.donor_hits, clusters=self.scenes)
+
+    def gain(self, *labels: str) -> Difference:
+        """Accuracy of the patched receiver less its own, paired; over several cells (random draws)
+        their mean.
+        """
+        patched = np.mean([self.hits[self.index(label)] for label in labels], axis=0)
+        return difference(patched, self.own_hits, clusters=self.scenes)
+
+    def closed(self, label: str) -> Estimate:
+        """Share of the gap from the receiver's accuracy to the donor's that the patch closes; NaN
+        without a gap.
+        """
+        patched = self.hits[self.index(label)].astype(float)
+        return ratio(
+            patched - self.own_hits,
+            self.donor_hits.astype(float) - self.own_hits,
+            clusters=self.scenes,
+        )
+
+    def log_prob_gain(self, *labels: str) -> Difference:
+        """The same for the right answer's log probability (nats)."""
+        patched = np.mean([self.log_prob[self.index(label)] for label in labels], axis=0)
+        return difference(patched, self.own_log_prob, clusters=self.scenes)
+
+    def repaired(self, *labels: str) -> Estimate | None:
+        """Share of the prompts that the receiver has wrong which the patch makes right; None when
+        it has none wrong.
+        """
+        return self._share(labels, ~self.own_hits, lambda hits: hits)
+
+    def broken(self, *labels: str) -> Estimate | None:
+        """Share of the prompts that the receiver has right which the patch makes wrong; None when
+        it has none right.
+        """
+        return self._share(labels, self.own_hits, lambda hits: ~hits)
+
+    def _share(self, labels, where, wanted) -> Estimate | None:
+        if not where.any():
+            return None
+        share = np.mean([wanted(self.hits[self.index(label)]) for label in labels], axis=0)
+        return mean(share[where], clusters=self.scenes[where])
+
+
+def cross_patch(
+    donor: Model, receiver: Model, prompts: Prompts, *, cells: Sequence[Cell], chunk: int = CHUNK
+) -> CrossPatch:
+    """Run `receiver` once per cell with the cell's activations taken from `donor`. Stored.
+
+    Args:
+        prompts: read by both; all boxes of a scene in a row (`boxes.all_queries`) share the work of
+            its context.
+        chunk: prompts whose runs are held at once.
+
+    Raises:
+        ModelError: models of different shape. AlignmentError: tokenizers that read the prompts
+            differently.
+        SiteError: a head that the models do not have. ConfigError: no cells, or two of one label.
+
+    Cost: per prompt and cell, the tokens from the cell's earliest role to the last, from its lowest
+    head's layer on: one token for A and B, three for C, half the prompt for D and for the full
+    circuit. Runs of both models besides."""
+    check_pair(donor, receiver)
+    labels = [cell.label for cell in cells]
+    if not cells or len(set(labels)) < len(labels):
+        raise ConfigError(
+            f"cells {', '.join(labels) or 'none'}; at least one is needed, each with its own label."
+            " Give them names."
+        )
+    for cell in cells:
+        for heads in cell.heads.values():
+            check_heads(heads, receiver.n_layers, receiver.n_heads)
+    for text, tokens, length in zip(
+        prompts.texts, prompts.tokens.tolist(), prompts.lengths.tolist(), strict=True
+    ):
+        for model in (donor, receiver):
+            if model.tokenizer(text)["input_ids"] != tokens[:length]:
+                raise AlignmentError(
+                    f"the tokenizer of {model.name} reads {text[:40]!r}... as other tokens than"
+                    " these prompts; donor and receiver must share one. Take two versions of one"
+                    " family, and encode with its tokenizer."
+                )
+    key = [
+        donor.digest,
+        receiver.digest,
+        receiver.dtype,
+        prompts.tokens,
+        list(cells),
+        donor.name,
+        receiver.name,
+    ]
+    return stored(
+        lambda: _measure(donor, receiver, prompts, tuple(cells), chunk),
+        name="cmap",
+        key=key,
+        modules=MODULES,
+    )
+
+
+@torch.no_grad()
+def _measure(
+    donor: Model, receiver: Model, prompts: Prompts, cells: tuple[Cell, ...], chunk: int
+) -> CrossPatch:
+    hits = np.zeros(
+        (len(cells) + 2, len(prompts)), dtype=bool
+    )  # the last two rows are receiver and donor alone
+    log_prob = np.zeros(hits.shape, dtype=np.float32)
+
+    def note(outcome: Outcome, rows: list[int], columns: list[int]) -> None:
+        where = np.ix_(rows, columns)
+        hits[where], log_prob[where] = outcome.hit.T.cpu(), outcome.log_prob.T.float().cpu()
+
+    twin = per_head(receiver) if any(cell.inputs != "z" for cell in cells) else receiver
+    for lo in range(0, len(prompts), chunk):
+        indices = list(range(lo, min(lo + chunk, len(prompts))))
+        part = prompts.subset(indices)
+        own, given = run_shared(receiver, part), run_shared(donor, part)
+        for row, model, run in ((-2, receiver, own), (-1, donor, given)):
+            note(read_out(model, run.resid_at("last")[-1][:, None], part.answers), [row], indices)
+        for chosen in _together(cells):
+            together = [cells[i] for i in chosen]
+            earliest = _roles(together[0])[0]
+            if together[0].inputs == "z":
+                values = {role: given.z_at(role)[:, :, None] for role in ACTING_ROLES}
+            else:
+                values = {
+                    earliest: torch.stack(
+                        [_own_z(donor, given, twin, own, cell, earliest) for cell in together],
+                        dim=2,
+                    )
+                }
+            for same in by_suffix(part, earliest):
+                found = _patched(
+                    receiver,
+                    take(own, same),
+                    together,
+                    {role: z[:, same] for role, z in values.items()},
+                    earliest,
+                )
+                note(found, chosen, [indices[i] for i in same])
+    return CrossPatch(
+        cells=cells,
+        hits=hits[:-2],
+        log_prob=log_prob[:-2],
+        own_hits=hits[-2],
+        own_log_prob=log_prob[-2],
+        donor_hits=hits[-1],
+        donor_log_prob=log_prob[-1],
+        scenes=scene_numbers(prompts),
+        donor=donor.name,
+        receiver=receiver.name,
+    )
+
+
+def _roles(cell: Cell) -> list[str]:
+    return [role for role in ACTING_ROLES if cell.heads.get(role)]
+
+
+def _together(cells: Sequence[Cell]) -> Iterator[list[int]]:
+    """Cells that go through one replay as variants: those with the same earliest role, outputs and
+    inputs apart.
+    """
+    for outputs in (True, False):
+        for role in ACTING_ROLES:
+            chosen = [
+                i
+                for i, cell in enumerate(cells)
+                if (cell.inputs == "z") == outputs and _roles(cell)[0] == role
+            ]
+            if chosen:
+                yield chosen
+
+
+def _patched(
+    receiver: Model, run: Run, cells: Sequence[Cell], values: Mapping[str, Tensor], earliest: str
+) -> Outcome:
+    """The receiver's answers, one variant per cell, with z from `values` [layer example variant
+    head d_head] at each role.
+    """
+    positions = suffix(run, earliest)
+    edits = []
+    for role in ACTING_ROLES:
+        masks = torch.stack([selection(receiver, cell.heads.get(role, ())) for cell in cells]).to(
+            receiver.device
+        )  # [variant layer head]
+        for layer in masks.any(2).any(0).nonzero()[:, 0].tolist():
+            slot = int((run.prompts.at(role) - positions[:, 0])[0])
+            edits.append(Edit("z", layer, slot, values[role][layer], masks[None, :, layer]))
+    return outcomes(receiver, run, positions=positions, edits=edits, variants=len(cells))
+
+
+def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role: str) -> Tensor:
+    """What the receiver's heads give at `role` from the donor's q, k or v [layer example head
+    d_head].
+
+    `receiver` is the `per_head` twin: keys and values change places for each query head alone.
+    """
+    mask = selection(receiver, cell.heads[role]).to(receiver.device)
+    ours, theirs = (per_head_run(run, group_size=donor.group_size) for run in (own, given))
+    for kind, name in (("k", "keys"), ("v", "values")):
+        if kind in cell.inputs:
+            mixed = torch.where(
+                mask[:, None, :, None, None], getattr(theirs, name), getattr(ours, name)
+            )
+            ours = replace(ours, **{name: mixed})
+    layers = sorted({h.layer for h in cell.heads[role]})
+    entering = given.resid_at(role)
+    edits = (
+        [
+            Edit(
+                "q",
+                layer,
+                0,
+                project(donor, entering[layer], kind="q", layer=layer)[:, None],
+                mask[None, None, layer],
+            )
+            for layer in layers
+        ]
+        if "q" in cell.inputs
+        else []
+    )
+    made: dict[int, Tensor] = {}
+    replay(
+        receiver,
+        ours,
+        positions=own.prompts.at(role)[:, None],
+        edits=edits,
+        start=layers[0],
+        on_layer=lambda layer, resid, k, v, z: made.update({layer: z[:, 0, 0]}),
+    )
+    return torch.stack([made.get(layer, z) for layer, z in enumerate(own.z_at(role))])
+
+
+def scene_numbers(prompts: Prompts) -> np.ndarray:
+    """Which scene each prompt asks about [example]; prompts that are not of a scene count alone."""
+    seen: dict = {}
+    keys = [e.scene if isinstance(e, Example) else i for i, e in enumerate(prompts.examples)]
+    return np.array([seen.setdefault(key, len(seen)) for key in keys])

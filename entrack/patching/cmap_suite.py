@@ -1,0 +1,242 @@
+"""Where a fine-tuned version's gain sits: what each group hands over, and which part of the update
+brings it.
+
+`exchange` asks it of activations, `graft_scores` of weights. Both use one receiver's circuit and
+its random controls."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from entrack.circuits import Circuit
+from entrack.errors import ConfigError
+from entrack.model.families import Model
+from entrack.model.sites import GROUPS, Head
+from entrack.patching.accuracy import TaskScores, score_task
+from entrack.patching.cmap import Cell, CrossPatch, cross_patch, group_cell, other_cells
+from entrack.patching.group_patching import Patch, Patched, patch_pairs
+from entrack.patching.weight_swap import MATRICES, graft
+from entrack.stats.metrics import Difference
+from entrack.store.results import stored
+from entrack.task.boxes import Scene, all_queries
+from entrack.task.counterfactual_pairs import interchanges
+from entrack.task.prompts import encode, encode_counterfactuals
+
+INPUTS = ("q", "k", "v", "qk", "qkv")
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What one version does with another's activations.
+
+    Attributes:
+        near: cells that recompute only the question: groups A, B, C and their controls.
+        far: cells that recompute the context from the earlier label on: D, its controls, the full
+            circuit. They cost ten times as much, so they run on fewer scenes. None when the
+            receiver's circuit has no D, or none were asked for.
+    """
+
+    near: CrossPatch
+    far: CrossPatch | None
+
+    def of(self, label: str) -> CrossPatch:
+        """The result that has the cell. Raises ConfigError for a label that neither has."""
+        for found in (self.near, self.far):
+            if found is not None and label in self.labels(found):
+                return found
+        raise ConfigError(
+            f"no cell {label!r}; there are {', '.join(self.all_labels())}. Use one of those."
+        )
+
+    def all_labels(self) -> list[str]:
+        """Labels of all cells."""
+        return [
+            label
+            for found in (self.near, self.far)
+            if found is not None
+            for label in self.labels(found)
+        ]
+
+    def random(self, letter: str) -> list[str]:
+        """Labels of a group's random controls."""
+        return [label for label in self.all_labels() if label.startswith(f"random {letter} ")]
+
+    @staticmethod
+    def labels(found: CrossPatch) -> list[str]:
+        """Labels of one result's cells."""
+        return [cell.label for cell in found.cells]
+
+
+def exchange(
+    donor: Model,
+    receiver: Model,
+    circuit: Circuit,
+    *,
+    scenes: Sequence[Scene],
+    n_far: int = 0,
+    n_random: int = 0,
+    inputs: bool = False,
+    format: str = "alternative",
+    seed: int = 0,
+) -> Exchange:
+    """Patch the groups of `circuit`, alone and together, from `donor` into `receiver`. Stored.
+
+    Args:
+        scenes: every box of each is asked for.
+        n_far: how many of the scenes also get the cells that recompute the context; 0 = none.
+        n_random: random controls for each of A, B and C, with all other heads at the role; D gets
+            one, without the latter.
+        inputs: also patch q, k, v, qk and qkv of A and of B.
+
+    Groups that are empty in this circuit are left out. Raises as `cross_patch` does.
+    """
+    have = [g.letter for g in GROUPS.values() if circuit.groups[g.name]]
+    near: list[Cell] = []
+    for letter in (g for g in have if g != "D"):
+        near.append(group_cell(circuit, letter))
+        near += (
+            other_cells(receiver, circuit, letter, n_random=n_random, seed=seed) if n_random else []
+        )
+        near += (
+            [group_cell(circuit, letter, inputs=i) for i in INPUTS]
+            if inputs and letter in "AB"
+            else []
+        )
+    together = [g for g in have if g != "D"]
+    near += [group_cell(circuit, *together)] if len(together) > 1 else []
+    far = [group_cell(circuit, "D"), group_cell(circuit)] if "D" in have else []
+    far += (
+        other_cells(receiver, circuit, "D", n_random=1, seed=seed)[:1] if far and n_random else []
+    )
+    prompts, n_boxes = (
+        encode(receiver.tokenizer, all_queries(scenes, format=format)),
+        scenes[0].n_boxes,
+    )
+    few = prompts.subset(range(n_boxes * min(n_far, len(scenes))))
+    return Exchange(
+        near=cross_patch(donor, receiver, prompts, cells=near),
+        far=cross_patch(donor, receiver, few, cells=far) if far and len(few) else None,
+    )
+
+
+def carried(
+    model: Model, circuit: Circuit, *, n_scenes: int, format: str = "alternative", seed: int = 0
+) -> Patched:
+    """Finding (ii) for one version: what A, B and C of `circuit` carry in `model`, a patch for
+    each, named by letter. Stored.
+
+    The score of A for "object", and those of B and C for "position", are the paper's functions of
+    these groups. D has none that the paper could name, and its patches cost ten times as much."""
+    data = encode_counterfactuals(
+        model.tokenizer, interchanges(n_scenes, split="evaluation", seed=seed, format=format)
+    )
+    patches = {
+        g.letter: Patch(circuit.role(n), circuit.groups[n])
+        for n, g in GROUPS.items()
+        if g.letter != "D" and circuit.groups[n]
+    }
+    return patch_pairs(model, data, patches=patches)
+
+
+@dataclass(frozen=True)
+class GraftScores:
+    """The receiver with parts of the donor's weights, on the same prompts.
+
+    Attributes:
+        scores: part -> answers. "none" is the receiver, "all" the donor; "A" to "D" and "circuit"
+            are the heads of the groups, "others" all heads outside the circuit, "random 1", ... as
+            many heads as the circuit has, and "q" to "o" one matrix of all heads.
+        n_heads: part -> number of heads whose weights were taken.
+    """
+
+    scores: Mapping[str, TaskScores]
+    n_heads: Mapping[str, int]
+
+    def gain(self, part: str) -> Difference:
+        """Accuracy with the part less the receiver's own, paired."""
+        return self.scores[part].minus(self.scores["none"])
+
+
+def graft_scores(
+    receiver: Model,
+    donor: Model,
+    circuit: Circuit,
+    *,
+    scenes: Sequence[Scene],
+    n_random: int = 2,
+    format: str = "alternative",
+    seed: int = 0,
+) -> GraftScores:
+    """Score the receiver with the donor's weights in some heads only. Stored.
+
+    Weights act at every position, so a head that two groups share counts in both. Raises ModelError
+    for models of different shape.
+
+    Cost: a scoring of the task (`task.score_task`) per part.
+    """
+    key = [
+        receiver.digest,
+        donor.digest,
+        receiver.dtype,
+        circuit,
+        list(scenes),
+        n_random,
+        format,
+        seed,
+    ]
+    return stored(
+        lambda: _graft_scores(receiver, donor, circuit, scenes, n_random, format, seed),
+        name="grafts",
+        key=key,
+        modules=["entrack.patching.cmap_suite"],
+    )
+
+
+def _graft_scores(
+    receiver: Model,
+    donor: Model,
+    circuit: Circuit,
+    scenes: Sequence[Scene],
+    n_random: int,
+    format: str,
+    seed: int,
+) -> GraftScores:
+    every = [
+        Head(layer, head) for layer in range(receiver.n_layers) for head in range(receiver.n_heads)
+    ]
+    inside = sorted({h for heads in circuit.groups.values() for h in heads})
+    parts: dict[str, tuple[Sequence[Head], str]] = {
+        g.letter: (circuit.groups[n], "qkvo") for n, g in GROUPS.items() if circuit.groups[n]
+    }
+    parts |= {
+        "circuit": (inside, "qkvo"),
+        "others": ([h for h in every if h not in inside], "qkvo"),
+    }
+    generator = np.random.default_rng(seed)
+    for i in range(n_random):
+        parts[f"random {i + 1}"] = (
+            [every[int(j)] for j in generator.choice(len(every), size=len(inside), replace=False)],
+            "qkvo",
+        )
+    parts |= {matrix: (every, matrix) for matrix in MATRICES}
+    scores = {
+        "none": score_task(receiver, scenes, format=format),
+        "all": score_task(donor, scenes, format=format),
+    }
+    for name, (heads, matrices) in parts.items():
+        scores[name] = score_task(
+            graft(
+                receiver,
+                donor,
+                heads=heads,
+                matrices=matrices,
+                name=f"{receiver.name} with {name} of {donor.name}",
+            ),
+            scenes,
+            format=format,
+        )
+    return GraftScores(
+        scores=scores,
+        n_heads={"none": 0, "all": len(every)} | {n: len(h) for n, (h, _) in parts.items()},
+    )

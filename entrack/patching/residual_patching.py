@@ -1,0 +1,219 @@
+"""Patch the residual stream layer by layer: what is carried at which token, and from which layer
+on.
+
+The coarsest of the patching experiments, and the first to make: the whole residual stream that
+enters a layer at one token of the base is replaced by the source's at the same role, and everything
+after it is recomputed. If the answer then is the one that a desideratum expects, what the
+desideratum is about (the object, the position, the label) was in that token when the layer began.
+Heads come later; this says where to look for them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from entrack.errors import SiteError
+from entrack.model.activations import CHUNK, Run, clean_run
+from entrack.model.families import Model
+from entrack.model.replay import by_suffix, outcomes, read_out, suffix
+from entrack.stats.metrics import Estimate, difference, rate
+from entrack.store.results import stored
+from entrack.task.desiderata import Counterfactual
+from entrack.task.prompts import CounterfactualPrompts, Prompts, encode_counterfactuals
+
+
+@dataclass(frozen=True)
+class ResidualPatching:
+    """What patching the residual stream at one role did, per starting layer.
+
+    Attributes:
+        desideratum: name of the desideratum that the base and source prompts were built by.
+        role: the token role that was patched, in the base and in the source.
+        layers: the patched layers, ascending: the stream *entering* layer l was replaced;
+            `n_layers` stands for what leaves the last layer.
+        expected: whether the most likely token is the expected answer [layer example].
+        unchanged: whether it still is the base's own right answer [layer example].
+        floor: whether it is the expected answer without any patch [example]: what a patch must
+            beat.
+        base_right, source_right: whether the unpatched base and source are answered rightly
+            [example].
+        model: name of the model.
+    """
+
+    desideratum: str
+    role: str
+    layers: tuple[int, ...]
+    expected: np.ndarray
+    unchanged: np.ndarray
+    floor: np.ndarray
+    base_right: np.ndarray
+    source_right: np.ndarray
+    model: str
+
+    def scores(self) -> list[Estimate]:
+        """Share of prompts with the expected answer, per layer, with Wilson's interval."""
+        return [rate(row) for row in self.expected]
+
+    @property
+    def peak(self) -> int:
+        """The layer with the greatest share of expected answers; the first of several."""
+        return self.layers[int(self.expected.mean(1).argmax())]
+
+    @property
+    def best(self) -> Estimate:
+        """The share of expected answers at `peak`."""
+        return rate(self.expected[self.layers.index(self.peak)])
+
+    @property
+    def steepest(self) -> int:
+        """The layer across which the share rises most: what it adds to the token matters most.
+
+        With all layers patched this is one layer; with some left out, the first of the layers
+        between which the rise happens."""
+        return self.layers[int(np.diff(self.expected.mean(1)).argmax())]
+
+    def carried(self, *, share: float = 0.5) -> tuple[int, int] | None:
+        """First and last of the layers around `peak` that all reach `share` of the way from the
+        floor to the best.
+
+        None when the best layer is not above the floor: exact sign test of the prompts that the
+        patch changed, at 5 % divided by the number of layers, for the best of many layers is above
+        a floor by chance."""
+        above = difference(self.expected[self.layers.index(self.peak)], self.floor)
+        if above.value <= 0 or above.p_value > 0.05 / len(self.layers):
+            return None
+        scores = self.expected.mean(1)
+        enough = scores >= self.floor.mean() + share * (self.best.value - self.floor.mean())
+        peak = self.layers.index(self.peak)
+        first = peak - int(np.argmin(np.append(enough[peak::-1], False))) + 1
+        last = peak + int(np.argmin(np.append(enough[peak:], False))) - 1
+        return self.layers[first], self.layers[last]
+
+
+def patch_residual(
+    model: Model,
+    counterfactuals: Sequence[Counterfactual],
+    *,
+    roles: Sequence[str],
+    layers: Sequence[int] | None = None,
+) -> dict[str, ResidualPatching]:
+    """Replace the residual stream at each of `roles` by the source's, at every layer in turn (an
+    interchange). Stored.
+
+    Args:
+        counterfactuals: of one desideratum, as `desiderata.build` makes them.
+        roles: "last", "query_label", "prev_query_label" or "correct_object", found in base and
+            source apart.
+        layers: starting layers, 0 to n_layers; default all of them.
+
+    Returns:
+        role -> what patching there did.
+
+    Raises:
+        SiteError: a layer that the model does not have.
+        AlignmentError, TaskError: as `prompts.encode_counterfactuals` does, and for an unknown
+            role.
+
+    Cost: two forward passes per counterfactual, and per role and starting layer the tokens from the
+        role to the last
+    one through the layers above: one more pass for "last" and "query_label" together, some ten for
+    "correct_object"."""
+    chosen = tuple(sorted(set(range(model.n_layers + 1) if layers is None else layers)))
+    for layer in chosen:
+        if not 0 <= layer <= model.n_layers:
+            raise SiteError(
+                f"no layer {layer} to patch; this model has layers 0 to {model.n_layers - 1}, and "
+                f"{model.n_layers} stands for what leaves the last one. Use one of those."
+            )
+    return stored(
+        lambda: _patch(model, counterfactuals, tuple(roles), chosen),
+        name="residual-patching",
+        key=[model.digest, model.dtype, list(counterfactuals), list(roles), chosen],
+        modules=["entrack.patching.residual_patching"],
+    )
+
+
+@torch.no_grad()
+def _patch(
+    model: Model,
+    counterfactuals: Sequence[Counterfactual],
+    roles: tuple[str, ...],
+    layers: tuple[int, ...],
+) -> dict[str, ResidualPatching]:
+    prompts = encode_counterfactuals(model.tokenizer, counterfactuals)
+    top = torch.zeros(len(roles), len(layers), len(prompts), dtype=torch.long)
+    own, source = (torch.zeros(len(prompts), dtype=torch.long) for _ in range(2))
+    for indices in _batches(prompts.base, roles):
+        part = prompts.subset(indices)
+        given, source[indices] = _source(model, part, roles)
+        run = clean_run(model, part.base)
+        own[indices] = _clean_answers(model, run)
+        for index, role in enumerate(roles):
+            top[index][:, indices] = _patched_answers(
+                model, run, given[role], role=role, layers=layers
+            )
+    return {
+        role: ResidualPatching(
+            desideratum=counterfactuals[0].desideratum,
+            role=role,
+            layers=layers,
+            expected=(top[index] == prompts.answers).numpy(),
+            unchanged=(top[index] == prompts.base.answers).numpy(),
+            floor=(own == prompts.answers).numpy(),
+            base_right=(own == prompts.base.answers).numpy(),
+            source_right=(source == prompts.source.answers).numpy(),
+            model=model.name,
+        )
+        for index, role in enumerate(roles)
+    }
+
+
+def _batches(base: Prompts, roles: tuple[str, ...]) -> list[list[int]]:
+    """Examples that are run together: each role stands as far from the end in all of them."""
+    groups = [list(range(len(base)))]
+    for role in roles:
+        groups = [
+            [group[i] for i in part]
+            for group in groups
+            for part in by_suffix(base.subset(group), role)
+        ]
+    return [group[lo : lo + CHUNK] for group in groups for lo in range(0, len(group), CHUNK)]
+
+
+def _source(
+    model: Model, prompts: CounterfactualPrompts, roles: tuple[str, ...]
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The source's stream at each role [layer+1 example d_model], and its own most likely tokens
+    [example].
+
+    Its run ends here: two runs at once would double the memory.
+    """
+    run = clean_run(model, prompts.source)
+    return {role: run.resid_at(role) for role in roles}, _clean_answers(model, run)
+
+
+def _patched_answers(
+    model: Model, run: Run, given: Tensor, *, role: str, layers: tuple[int, ...]
+) -> Tensor:
+    """The base's most likely tokens with `given` [layer+1 example d_model] at `role` [layer
+    example].
+    """
+    positions = suffix(run, role)
+    rows = torch.arange(len(positions))[:, None]
+    found = []
+    for layer in layers:
+        # Below the patched layer nothing changed, and entering it only the role's own token did.
+        resid = torch.cat([given[layer][:, None], run.resid[layer][rows, positions[:, 1:]]], dim=1)
+        found.append(
+            outcomes(model, run, positions=positions, start=layer, resid=resid[:, None])
+            .top[:, 0]
+            .cpu()
+        )
+    return torch.stack(found)
+
+
+def _clean_answers(model: Model, run: Run) -> Tensor:
+    """The unpatched prompts' most likely tokens [example]."""
+    return read_out(model, run.resid_at("last")[-1][:, None], run.prompts.answers).top[:, 0].cpu()

@@ -1,0 +1,402 @@
+"""From texts to tokens, with the place of every word that an experiment touches.
+
+The paper's code knew its positions by arithmetic (position -1 = the earlier label, 2 tokens before
+the last = the query label), which breaks with the first sentence of another length. Here every role
+is found from the characters of its word, and the token that stands there is checked to be that word
+and nothing else."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from entrack.errors import AlignmentError, TaskError
+from entrack.task.boxes import ROLES, Example, Pair, RoleText
+from entrack.task.desiderata import Counterfactual
+
+# An induction head at the query label reads the token after the label's earlier mention.
+AFTER_LABEL = "after_prev_query_label"
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts as tokens.
+
+    Attributes:
+        tokens: Long[example pos], padded on the right where lengths differ. Attention is causal, so
+            padding is never seen by a real token; read nothing at or after `lengths`.
+        lengths: Long[example], number of real tokens.
+        answers: Long[example], the token that completes the prompt correctly (" apple").
+        roles: role name -> Long[example], the index of its token. All of `boxes.ROLES`, and
+            "after_prev_query_label", the token that follows the earlier label.
+        segments: "object" and "label" -> Long[example slot], the tokens of every box in the order
+            of the text. Empty if the prompts do not all have the same number of boxes.
+        texts: the prompts as text.
+        pieces: for every prompt its tokens as text, special tokens by their name.
+        examples: what the prompts were made from.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    answers: Tensor
+    roles: Mapping[str, Tensor]
+    segments: Mapping[str, Tensor]
+    texts: tuple[str, ...]
+    pieces: tuple[tuple[str, ...], ...]
+    examples: tuple[Example | RoleText, ...]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def at(self, role: str) -> Tensor:
+        """Long[example]: where the role stands in each prompt. Raises AlignmentError for an unknown
+        role.
+        """
+        if role not in self.roles:
+            raise AlignmentError(
+                f"unknown role {role!r}; the roles are {', '.join(self.roles)}. Use one of them."
+            )
+        return self.roles[role]
+
+    def subset(self, indices: Iterable[int] | slice | Tensor) -> Prompts:
+        """The chosen prompts, in the order given."""
+        if isinstance(indices, slice):
+            indices = range(len(self))[indices]
+        chosen = [int(index) for index in indices]
+        rows = torch.tensor(chosen, dtype=torch.long)
+        return Prompts(
+            tokens=self.tokens[rows],
+            lengths=self.lengths[rows],
+            answers=self.answers[rows],
+            roles={role: index[rows] for role, index in self.roles.items()},
+            segments={kind: index[rows] for kind, index in self.segments.items()},
+            texts=tuple(self.texts[i] for i in chosen),
+            pieces=tuple(self.pieces[i] for i in chosen),
+            examples=tuple(self.examples[i] for i in chosen),
+        )
+
+
+def encode(
+    tokenizer: PreTrainedTokenizerBase,
+    examples: Sequence[Example | RoleText],
+    *,
+    max_length: int | None = None,
+) -> Prompts:
+    """Tokenise prompts and find their roles.
+
+    For a corrupt example, "prev_query_label" and "correct_object" are the words of segment `query`,
+    whatever label its question names.
+
+    Args:
+        max_length: the longest prompt that the model reads, in tokens; None = what the tokenizer
+            says of itself.
+
+    Raises:
+        TaskError: no examples, or an object, label or answer that is not exactly one token, named.
+        AlignmentError: a prompt longer than `max_length`, a word that is not where it should be, or
+        a tokenizer that
+            does not give character positions.
+    """
+    examples = tuple(examples)
+    if not examples:
+        raise TaskError("no examples to encode; at least one is needed. Ask for 1 or more.")
+    if not getattr(tokenizer, "is_fast", False):
+        raise AlignmentError(
+            f"{type(tokenizer).__name__} gives no character positions; roles are found by them. Use"
+            " a fast tokenizer."
+        )
+    texts = [
+        example.role_text() if isinstance(example, Example) else example for example in examples
+    ]
+    encoded = tokenizer([text.text for text in texts], return_offsets_mapping=True)
+    ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
+    limit = min(tokenizer.model_max_length, max_length or tokenizer.model_max_length)
+    for index, row in enumerate(ids):
+        if len(row) > limit:
+            raise AlignmentError(
+                f"prompt {index} of {len(row)} tokens; this model reads at most {limit}. "
+                "Use fewer boxes or a shorter text."
+            )
+    places = [
+        _places(tokenizer, text, row, spans)
+        for text, row, spans in zip(texts, ids, offsets, strict=True)
+    ]
+    longest = max(map(len, ids))
+    n_boxes = {sum(name.startswith("label_") for name in place) for place in places}
+    segments = {}
+    if len(n_boxes) == 1:
+        for kind in ("object", "label"):
+            names = [f"{kind}_{slot}" for slot in range(*n_boxes)]
+            segments[kind] = torch.tensor([[place[name] for name in names] for place in places])
+    return Prompts(
+        tokens=torch.tensor([row + [_pad_id(tokenizer)] * (longest - len(row)) for row in ids]),
+        lengths=torch.tensor([len(row) for row in ids]),
+        answers=_answer_ids(tokenizer, [text.answer for text in texts]),
+        roles={
+            role: torch.tensor([place[role] for place in places]) for role in (*ROLES, AFTER_LABEL)
+        },
+        segments=segments,
+        texts=tuple(text.text for text in texts),
+        pieces=tuple(
+            tuple(
+                text.text[start:end] if end > start else tokenizer.convert_ids_to_tokens(token)
+                for token, (start, end) in zip(row, spans, strict=True)
+            )
+            for text, row, spans in zip(texts, ids, offsets, strict=True)
+        ),
+        examples=examples,
+    )
+
+
+def _places(
+    tokenizer: PreTrainedTokenizerBase,
+    text: RoleText,
+    ids: list[int],
+    offsets: list[tuple[int, int]],
+) -> dict[str, int]:
+    """Token index of every named word of the text; each must be one token that holds the word
+    alone.
+    """
+    owner = [-1] * len(text.text)
+    for index, (start, end) in enumerate(offsets):
+        owner[start:end] = [index] * (end - start)
+    places = {}
+    for name, (start, end) in text.spans.items():
+        word = text.text[start:end]
+        first, last = owner[start], owner[end - 1]
+        if first != last:
+            pieces = [text.text[slice(*offsets[i])] for i in range(first, last + 1)]
+            raise TaskError(
+                f"word {word!r} is {len(pieces)} tokens {pieces}; every object and label must be"
+                " one. Use another word."
+            )
+        decoded = tokenizer.decode([ids[first]]).strip() if first >= 0 else ""
+        if decoded != word:
+            raise AlignmentError(
+                f"token {first} reads {decoded!r} where {name} should be {word!r}; the token must"
+                " be that word alone. Check the tokenizer."
+            )
+        places[name] = first
+    places[AFTER_LABEL] = places["prev_query_label"] + 1
+    if places["last"] != len(ids) - 1:
+        raise AlignmentError(
+            f"token {len(ids) - 1} follows the prompt's last word; the answer is read at the last"
+            " word. Use a tokenizer that adds nothing at the end."
+        )
+    return places
+
+
+def _answer_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> Tensor:
+    """Long[word], the token with which "... contains the" goes on to each word."""
+    prompt = tokenizer("contains the")["input_ids"]
+    known = {}
+    for word in dict.fromkeys(words):
+        ids = tokenizer(f"contains the {word}")["input_ids"]
+        if ids[: len(prompt)] != prompt or len(ids) != len(prompt) + 1:
+            raise TaskError(
+                f"answer {word!r} is {len(ids) - len(prompt)} tokens; it must be one. Use another"
+                " word."
+            )
+        known[word] = ids[-1]
+    return torch.tensor([known[word] for word in words])
+
+
+def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that fills up rows; which one does not matter, as no real token sees it."""
+    return 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+
+
+def encode_pairs(
+    tokenizer: PreTrainedTokenizerBase, pairs: Sequence[Pair]
+) -> tuple[Prompts, Prompts]:
+    """Clean and corrupt prompts as tokens: (clean, corrupt), of equal lengths pair by pair.
+
+    Raises AlignmentError where the two prompts of a pair differ in length, and as `encode` does.
+    """
+    clean = encode(tokenizer, [pair.clean for pair in pairs])
+    corrupt = encode(tokenizer, [pair.corrupt for pair in pairs])
+    for index, (a, b) in enumerate(
+        zip(clean.lengths.tolist(), corrupt.lengths.tolist(), strict=True)
+    ):
+        if a != b:
+            raise AlignmentError(
+                f"pair {index} has {a} clean and {b} corrupt tokens; path patching needs equal"
+                " lengths. Use one format and words of one token."
+            )
+    return clean, corrupt
+
+
+@dataclass(frozen=True)
+class CounterfactualPrompts:
+    """Counterfactuals as tokens.
+
+    Attributes:
+        base, source: the prompts; `base.answers` and `source.answers` are their own correct
+            answers.
+        answers: Long[example], the expected answer of the patched base.
+        alternatives: candidate name -> Long[example], what other ideas predict (see
+            `desiderata.Counterfactual`).
+    """
+
+    base: Prompts
+    source: Prompts
+    answers: Tensor
+    alternatives: Mapping[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def subset(self, indices: Iterable[int] | slice | Tensor) -> CounterfactualPrompts:
+        """The chosen counterfactuals, in the order given."""
+        chosen = (
+            range(len(self))[indices]
+            if isinstance(indices, slice)
+            else [int(index) for index in indices]
+        )
+        rows = torch.tensor(list(chosen), dtype=torch.long)
+        alternatives = {name: ids[rows] for name, ids in self.alternatives.items()}
+        return CounterfactualPrompts(
+            self.base.subset(chosen), self.source.subset(chosen), self.answers[rows], alternatives
+        )
+
+
+def encode_counterfactuals(
+    tokenizer: PreTrainedTokenizerBase,
+    counterfactuals: Sequence[Counterfactual],
+    *,
+    max_length: int | None = None,
+) -> CounterfactualPrompts:
+    """Bases and sources as tokens, with the tokens of the expected answer and of the alternatives.
+
+    Where a counterfactual was made as published, its slip is made here too: the answer without its
+    leading space, or the source's "last" and "query_label" counted from the base's length, so that
+    "last" lies behind the source's last token.
+
+    Raises TaskError for candidates that not all counterfactuals share, and as `encode` does.
+    """
+    base = encode(tokenizer, [item.base for item in counterfactuals], max_length=max_length)
+    source = encode(tokenizer, [item.source for item in counterfactuals], max_length=max_length)
+    names = tuple(counterfactuals[0].alternatives)
+    if any(tuple(item.alternatives) != names for item in counterfactuals):
+        raise TaskError(
+            "counterfactuals with different candidates; one list needs one desideratum. Encode them"
+            " apart."
+        )
+    padded = torch.tensor([item.padded_source for item in counterfactuals])
+    if padded.any():
+        source = _read_at(
+            source, torch.where(padded, base.lengths, source.lengths), _pad_id(tokenizer)
+        )
+    words = [item.answer for item in counterfactuals]
+    bare = torch.tensor([item.bare_answer for item in counterfactuals])
+    return CounterfactualPrompts(
+        base=base,
+        source=source,
+        answers=torch.where(bare, _bare_ids(tokenizer, words), _answer_ids(tokenizer, words)),
+        alternatives={
+            name: _answer_ids(tokenizer, [item.alternatives[name] for item in counterfactuals])
+            for name in names
+        },
+    )
+
+
+def _bare_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> Tensor:
+    """Long[word], the entry of the vocabulary that is the word without a space before it, else the
+    unknown token.
+    """
+    ids = [tokenizer.convert_tokens_to_ids(word) for word in words]
+    return torch.tensor([_pad_id(tokenizer) if token is None else token for token in ids])
+
+
+def _read_at(prompts: Prompts, lengths: Tensor, pad: int) -> Prompts:
+    """The prompts with "last" and "query_label" where they would be if the prompts had these
+    (greater) lengths.
+    """
+    behind = (lengths - prompts.lengths).clamp(min=0)
+    padding = prompts.tokens.new_full((len(prompts), int(behind.max())), pad)
+    moved = {role: prompts.roles[role] + behind for role in ("last", "query_label")}
+    return replace(
+        prompts, tokens=torch.cat([prompts.tokens, padding], 1), roles={**prompts.roles, **moved}
+    )
+
+
+@dataclass(frozen=True)
+class PromptView:
+    """One prompt, token by token, with its roles marked; shows itself in a notebook and prints as
+    text.
+
+    Attributes:
+        title: what is shown.
+        tokens: the tokens as text.
+        marks: token index -> the roles that stand there.
+        answer: the word that completes the prompt.
+    """
+
+    title: str
+    tokens: tuple[str, ...]
+    marks: Mapping[int, tuple[str, ...]]
+    answer: str
+
+    def __str__(self) -> str:
+        lines = [self.title]
+        for index, token in enumerate(self.tokens):
+            marks = f"   <- {', '.join(self.marks[index])}" if index in self.marks else ""
+            lines.append(f"{index:4d}  {token.strip() or token}{marks}")
+        return "\n".join([*lines, f"answer: {self.answer}"])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        # Borders and text take the page's own colour, so that light and dark pages both read; a
+        # role is told by its name, never by colour alone.
+        cell = (
+            "display:inline-block;vertical-align:top;margin:0 1px 6px;padding:1px"
+            " 3px;text-align:center"
+        )
+        marked = (
+            ";border:1.5px solid"
+            " currentColor;border-radius:4px;background:rgba(128,128,128,.18);font-weight:600"
+        )
+        small = "display:block;font-size:.68em;font-weight:400"
+        items = []
+        for index, token in enumerate(self.tokens):
+            roles = self.marks.get(index, ())
+            names = "".join(
+                f'<span style="{small}">{html.escape(role.replace("_", " "))}</span>'
+                for role in roles
+            )
+            items.append(
+                f'<li style="{cell}{marked if roles else ""}"><span'
+                f' style="{small};opacity:.75">{index}</span>'
+                f"{html.escape(token.strip() or token)}{names}</li>"
+            )
+        title = html.escape(self.title)
+        return (
+            f'<figure style="margin:.5em 0" aria-label="{title}"><figcaption>{title}</figcaption>'
+            f'<ol style="list-style:none;margin:0;padding:0">{"".join(items)}</ol>'
+            f"<p>Answer: <strong>{html.escape(self.answer)}</strong></p></figure>"
+        )
+
+
+def show(prompts: Prompts, index: int) -> PromptView:
+    """Prompt `index` with token numbers and roles. Raises AlignmentError if there is no such
+    prompt.
+    """
+    if not 0 <= index < len(prompts):
+        raise AlignmentError(
+            f"prompt {index}; there are {len(prompts)}, counted from 0. Use a smaller number."
+        )
+    marks: dict[int, tuple[str, ...]] = {}
+    for role, places in prompts.roles.items():
+        place = int(places[index])
+        marks[place] = (*marks.get(place, ()), role)
+    answer = prompts.examples[index].answer
+    return PromptView(
+        f"Prompt {index}, {len(prompts.pieces[index])} tokens", prompts.pieces[index], marks, answer
+    )

@@ -1,0 +1,114 @@
+"""Figures of what improved: every mark stands at its number, and every part has its label."""
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from tiny_models import CIRCUIT, fine_tuned, tiny_model
+
+from entrack.figures.improved import (
+    graft_gains,
+    handed_over,
+    inputs_bars,
+    repaired_and_broken,
+    slip_bars,
+    update_maps,
+)
+from entrack.patching.cmap_suite import exchange, graft_scores
+from entrack.patching.weight_swap import update_norms
+from entrack.stats.metrics import Estimate
+from entrack.task.boxes import scenes
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+SCENES = scenes(2, split="evaluation")
+
+
+@pytest.fixture(scope="module")
+def models():
+    return tiny_model(), fine_tuned()
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def marks(axes):
+    """(x, y) of every mark with error bars."""
+    return [
+        (float(c.lines[0].get_xdata()[0]), float(c.lines[0].get_ydata()[0]))
+        for c in axes.containers
+    ]
+
+
+def test_marks_stand_at_the_accuracies(models):
+    base, tuned = models
+    found = exchange(tuned, base, CIRCUIT, scenes=SCENES, n_far=1, n_random=1, inputs=True)
+    axes = handed_over({"tuned": found}, titles={"tuned": "tuned into base"}).axes[0]
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert (
+        labels == ["A", "B", "C", "D", "A and B and C", "full circuit"]
+        and axes.get_title(loc="left") == "tuned into base"
+    )
+    drawn = marks(axes)
+    for place, label in enumerate(labels):
+        assert (pytest.approx(found.of(label).accuracy(label).value), place) in drawn
+    alone = [
+        (line.get_segments()[0][0][0], np.mean(line.get_segments()[0][:, 1]))
+        for line in axes.collections
+        if line.get_segments() and len(line.get_segments()) == 1
+    ]
+    for place, label in enumerate(labels):
+        assert (
+            pytest.approx(found.of(label).own_accuracy().value),
+            pytest.approx(place),
+        ) in alone, "each row is compared with its own prompts"
+        assert (
+            pytest.approx(found.of(label).donor_accuracy().value),
+            pytest.approx(place),
+        ) in alone
+    assert len(inputs_bars(found).axes[0].patches) == 12
+    left, right = repaired_and_broken({"tuned": found}).axes
+    assert [t.get_text() for t in left.get_yticklabels()] == [f"{x} of tuned" for x in "ABCD"]
+    wrong = found.of("A").repaired("A")
+    assert wrong is None or (pytest.approx(wrong.value), 0.0) in marks(left)
+
+
+def test_grafts_and_updates_are_drawn_part_by_part(models):
+    base, tuned = models
+    found = graft_scores(base, tuned, CIRCUIT, scenes=SCENES, n_random=1)
+    axes = graft_gains({"tuned onto base": found}).axes[0]
+    assert (
+        axes.get_yticklabels()[0].get_text() == "whole update (20)"
+        and len(axes.get_yticks()) == len(found.scores) - 1
+    )
+    assert (
+        pytest.approx(found.gain("circuit").value),
+        [t.get_text() for t in axes.get_yticklabels()].index(
+            f"circuit ({found.n_heads['circuit']})"
+        ),
+    ) in marks(axes)
+    norms = update_norms(tuned, onto=base)
+    figure = update_maps(norms)
+    np.testing.assert_allclose(
+        np.array(figure.spec["data"][1]["z"]).T, norms.relative[1], rtol=1e-5
+    )
+    assert "on average q" in figure.alt
+    domains, height = (
+        [figure.spec["layout"][f"yaxis{i}"]["domain"] for i in ("", 2, 3, 4)],
+        figure.spec["layout"]["height"] - 75,
+    )
+    gaps = [(upper[0] - lower[1]) * height for upper, lower in itertools.pairwise(domains)]
+    assert min(gaps) > 50, "room for the ticks above and the title below"
+
+
+def test_a_slip_has_a_mark_on_either_side_of_its_line():
+    axes = slip_bars(
+        [("cause: effect", Estimate(0.2, 0.1, 0.3, 9), Estimate(0.8, 0.8, 0.8, 9))]
+    ).axes[0]
+    assert [x for x, _ in marks(axes)] == [0.2, 0.8] and axes.get_yticklabels()[
+        0
+    ].get_text() == "cause:\neffect"

@@ -1,0 +1,159 @@
+"""What stands in `models/`: every adapter is the one on its card, and the card is its recipe's."""
+
+import json
+import re
+
+import pytest
+
+from entrack.finetune.data import items
+from entrack.finetune.recipes import RECIPES, recipe
+from entrack.model.families import MODELS, family_file, load, versions
+from entrack.model.weights import sha256_file
+from entrack.store.digests import digest
+
+TRAINED = ("base", "instruct", "math", "code", "boxes")
+
+
+def card(version: str) -> dict:
+    return json.loads((MODELS / "smollm2" / version / "card.json").read_text())
+
+
+def accuracy(version: str, format: str = "alternative") -> dict:
+    return card(version)["accuracy"]["evaluation"][format]
+
+
+def test_the_family_is_complete():
+    assert versions("smollm2") == ("raw", *TRAINED)
+    assert tuple(RECIPES) and set(RECIPES) == set(TRAINED)
+
+
+@pytest.mark.parametrize("version", TRAINED)
+class TestEveryVersion:
+    def test_adapter_is_the_one_on_the_card(self, version):
+        adapter = MODELS / "smollm2" / version / "adapter_model.safetensors"
+        assert card(version)["adapter_sha256"] == sha256_file(adapter)
+        assert card(version)["adapter_bytes"] == adapter.stat().st_size < 5_000_000
+
+    def test_card_holds_the_recipe_that_train_would_follow(self, version):
+        assert card(version)["recipe"] == json.loads(json.dumps(RECIPES[version].record()))
+
+    def test_data_can_be_made_again(self, version):
+        chosen = RECIPES[version]
+        data = items(chosen.data, chosen.horizon * chosen.batch, seed=chosen.seed)
+        assert card(version)["data_digest"] == digest(data[: chosen.steps * chosen.batch])
+
+    def test_it_stands_on_what_the_family_says(self, version):
+        assert (
+            card(version)["on"]
+            == family_file("smollm2")["versions"][version]["on"]
+            == RECIPES[version].on
+        )
+
+    def test_measured_on_enough_prompts_in_both_formats(self, version):
+        for split in ("validation", "evaluation"):
+            for found in card(version)["accuracy"][split].values():
+                low, high = found["interval_95"]
+                assert (
+                    found["n_prompts"] >= 490
+                    and low < found["accuracy"] < high
+                    or found["accuracy"] == high == 1.0
+                )
+        assert set(card(version)["accuracy"]["evaluation"]) == {"alternative", "standard"}
+
+    def test_no_pickles_and_no_paths_of_a_machine(self, version):
+        folder = MODELS / "smollm2" / version
+        assert {p.name for p in folder.iterdir()} == {
+            "adapter_model.safetensors",
+            "adapter_config.json",
+            "card.json",
+        }
+        for name in ("card.json", "adapter_config.json"):
+            assert not re.search(r'"(/\w|[A-Z]:\\)', (folder / name).read_text())
+
+    def test_readme_tells_its_accuracy(self, version):
+        row = next(line for line in readme().splitlines() if line.startswith(f"| `{version}` |"))
+        assert f"{accuracy(version)['accuracy']:.3f}" in row
+
+
+class TestOtherRuns:
+    """`runs.json`: other seeds of the recipes and what was tried, each made by `entrack train` and
+    told in the README.
+    """
+
+    runs = json.loads((MODELS / "smollm2" / "runs.json").read_text())
+
+    def test_three_seeds_of_every_recipe(self):
+        seeds = {
+            version: (
+                {card(version)["seed"]}
+                | {r["seed"] for r in self.runs["seeds"] if r["name"] == version}
+            )
+            for version in TRAINED
+        }
+        assert {version: len(found) for version, found in seeds.items()} == dict.fromkeys(
+            TRAINED, 3
+        )
+
+    def test_they_learnt_what_their_recipe_says(self):
+        for run in (*self.runs["seeds"], *self.runs["tries"]):
+            chosen = recipe(run["name"]).changed(seed=run["seed"])
+            assert run["data_digest"] == digest(
+                items(chosen.data, chosen.horizon * chosen.batch, seed=chosen.seed)[
+                    : chosen.steps * chosen.batch
+                ]
+            )
+            assert run["on_digest"] == card("base" if chosen.on == "raw" else "code")["on_digest"]
+
+    def test_readme_tells_them(self):
+        for run in self.runs["seeds"]:
+            found = run["accuracy"]["evaluation"]["alternative"]
+            assert f"| `{run['name']}` | {run['seed']} | {found['accuracy']:.3f} [" in readme()
+        for run in self.runs["tries"]:
+            found = run["accuracy"]["validation"]["alternative"]
+            assert (
+                f"| `{run['name']}` | {run['changes']} | {found['accuracy']:.3f},"
+                f" {found['minus_on']['value']:+.3f} [" in readme()
+            )
+
+    def test_code_helps_and_arithmetic_does_not_with_every_seed(self):
+        base = accuracy("base")["interval_95"]
+        after = {
+            name: [
+                r["accuracy"]["evaluation"]["alternative"]["interval_95"]
+                for r in self.runs["seeds"]
+                if r["name"] == name
+            ]
+            for name in ("code", "math")
+        }
+        assert all(low > base[1] + 0.15 for low, _ in after["code"])
+        assert all(low < base[1] for low, _ in after["math"])
+
+
+def readme() -> str:
+    return (MODELS / "README.md").read_text()
+
+
+def test_base_does_the_task_about_as_well_as_the_papers():
+    low, high = accuracy("base")["interval_95"]
+    assert low < 0.66 < high or abs(accuracy("base")["accuracy"] - 0.66) < 0.04
+
+
+def test_code_helps_by_fifteen_points():
+    assert accuracy("code")["accuracy"] - accuracy("base")["accuracy"] >= 0.15
+
+
+def test_revisions_are_whole_commits_or_absent_with_a_reason():
+    for described in family_file("llama-7b")["versions"].values():
+        revision = described["revision"]
+        assert revision is None or re.fullmatch(r"[0-9a-f]{40}", revision)
+        assert described["revision_note"]
+
+
+@pytest.mark.slow
+def test_a_loaded_version_answers_as_its_card_says():
+    from entrack.finetune.measure import box_accuracy
+
+    model = load("smollm2/base", device="cpu")
+    assert card("code")["on_digest"] == model.digest
+    found = box_accuracy(model.hf, model.tokenizer, split="validation", n_scenes=70)
+    assert found.summary() == card("base")["accuracy"]["validation"]["alternative"]

@@ -1,0 +1,35 @@
+"""Whole passes with hooks: what patching must equal."""
+
+import torch
+
+from entrack.model.hooks import TraceDict
+
+
+def hooked_logits(model, data, *, role, heads, weight=1.0):
+    """Logits at the last token of whole base passes in which heads come from whole source passes."""
+    rows, where = torch.arange(len(data)), data.base.at(role)
+    logits = None
+    layers = sorted({h.layer for h in heads})
+    with torch.no_grad():
+        with TraceDict(
+            model.hf, [model.site(layer, "o_proj") for layer in layers], retain_input=True
+        ) as traces:
+            model.hf(data.source.tokens)
+        taken = {
+            layer: traces[model.site(layer, "o_proj")].input[rows, data.source.at(role)]
+            for layer in layers
+        }
+
+        def edit(z, layer):
+            number = int(layer.split(".")[2])
+            split = z.unflatten(-1, (model.n_heads, -1)).clone()
+            for head in (h.head for h in heads if h.layer == number):
+                new = taken[number].unflatten(-1, (model.n_heads, -1))[:, head]
+                split[rows, where, head] = (1 - weight) * split[rows, where, head] + weight * new
+            return split.flatten(-2)
+
+        with TraceDict(
+            model.hf, [model.site(layer, "o_proj") for layer in layers], edit_input=edit
+        ):
+            logits = model.hf(data.base.tokens).logits
+    return logits[rows, data.base.at("last")]

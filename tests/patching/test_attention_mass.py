@@ -1,0 +1,75 @@
+"""Attention per kind of token, against Hugging Face's own attention weights summed by hand."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import tiny_model
+
+from entrack.errors import SiteError
+from entrack.model.sites import Head
+from entrack.patching.attention_mass import KINDS, attention_mass, token_kinds
+from entrack.task.boxes import all_queries, scenes
+from entrack.task.prompts import encode
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+@pytest.mark.parametrize("role", ["last", "query_label", "prev_query_label"])
+def test_kinds_are_the_words_they_name(prompts, role):
+    kinds = token_kinds(prompts, role=role)
+    for i, example in enumerate(prompts.examples):
+        words = [piece.strip() for piece in prompts.pieces[i]]
+        found = {
+            name: [words[p] for p in range(len(words)) if kinds[i, p] == k]
+            for k, name in enumerate(KINDS)
+        }
+        scene, query = example.scene, example.query
+        assert found["correct_object"] == [scene.objects[query]]
+        assert sorted(found["other_objects"]) == sorted(
+            o for j, o in enumerate(scene.objects) if j != query
+        )
+        assert sorted(found["other_labels"]) == sorted(
+            name for j, name in enumerate(scene.labels) if j != query
+        )
+        assert found["first"] == [words[0]] and len(found["itself"]) == 1
+        assert found["query_label"] == ([] if role == "query_label" else [scene.labels[query]])
+        assert found["after_prev_query_label"] == ["," if query < scene.n_boxes - 1 else "."]
+        assert found["prev_query_label"] == (
+            [] if role == "prev_query_label" else [scene.labels[query]]
+        )
+
+
+@pytest.mark.parametrize("role", ["last", "query_label", "prev_query_label"])
+@pytest.mark.parametrize("kind", ["mha", "gqa", "mqa"])
+def test_mass_is_eager_attention_summed_by_kind(kind, prompts, role):
+    own = tiny_model(
+        kind
+    )  # not the shared one: `output_attentions` leaves hooks of transformers behind
+    found, kinds = attention_mass(own, prompts, role=role), token_kinds(prompts, role=role)
+    own.hf.set_attn_implementation("eager")
+    with torch.no_grad():
+        weights = own.hf(prompts.tokens, output_attentions=True).attentions
+    for layer in (0, 3):
+        row = weights[layer][torch.arange(len(prompts)), :, prompts.at(role)]  # [example head pos]
+        for k in range(len(KINDS)):
+            expected = (row * (kinds == k)[:, None]).sum(-1).T
+            np.testing.assert_allclose(found.mass[layer, :, k], expected, atol=2e-5)
+    np.testing.assert_allclose(found.mass.sum(2), 1, atol=1e-4)
+
+
+def test_means_and_their_scenes(model):
+    prompts = encode(
+        model.tokenizer, all_queries(scenes(3, split="evaluation"), format="alternative")
+    )
+    found = attention_mass(model, prompts, role="last")
+    assert found.scenes.tolist() == [i // 7 for i in range(21)]
+    both = found.of([Head(1, 0), Head(2, 3)])["correct_object"]
+    assert both.value == pytest.approx(
+        np.mean([found.mass[1, 0, 0], found.mass[2, 3, 0]]), abs=1e-6
+    )
+    assert both.low < both.value < both.high
+    assert sum(found.everywhere.values()) == pytest.approx(1, abs=1e-4)
+    with pytest.raises(SiteError, match="no heads to average; at least one is needed"):
+        found.of([])
+    with pytest.raises(SiteError, match=r"no head 5\.0"):
+        found.of([Head(5, 0)])

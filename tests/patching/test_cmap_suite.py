@@ -1,0 +1,70 @@
+"""Exchanges and grafts of a whole circuit: which cells there are, and that parts add up to the
+donor.
+"""
+
+import numpy as np
+import pytest
+from tiny_models import CIRCUIT, HEADS, fine_tuned, tiny_model
+
+from entrack.circuits import Circuit
+from entrack.errors import ConfigError
+from entrack.patching.cmap_suite import carried, exchange, graft_scores
+from entrack.task.boxes import scenes
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+SCENES = scenes(3, split="evaluation")
+
+
+def test_an_exchange_has_every_group_its_controls_and_inputs():
+    found = exchange(
+        fine_tuned(), tiny_model(), CIRCUIT, scenes=SCENES, n_far=2, n_random=2, inputs=True
+    )
+    assert found.random("C") == ["random C 1", "random C 2"] and found.random("D") == ["random D 1"]
+    expected = {
+        "A",
+        "B",
+        "C",
+        "D",
+        "A and B and C",
+        "full circuit",
+        "q of A",
+        "qkv of B",
+        "all others at A",
+    }
+    assert expected <= set(found.all_labels())
+    assert (len(found.near.own_hits), len(found.far.own_hits)) == (21, 14)
+    np.testing.assert_allclose(found.far.own_log_prob, found.near.own_log_prob[:14], atol=1e-4)
+    assert found.of("D") is found.far and found.of("q of A") is found.near
+    with pytest.raises(ConfigError, match="no cell 'E'; there are A, random A 1"):
+        found.of("E")
+
+
+def test_empty_groups_are_left_out():
+    partial = Circuit({**HEADS, "structure_reader": (), "position_detector": ()}, "tiny")
+    found = exchange(fine_tuned(), tiny_model(), partial, scenes=SCENES, n_far=2)
+    assert found.all_labels() == ["A", "B", "A and B"] and found.far is None
+
+
+def test_grafts_of_nothing_and_of_all_are_the_two_versions():
+    base, tuned = tiny_model(), fine_tuned()
+    found = graft_scores(base, tuned, CIRCUIT, scenes=SCENES, n_random=1)
+    inside = {h for heads in HEADS.values() for h in heads}
+    assert found.n_heads["circuit"] == found.n_heads["random 1"] == len(inside) and found.n_heads[
+        "others"
+    ] == 20 - len(inside)
+    none, whole = found.scores["none"].log_prob, found.scores["all"].log_prob
+    assert np.abs(none - whole).max() > 0.1
+    for part in ("A", "q", "circuit", "others"):
+        assert np.abs(found.scores[part].log_prob - none).max() > 1e-3, part
+    unchanged = graft_scores(base, base, CIRCUIT, scenes=SCENES, n_random=1)
+    for scores in unchanged.scores.values():
+        np.testing.assert_allclose(scores.log_prob, none, atol=2e-4)
+    assert unchanged.gain("circuit").value == 0
+
+
+def test_what_groups_carry_is_read_with_a_patch_per_group():
+    found = carried(tiny_model(), CIRCUIT, n_scenes=2)
+    assert list(found.patches) == ["A", "B", "C"] and found.answers.shape == (3, 14)
+    assert found.patches["C"].role == "query_label"
+    assert {"object", "position", "label", "unchanged"} == set(found.candidates)

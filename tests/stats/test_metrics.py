@@ -1,0 +1,203 @@
+"""Intervals against known values, and against data whose truth was planted."""
+
+import math
+
+import numpy as np
+import pytest
+
+from entrack.errors import ConfigError
+from entrack.stats.metrics import Estimate, difference, mean, rate, ratio, relative_change
+
+
+def planted_scenes(generator, n_scenes, *, shared):
+    """Hits of seven prompts a scene, each true with probability 0.6; `shared` of the scenes give
+    one answer to all seven.
+    """
+    single = generator.random((n_scenes, 7)) < 0.6
+    common = np.repeat(generator.random((n_scenes, 1)) < 0.6, 7, axis=1)
+    return np.where(generator.random((n_scenes, 1)) < shared, common, single)
+
+
+def test_wilsons_interval_is_the_textbooks():
+    """81 of 263: Newcombe 1998, table I, method 3 gives 0.2553 to 0.3662."""
+    found = rate(np.arange(263) < 81)
+    assert (round(found.low, 4), round(found.high, 4)) == (0.2553, 0.3662)
+    assert found.value == pytest.approx(81 / 263) and found.n == 263
+
+
+def test_wilson_at_the_edges_stays_inside_and_has_width():
+    """0 of 20: Newcombe 1998 gives 0 to 0.1611."""
+    none, every = rate([False] * 20), rate([True] * 20)
+    assert none.value == none.low == 0 and round(none.high, 4) == 0.1611
+    assert every.value == every.high == 1 and round(every.low, 4) == 0.8389
+
+
+def test_bootstrap_of_a_mean_is_the_normal_interval_where_that_holds():
+    values = np.random.default_rng(1).normal(3, 2, size=2000)
+    error = values.std() / math.sqrt(len(values))
+    found = mean(values)
+    assert found.value == pytest.approx(values.mean())
+    assert found.low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert found.high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+
+
+def test_scenes_as_clusters_cover_the_truth_and_single_prompts_do_not():
+    """Seven prompts that share a scene are not seven independent prompts: only the bootstrap over
+    scenes says so.
+    """
+    generator = np.random.default_rng(2)
+    covered, naive = [], []
+    for _ in range(120):
+        hits = planted_scenes(generator, 70, shared=0.8)
+        clusters = np.repeat(np.arange(70), 7)
+        covered.append(not rate(hits.ravel(), clusters=clusters).excludes(0.6))
+        naive.append(not rate(hits.ravel()).excludes(0.6))
+    assert np.mean(covered) > 0.88
+    assert np.mean(naive) < 0.75
+
+
+def test_clusters_of_one_are_no_clusters():
+    values = np.random.default_rng(3).normal(size=50)
+    assert mean(values, clusters=range(50)) == mean(values)
+
+
+def test_names_and_order_of_clusters_do_not_matter():
+    values = np.random.default_rng(4).normal(size=40)
+    numbered, order = np.repeat(np.arange(8), 5), np.random.default_rng(5).permutation(40)
+    named = mean(values[order], clusters=np.array(list("abcdefgh"))[numbered[order]])
+    plain = mean(values, clusters=numbered)
+    assert (named.low, named.high) == pytest.approx((plain.low, plain.high))
+
+
+def test_clusters_of_different_size_weigh_by_their_size():
+    values, clusters = np.array([1.0, 1.0, 1.0, 0.0]), [0, 0, 0, 1]
+    found = mean(values, clusters=clusters)
+    assert found.value == 0.75 and found.low == 0 and found.high == 1
+
+
+def test_an_interval_is_the_same_every_time():
+    values = np.random.default_rng(6).random(60)
+    assert mean(values) == mean(values)
+
+
+def test_paired_difference_has_the_sign_of_first_minus_second():
+    first, second = np.array([1, 1, 1, 1, 0, 1, 1, 1] * 10), np.array([0, 1, 0, 0, 1, 0, 0, 1] * 10)
+    found = difference(first, second)
+    assert found.value == pytest.approx(0.5) and (found.better, found.worse) == (50, 10)
+    assert found.low > 0 and found.excludes(0)
+    back = difference(second, first)
+    assert back.value == -found.value and (back.better, back.worse) == (10, 50)
+    assert back.p_value == found.p_value
+
+
+def test_p_value_is_mcnemars_exact_test():
+    """9 against 1: two-sided binomial, 2 * (1 + 10) / 2**10."""
+    first, second = np.array([1] * 9 + [0] + [1] * 20), np.array([0] * 9 + [1] + [1] * 20)
+    assert difference(first, second).p_value == pytest.approx(22 / 1024)
+
+
+def test_no_difference_at_all():
+    found = difference(np.ones(60), np.ones(60))
+    assert (found.value, found.low, found.high, found.p_value) == (0, -0.05, 0.05, 1)
+    assert (found.better, found.worse) == (0, 0)
+
+
+def test_pairing_narrows_the_interval():
+    generator = np.random.default_rng(7)
+    second = generator.random(300)
+    first = second + 0.05 + 0.02 * generator.normal(size=300)
+    paired = difference(first, second)
+    assert paired.excludes(0)
+    assert paired.half_width < 0.3 * (mean(first).half_width + mean(second).half_width)
+
+
+def test_p_value_counts_scenes_where_there_are_clusters():
+    """Ten scenes of seven prompts, all better: 2 / 2**10, not 2 / 2**70."""
+    first, second = np.ones(70), np.zeros(70)
+    found = difference(first, second, clusters=np.repeat(np.arange(10), 7))
+    assert found.p_value == pytest.approx(2 / 1024)
+    assert (found.better, found.worse) == (70, 0)
+
+
+def test_differences_of_unequal_length_are_refused():
+    with pytest.raises(
+        ConfigError,
+        match=(
+            "a paired difference of 3 and 2 examples; both sides need the same prompts. Score both"
+        ),
+    ):
+        difference(np.ones(3), np.ones(2))
+
+
+def test_ratio_pairs_its_two_sides():
+    """Numerator and denominator that rise and fall together have a ratio without uncertainty."""
+    denominator = (np.random.default_rng(8).random(200) < 0.6).astype(float)
+    found = ratio(denominator / 2, denominator)
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_ratio_is_of_means_not_a_mean_of_ratios():
+    assert ratio(np.array([1.0, 0.0, 1.0]), np.array([1.0, 1.0, 2.0])).value == pytest.approx(0.5)
+
+
+def test_ratio_above_one_is_kept():
+    assert ratio(np.ones(50), np.arange(50) < 40).value == pytest.approx(1.25)
+
+
+def test_ratio_to_nothing_is_not_a_number():
+    found = ratio(np.ones(10), np.zeros(10))
+    assert all(map(math.isnan, (found.value, found.low, found.high))) and found.n == 10
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: rate([]),
+        lambda: mean([]),
+        lambda: ratio(np.array([]), np.array([])),
+        lambda: difference(np.array([]), np.array([])),
+    ],
+)
+def test_nothing_to_estimate_from(call):
+    with pytest.raises(
+        ConfigError,
+        match="no examples to estimate from; at least one is needed. Ask for more prompts",
+    ):
+        call()
+
+
+def test_relative_change_from_log_probabilities():
+    found = relative_change(np.log([0.25, 0.5, 0.75, 1e-30]), np.log(0.5))
+    np.testing.assert_allclose(found, [-0.5, 0, 0.5, -1])
+
+
+def test_an_estimate_prints_with_its_interval():
+    found = Estimate(0.661, 0.62, 0.7049, 700)
+    assert f"{found:.2f}" == "0.66 [0.62, 0.70]" == f"{found}"
+    assert f"{found:.0%}" == "66% [62%, 70%]"
+    assert found.half_width == pytest.approx(0.04245)
+    assert found.excludes(0.61) and found.excludes(0.71) and not found.excludes(0.62)
+
+
+def test_hits_that_never_vary_still_have_an_interval():
+    """The rule of three, also over clusters, and within what a share or a difference of shares can
+    be.
+    """
+    scenes = np.arange(140) // 7
+    for value, low, high in ((0.0, 0.0, 3 / 140), (1.0, 1 - 3 / 140, 1.0)):
+        found = mean(np.full(140, value), clusters=scenes)
+        assert (found.value, found.low, found.high) == pytest.approx((value, low, high))
+    same = np.arange(140) % 3 == 0
+    found = difference(same, same, clusters=scenes)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (0.0, -3 / 140, 3 / 140)
+    ) and found.p_value == 1.0
+    assert mean(np.full(5, 0.37)).low == pytest.approx(0.37), "no hits, no rule for hits"
+
+
+def test_ratio_over_clusters_is_wider_where_scenes_agree():
+    scenes = np.arange(140) // 7
+    right = np.repeat(np.arange(20) % 2, 7)
+    alone, over_scenes = ratio(right, np.ones(140)), ratio(right, np.ones(140), clusters=scenes)
+    assert alone.value == over_scenes.value == 0.5
+    assert over_scenes.half_width > 2 * alone.half_width
