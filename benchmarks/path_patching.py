@@ -25,7 +25,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from entrack.circuit.discovery import Discovery
 from entrack.model.activations import CHUNK, clean_run
-from entrack.model.families import Model, load
+from entrack.model.decoder import Model
+from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.patching.path_patching import path_patching, send
 from entrack.task.boxes import pairs

@@ -24,8 +24,8 @@ seed: int = 0  # of the scenes [0, 1000000]
 # that says another word can therefore be right less often than a guess among the objects.
 
 # %%
-from entrack.model.families import family_file, load
-from entrack.patching.accuracy import reference
+from entrack.model.families import family_file, reference
+from entrack.model.loading import load
 from entrack.task.boxes import all_queries, scenes
 from entrack.task.prompts import encode
 from entrack.task.prompts import show as show_prompt

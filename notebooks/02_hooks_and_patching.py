@@ -35,8 +35,8 @@ seed: int = 0  # of the scenes [0, 1000000]
 import torch
 
 from entrack.figures.display import LiveFigure, glue, table
-from entrack.model.families import load
 from entrack.model.hooks import Trace, TraceDict
+from entrack.model.loading import load
 from entrack.task.boxes import examples
 from entrack.task.prompts import encode, encode_counterfactuals
 

@@ -32,7 +32,7 @@ from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 from entrack.figures.circuit import attention_masses, circuit_graph, depths, score_maps, size_curve
 from entrack.figures.display import glue, show, table
 from entrack.figures.style import ROLE_WORDS
-from entrack.model.families import load
+from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.paper import published
 from entrack.patching.attention_mass import attention_mass

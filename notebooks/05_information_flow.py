@@ -23,7 +23,7 @@ from entrack.circuit.search import CircuitSettings, find_circuit
 from entrack.figures.display import glue, show, table
 from entrack.figures.flow import attention_shares, edge_words, knockout_curves
 from entrack.figures.style import ROLE_WORDS
-from entrack.model.families import load
+from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.paper import published
 from entrack.patching.attention_knockout import EDGES, knock_out

@@ -28,7 +28,8 @@ from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings, find_circuit
 from entrack.figures.carry import answer_shares, by_layer, figure_three, mask_paths
 from entrack.figures.display import glue, show, table
-from entrack.model.families import family_file, load, versions
+from entrack.model.families import family_file, versions
+from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.paper import published
 from entrack.patching.dcm import DCMConfig, learn_masks

@@ -29,7 +29,7 @@ from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings, find_circuit
 from entrack.figures.carry import CANDIDATE_WORDS, answer_shares, variation_scores
 from entrack.figures.display import glue, show, table
-from entrack.model.families import load
+from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.paper import published
 from entrack.patching.group_patching import Patch, patch_pairs

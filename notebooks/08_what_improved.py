@@ -42,7 +42,8 @@ from entrack.figures.improved import (
     repaired_and_broken,
     update_maps,
 )
-from entrack.model.families import family_file, load, versions
+from entrack.model.families import family_file, versions
+from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.paper import published
 from entrack.patching.cmap_suite import carried, exchange, graft_scores

@@ -38,7 +38,7 @@ from entrack.circuit.faithfulness import measure_faithfulness
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 from entrack.figures.display import glue, show, table
 from entrack.figures.improved import slip_bars
-from entrack.model.families import load
+from entrack.model.loading import load
 from entrack.paper import batch_slips, published, slips
 from entrack.patching import dcm
 from entrack.patching.group_patching import Patch, Prepared, answers_with

@@ -5,7 +5,7 @@ from tokenizers_for_tests import make_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from entrack.circuits import Circuit
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.sites import Head
 
 KV_HEADS = {"mha": 4, "gqa": 2, "mqa": 1}

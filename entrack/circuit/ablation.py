@@ -16,7 +16,7 @@ from torch import Tensor
 from entrack.circuits import Circuit
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import CHUNK, Means, Run, clean_run
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.replay import Edit, Outcome, by_suffix, joined, outcomes, rerun, suffix
 from entrack.model.sites import Head, check_heads
 from entrack.task.prompts import Prompts

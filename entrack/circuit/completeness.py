@@ -10,7 +10,7 @@ import numpy as np
 from entrack.circuit.ablation import score_circuits, score_removed
 from entrack.circuits import Circuit
 from entrack.model.activations import Means
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.sites import GROUPS
 from entrack.stats.metrics import Difference, difference
 from entrack.store.results import stored

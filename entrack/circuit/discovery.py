@@ -13,7 +13,7 @@ import numpy as np
 
 from entrack.circuits import Circuit, check_structure_role, role_of
 from entrack.errors import ConfigError, SiteError
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.sites import GROUPS, Group, Head
 from entrack.patching.path_patching import HeadScores, PathConfig, path_patching
 from entrack.store.results import stored

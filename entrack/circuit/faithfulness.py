@@ -9,7 +9,7 @@ from entrack.circuit.ablation import score_circuits
 from entrack.circuit.discovery import Discovery
 from entrack.circuits import Circuit
 from entrack.model.activations import Means
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.replay import answers_of
 from entrack.model.sites import GROUPS, Head
 from entrack.stats.metrics import Estimate, difference, mean, rate, ratio

@@ -14,7 +14,7 @@ from torch import Tensor
 from entrack.circuit.ablation import ablated_run
 from entrack.errors import ConfigError
 from entrack.model.activations import CHUNK, Means
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.replay import outcomes
 from entrack.stats.metrics import Estimate, rate
 from entrack.store.results import stored

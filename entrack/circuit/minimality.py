@@ -12,7 +12,7 @@ from entrack.circuit.ablation import score_knockouts
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import Means
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.sites import Head
 from entrack.stats.metrics import Estimate, difference
 from entrack.store.results import stored

@@ -13,7 +13,7 @@ from entrack.circuit.faithfulness import SizeCurve, choose_size
 from entrack.circuit.minimality import Minimality, MinimalityConfig, measure_minimality
 from entrack.circuits import Circuit
 from entrack.model.activations import Means, mean_z
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.store.results import stored
 from entrack.task.boxes import examples, pairs
 from entrack.task.prompts import Prompts, encode, encode_pairs

@@ -126,7 +126,7 @@ def size_curve(curve: SizeCurve) -> Figure:
             axes,
             sizes,
             estimates,
-            color=style.VERSIONS["base"],
+            color=style.version_colour("base"),
             marker="o",
             label="candidate circuit alone",
         )
@@ -333,9 +333,9 @@ def minimality_bars(minimality) -> Figure:
 def completeness_scatter(completeness) -> Figure:
     """F(C without K) against F(M without K) for every K; on the diagonal the circuit is complete."""
     kinds = {
-        "group": ("s", style.VERSIONS["code"]),
-        "random": ("o", style.VERSIONS["raw"]),
-        "greedy": ("^", style.VERSIONS["boxes"]),
+        "group": ("s", style.version_colour("code")),
+        "random": ("o", style.version_colour("raw")),
+        "greedy": ("^", style.version_colour("boxes")),
     }
     with style.look():
         figure, axes = plt.subplots(figsize=(4.6, 4.4))

@@ -83,7 +83,7 @@ def handed_over(
                     axes,
                     result.accuracy(label),
                     place,
-                    LETTER_COLOURS.get(label, style.VERSIONS["base"]),
+                    LETTER_COLOURS.get(label, style.version_colour("base")),
                     "o" if len(label) == 1 else "D",
                 )
             axes.set(
@@ -308,7 +308,7 @@ def slip_bars(rows: Sequence[tuple[str, Estimate, Estimate]]) -> Figure:
                 axes,
                 off,
                 place - 0.13,
-                style.VERSIONS["base"],
+                style.version_colour("base"),
                 "o",
                 label="off: as it should be" if not place else None,
             )
@@ -316,7 +316,7 @@ def slip_bars(rows: Sequence[tuple[str, Estimate, Estimate]]) -> Figure:
                 axes,
                 on,
                 place + 0.13,
-                style.VERSIONS["boxes"],
+                style.version_colour("boxes"),
                 "D",
                 label="on: as released" if not place else None,
             )

@@ -12,18 +12,7 @@ from contextlib import contextmanager
 import matplotlib as mpl
 from matplotlib.colors import to_rgb
 
-VERSIONS = {
-    "raw": "#666666",
-    "base": "#4c64f5",
-    "instruct": "#cb6b07",
-    "math": "#df399e",
-    "code": "#1d788d",
-    "boxes": "#cc1228",
-}
-"""Colour of each version of the model."""
-
-VERSION_MARKERS = {"raw": "x", "base": "o", "instruct": "s", "math": "^", "code": "D", "boxes": "v"}
-"""Marker of each version of the model, so that no figure rests on colour alone."""
+from entrack.model.families import families, looks
 
 GROUPS = {
     "value_fetcher": "#5949f6",
@@ -90,13 +79,24 @@ def look() -> Iterator[None]:
 
 
 def version_colour(name: str) -> str:
-    """Colour of a version; a name outside the table (a reader's own model) gets `NEUTRAL`."""
-    return VERSIONS.get(name, NEUTRAL)
+    """Colour of a version, by `version` or `family/version`: that of the family file, default family first.
+
+    A version of no family (a reader's own model) gets `NEUTRAL`.
+    """
+    return _look(name)[0]
 
 
 def version_marker(name: str) -> str:
-    """Marker of a version; a name outside the table gets `"P"`."""
-    return VERSION_MARKERS.get(name, "P")
+    """Marker of a version, found like its colour; "P" for a version of no family."""
+    return _look(name)[1]
+
+
+def _look(name: str) -> tuple[str, str]:
+    family, _, version = name.rpartition("/")
+    for candidate in [family] if family in families() else families():
+        if version in looks(candidate):
+            return looks(candidate)[version]
+    return NEUTRAL, "P"
 
 
 def ink_on(colour) -> str:

@@ -19,7 +19,8 @@ from entrack.errors import DataError
 from entrack.finetune.data import Item, items
 from entrack.finetune.measure import box_accuracy
 from entrack.finetune.recipes import RECIPES, Recipe, recipe
-from entrack.model.families import MODELS, load
+from entrack.model.families import MODELS
+from entrack.model.loading import load
 from entrack.model.weights import sha256_file
 from entrack.store.digests import cache_dir, digest, write_atomic
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from entrack.errors import AlignmentError, SiteError
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.hooks import TraceDict
 from entrack.task.prompts import Prompts
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from entrack.errors import AlignmentError, EntrackError, SiteError
 from entrack.model.activations import Run
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.hooks import Trace
 from entrack.task.prompts import Prompts
 

@@ -13,7 +13,7 @@ import torch
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
 from entrack.model.activations import project
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.replay import Edit, outcomes
 from entrack.model.sites import Head, check_heads
 from entrack.paper.slips import Slip, heads_selected

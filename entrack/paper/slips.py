@@ -16,7 +16,7 @@ from entrack.circuit.faithfulness import Faithfulness, random_circuit
 from entrack.circuit.search import FoundCircuit
 from entrack.circuits import Circuit
 from entrack.model.activations import Means
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.sites import GROUPS, Head
 from entrack.patching.accuracy import score_task
 from entrack.patching.dcm import Masks

@@ -7,7 +7,9 @@ import numpy as np
 import torch
 
 from entrack.model.activations import clean_runs
-from entrack.model.families import Model, load, versions
+from entrack.model.decoder import Model
+from entrack.model.families import versions
+from entrack.model.loading import load
 from entrack.model.replay import outcomes
 from entrack.stats.metrics import Difference, Estimate, difference, mean, rate
 from entrack.store.results import stored
@@ -105,14 +107,6 @@ def score_sizes(
         )
         for n_boxes in sizes
     }
-
-
-def reference(family: str) -> str:
-    """The version that the others are compared with: "base" where the family has one, else its
-    first.
-    """
-    known = versions(family)
-    return "base" if "base" in known else known[0]
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from transformers import DynamicCache
 
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import Run
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.replay import read_out
 from entrack.patching.group_patching import CHUNK, run_shared
 from entrack.stats.metrics import Difference, Estimate, difference, rate

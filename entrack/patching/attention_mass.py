@@ -15,7 +15,7 @@ from torch import Tensor
 
 from entrack.errors import SiteError
 from entrack.model.attention import patterns
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.sites import Head, check_heads
 from entrack.stats.metrics import Estimate, mean
 from entrack.store.results import stored

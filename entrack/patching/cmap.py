@@ -22,7 +22,7 @@ from torch import Tensor
 from entrack.circuits import Circuit
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import Run, project
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.replay import Edit, Outcome, by_suffix, outcomes, read_out, replay, suffix
 from entrack.model.sites import ACTING_ROLES, GROUPS, Head, check_heads
 from entrack.model.sites import group as group_named

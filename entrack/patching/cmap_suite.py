@@ -11,7 +11,7 @@ import numpy as np
 
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.sites import GROUPS, Head
 from entrack.patching.accuracy import TaskScores, score_task
 from entrack.patching.cmap import Cell, CrossPatch, cross_patch, group_cell, other_cells

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.replay import by_suffix, replay, suffix
 from entrack.model.sites import Head, check_heads
 from entrack.patching.group_patching import (

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import Run, clean_run
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.replay import Edit, by_suffix, outcomes, read_out, rerun, suffix
 from entrack.model.sites import ACTING_ROLES, Head, check_heads
 from entrack.stats.metrics import Difference, Estimate, difference, rate

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import CHUNK, Run, clean_run, project
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.replay import Edit, by_suffix, outcomes, read_out, suffix
 from entrack.model.sites import COMPOSITIONS, STRUCTURE_ROLES, Head, check_heads
 from entrack.stats.metrics import Estimate, log_odds_change, mean, relative_change

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from entrack.errors import SiteError
 from entrack.model.activations import CHUNK, Run, clean_run
-from entrack.model.families import Model
+from entrack.model.decoder import Model
 from entrack.model.replay import by_suffix, outcomes, read_out, suffix
 from entrack.stats.metrics import Estimate, difference, rate
 from entrack.store.results import stored

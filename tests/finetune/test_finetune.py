@@ -104,7 +104,7 @@ def test_words_are_not_those_of_the_task():
 
 @pytest.mark.slow
 def test_words_and_answers_are_one_token():
-    from entrack.model.families import load
+    from entrack.model.loading import load
 
     tokenizer = load("smollm2/raw").tokenizer
     for words in (list(WORDS), [f" {word}" for word in WORDS]):

@@ -7,7 +7,8 @@ import pytest
 
 from entrack.finetune.data import items
 from entrack.finetune.recipes import RECIPES, recipe
-from entrack.model.families import MODELS, family_file, load, versions
+from entrack.model.families import MODELS, family_file, versions
+from entrack.model.loading import load
 from entrack.model.weights import sha256_file
 from entrack.store.digests import digest
 

@@ -20,7 +20,9 @@ from tiny_models import tiny_model
 from entrack.errors import DataError, ModelError
 from entrack.model import families as models
 from entrack.model import weights
-from entrack.model.families import Model, families, lineage, load, versions
+from entrack.model.decoder import Model
+from entrack.model.families import families, lineage, versions
+from entrack.model.loading import load
 from entrack.model.weights import converted, sha256_file
 
 SOURCE = {

