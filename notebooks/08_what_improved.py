@@ -34,7 +34,7 @@ from dataclasses import replace
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings, find_circuit
 from entrack.errors import ChapterError
-from entrack.figures.display import glue, show, table
+from entrack.display.cells import glue, show, table
 from entrack.figures.improved import (
     graft_gains,
     handed_over,

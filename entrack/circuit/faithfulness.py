@@ -1,4 +1,6 @@
-"""Does the circuit alone do what the model does? Faithfulness, with random circuits as a control."""
+"""Does the circuit alone do what the model does? Faithfulness, with random circuits as a
+control.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,6 @@
-"""One language model, ready for experiments: its shape, its weights, and proof that hooks see it."""
+"""One language model, ready for experiments: its shape, its weights, and proof that hooks see
+it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -91,7 +93,9 @@ class Model:
         }
 
     def site(self, layer: int, projection: str) -> str:
-        """Dotted name of `q_proj`, `k_proj`, `v_proj` or `o_proj` of `layer`, as `Trace` takes it."""
+        """Dotted name of `q_proj`, `k_proj`, `v_proj` or `o_proj` of `layer`, as `Trace`
+        takes it.
+        """
         return f"model.layers.{layer}.self_attn.{projection}"
 
     def self_check(self) -> None:

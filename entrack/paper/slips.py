@@ -255,7 +255,9 @@ def rounded_faithfulness(scores: Faithfulness) -> Slip:
 
 
 def sample_overlap(held_out: Faithfulness, pruned_on: Faithfulness) -> Slip:
-    """Faithfulness on unseen prompts (off), and on the prompts that the circuit was pruned on (on)."""
+    """Faithfulness on unseen prompts (off), and on the prompts that the circuit was pruned on
+    (on).
+    """
     return Slip(
         "sample_overlap",
         "evaluated on the pruning prompts: faithfulness",
@@ -512,7 +514,9 @@ def heads_selected(masks: Masks, *, prefer: str) -> Estimate:
 
 
 def tied_masks(masks: Masks) -> Slip:
-    """Heads that DCM selects when masks that validate best tie: the fewest (off) or the most (on)."""
+    """Heads that DCM selects when masks that validate best tie: the fewest (off) or the most
+    (on).
+    """
     letter = GROUPS[masks.group].letter
     return Slip(
         "dcm_tie_break",

@@ -238,7 +238,9 @@ def learn_masks(
 
 
 def targets(prepared: Prepared, target: str) -> Tensor:
-    """The expected tokens [example]. Raises ConfigError for a candidate that the pairs do not have."""
+    """The expected tokens [example]. Raises ConfigError for a candidate that the pairs do not
+    have.
+    """
     if target not in prepared.candidates:
         raise ConfigError(
             f"no candidate {target!r}; these pairs have {', '.join(prepared.candidates)}. Use one"

@@ -20,7 +20,9 @@ def project(tmp_path) -> Project:
 
 
 def pretend(chapter: Chapter, *, default: bool = True):
-    """The notebook as an execution would leave it, with outputs made up and a true stamp over them."""
+    """The notebook as an execution would leave it, with outputs made up and a true stamp over
+    them.
+    """
     notebook = normalise(chapter.source)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for count, cell in enumerate(cells, 1):

@@ -10,8 +10,8 @@ import pytest
 
 from entrack.book import pages as record
 from entrack.book.chapters import Project, project
+from entrack.display.cells import table
 from entrack.errors import ChapterError
-from entrack.figures.display import table
 from entrack.model.families import MODELS, families
 
 
@@ -19,7 +19,7 @@ def shown(rows, header):
     """The HTML that a cell with this table puts out."""
     outputs = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("entrack.figures.display.display", lambda data, raw: outputs.append(data))
+        patch.setattr("entrack.display.cells.display", lambda data, raw: outputs.append(data))
         table(rows, header, caption="A <test> & more.")
     return outputs[0]["text/html"]
 

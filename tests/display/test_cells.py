@@ -11,9 +11,9 @@ from colours import DARK_PAGE, contrast, linear
 from IPython.core.formatters import DisplayFormatter
 from matplotlib import pyplot as plt
 
-from entrack.errors import EntrackError
-from entrack.figures import style
-from entrack.figures.display import FigureError, LiveFigure, glue, show, table
+from entrack.display import style
+from entrack.display.cells import LiveFigure, glue, show, table
+from entrack.errors import EntrackError, FigureError
 from entrack.model.families import looks
 
 ALT = "Line plot: accuracy falls in the middle."
@@ -24,7 +24,7 @@ def shown(monkeypatch):
     """Everything that is displayed, as (data, metadata)."""
     outputs = []
     monkeypatch.setattr(
-        "entrack.figures.display.display",
+        "entrack.display.cells.display",
         lambda data, raw, metadata=None: outputs.append((data, metadata or {})),
     )
     return outputs
@@ -78,7 +78,7 @@ def test_myst_nb_reads_the_record_back(monkeypatch):
 
     outputs = []
     monkeypatch.setattr(
-        "entrack.figures.display.display",
+        "entrack.display.cells.display",
         lambda data, raw, metadata: outputs.append(
             new_output("display_data", data=data, metadata=metadata)
         ),
