@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
 from entrack.book.chapters import Project
-from entrack.book.notebooks import notebook_bytes
+from entrack.book.notebooks import notebook_bytes, with_figures
 from entrack.errors import ChapterError
 
 _TOP_FILES = ("_config.yml", "_toc.yml")
