@@ -38,10 +38,12 @@ _HEAD_LINES = 5
 class Execution:
     """A finished execution.
 
-    notebook: normalised and stamped.
-    record: what differs from time to time, and so is kept out of the notebook: chapter, executed
-    (UTC date), seconds (of this execution: results found in the cache cost it next to nothing),
-    what `machine` tells, parameters, and stamp (the digest of what went in)."""
+    Attributes:
+        notebook: normalised and stamped.
+        record: what differs from time to time, and so is kept out of the notebook: chapter,
+            executed (UTC date), seconds (of this execution: results found in the cache cost it next
+            to nothing), what `machine` tells, parameters, and stamp (the digest of what went in).
+    """
 
     notebook: NotebookNode
     record: dict[str, object]
@@ -60,7 +62,12 @@ def run_id(chapter: Chapter, values: Mapping[str, Value]) -> str:
 def run(chapter: Chapter, values: Mapping[str, Value], *, progress: bool = True) -> Path:
     """Execute `chapter` with `values` and write the notebook to `runs/`; returns its path.
 
-    values: {parameter: value}, checked, defaults left out. Raises ChapterError as `execute` does.
+    Args:
+        chapter: which one.
+        values: {parameter: value}, checked, defaults left out.
+        progress: draw a bar, a step a cell, on the standard error stream.
+
+    Raises ChapterError as `execute` does.
     """
     target = chapter.project.runs / f"{chapter.name}-{run_id(chapter, values)}.ipynb"
     write_atomic(target, notebook_bytes(execute(chapter, values, progress=progress).notebook))
@@ -70,11 +77,17 @@ def run(chapter: Chapter, values: Mapping[str, Value], *, progress: bool = True)
 def execute(chapter: Chapter, values: Mapping[str, Value], *, progress: bool = True) -> Execution:
     """Execute `chapter` with `values`, in a fresh kernel whose working folder is `notebooks/`.
 
-    values: {parameter: value}, checked, those equal to their defaults left out.
-    progress: draw a bar, a step a cell, on the standard error stream.
     What the cells write to their standard error goes to `runs/<chapter>-<run id>.log` as it comes.
-    Raises ChapterError when a cell fails; the notebook up to there is then `runs/<chapter>-<run
-    id>.failed.ipynb`."""
+
+    Args:
+        chapter: which one.
+        values: {parameter: value}, checked, those equal to their defaults left out.
+        progress: draw a bar, a step a cell, on the standard error stream.
+
+    Raises:
+        ChapterError: a cell failed; the notebook up to there is then
+            `runs/<chapter>-<run id>.failed.ipynb`.
+    """
     runs = chapter.project.runs
     runs.mkdir(exist_ok=True)
     name = f"{chapter.name}-{run_id(chapter, values)}"
