@@ -247,7 +247,9 @@ def _merge(hf: Any, adapter: Path | str, revision: str | None, name: str) -> Any
 
 
 def _whole(hf: Any, told: dict) -> Any:
-    """The model, unless transformers had to invent weights that the files lack (it only logs that)."""
+    """The model, unless transformers had to invent weights that the files lack (it only logs
+    that).
+    """
     if told["missing_keys"]:
         raise ValueError(f"it lacks {', '.join(sorted(told['missing_keys'])[:2])}")
     return hf
