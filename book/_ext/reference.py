@@ -9,6 +9,7 @@ stays as it is typed, and nothing else in it counts as markup."""
 import argparse
 import os
 import re
+from inspect import signature
 from textwrap import dedent, indent
 
 from docutils import nodes
@@ -33,22 +34,18 @@ HELP_WIDTH = "76"
 
 def process_docstring(app, what, name, obj, options, lines):
     """Turn one docstring, in place, into reStructuredText."""
-    own = set(inspect_parameters(obj)) if what in ("function", "method") else set()
+    own = set(signature(obj).parameters) if what in ("function", "method") else set()
     lines[:] = "\n\n".join(rewritten(block, own) for block in blocks(lines)).split("\n")
     lines.append("")
-
-
-def inspect_parameters(function) -> list[str]:
-    code = getattr(function, "__wrapped__", function).__code__
-    return list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
 
 def blocks(lines: list[str]) -> list[list[str]]:
     """The paragraphs of a docstring; a section with its heading is one, with its blank lines."""
     found: list[list[str]] = [[]]
     for line in lines:
-        within = found[-1] and found[-1][0] in SECTIONS
-        if line in SECTIONS or (not line.startswith(" ") if within and line else not line):
+        within = bool(found[-1]) and found[-1][0] in SECTIONS
+        ended = bool(line) and not line.startswith(" ") if within else not line
+        if ended or line in SECTIONS:
             found.append([])
         if line or within:
             found[-1].append(line)
