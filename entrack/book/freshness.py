@@ -35,8 +35,7 @@ class Stamp:
 
     Attributes:
         chapter: its name.
-        cells: digest of its code.
-        outputs: digest of its outputs.
+        cells, outputs: digests of its code and of its outputs.
         parameters: {name: value}, as executed.
         default: whether these are the values in the source.
         modules: {entrack module: digest}.
@@ -204,8 +203,7 @@ class State:
         name: fresh, stale (the code, parameters, a module or a model changed since), hollow
             (outputs or code of the notebook were edited after its execution), out-of-order, failed,
             unexecuted, or corrupt (its stamp cannot be read).
-        reason: why, in words. A fresh one has "", or a note that its prose is older than the
-            source's.
+        reason: why, in words; of a fresh one "", or a note that its prose is older than the source.
     """
 
     name: str
