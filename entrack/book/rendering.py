@@ -26,8 +26,15 @@ def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
     """Make `_build/staging` hold exactly the book's configuration, its prose, and `pages`; returns
     the folder.
 
-    pages: {chapter name: notebook}. Files that are the same stay untouched, all others are written
-    or deleted. Raises ChapterError when the configuration is missing."""
+    Files that are the same stay untouched, all others are written or deleted.
+
+    Args:
+        project: whose configuration and prose.
+        pages: {chapter name: notebook}.
+
+    Raises:
+        ChapterError: the configuration is missing.
+    """
     staging = project.build / "staging"
     for name in _TOP_FILES:
         if not (project.root / name).is_file():
