@@ -177,13 +177,20 @@ def fetch(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     from entrack.finetune.train import train as train_version
 
-    card = train_version(options.name, steps=options.steps, seed=options.seed, out=options.out)
+    card = train_version(
+        options.name,
+        family=options.family,
+        steps=options.steps,
+        seed=options.seed,
+        out=options.out,
+    )
     print(json.dumps(card, indent=1, ensure_ascii=False))
     return 0
 
 
 def _train_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("name", help="the version to make, such as base")
+    sub.add_argument("--family", default="smollm2", help="the lineage that it belongs to")
     sub.add_argument("--steps", type=int, help="instead of the recipe's")
     sub.add_argument("--seed", type=int, help="instead of the recipe's")
     sub.add_argument("--out", help="the folder to write, instead of the version's own")
@@ -214,7 +221,7 @@ COMMANDS = {
     "train": (
         train,
         _train_arguments,
-        "Fine-tune one version of the default family by its recipe.",
+        "Fine-tune one version of a family by its recipe.",
     ),
 }
 """{subcommand: (function of the options returning the exit code, function adding its arguments,
