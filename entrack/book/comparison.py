@@ -1,4 +1,4 @@
-"""A run beside the published one: every claim with its numbers and verdict, then what else differs."""
+"""A run beside the published one: every claim with its numbers and verdict, then what differs."""
 
 from collections.abc import Iterator, Mapping
 
@@ -30,7 +30,8 @@ def _claims(here: NotebookNode, published: NotebookNode | None) -> Iterator[str]
         yield f"  {(new or old)['text']}: {_agreement(old, new)}"
         for name, record in (("published", old), ("this run", new)):
             if record is not None:
-                yield f"    {name:9}  {record['verdict']:18}  {record['measured'] or 'not run here'}"
+                told = record["measured"] or "not run here"
+                yield f"    {name:9}  {record['verdict']:18}  {told}"
 
 
 def _agreement(old: Mapping | None, new: Mapping | None) -> str:

@@ -49,7 +49,7 @@ def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
     ]
     contents = {path.relative_to(project.root): path.read_bytes() for path in files}
     contents |= {
-        Path("notebooks", f"{name}.ipynb"): notebook_bytes(notebook)
+        Path("notebooks", f"{name}.ipynb"): notebook_bytes(with_figures(notebook))
         for name, notebook in pages.items()
     }
     if staging.exists():

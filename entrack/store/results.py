@@ -58,7 +58,8 @@ _inside = [0.0]
 
 def inside() -> float:
     """Seconds that this process has passed in stored calls so far, whether these computed, loaded
-    or waited. What a process took, less this, plus the sum of `spent`, is what it takes from nothing.
+    or waited. What a process took, less this, plus the sum of `spent`, is what it takes from
+    nothing.
     """
     return _inside[0]
 
