@@ -153,6 +153,12 @@ def judge(*claims: Claim, caption: str) -> None:
         glue(f"verdict_{claim.slug}", claim.verdict_words)
 
 
+def listed(names: Iterable[str]) -> str:
+    """Names as a sentence has them: "code, math and boxes"; "none" for no names."""
+    *others, last = [*names] or ["none"]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def _alt(alt: str) -> str:
     words = " ".join(alt.split())
     if len(words.split(" ")) < 3:
