@@ -88,6 +88,23 @@ def find_circuit(model: Model, settings: CircuitSettings = CircuitSettings()) ->
     )
 
 
+def circuit_of(
+    model: Model,
+    *,
+    structure_role: str,
+    n_pairs: int = CircuitSettings.n_pairs,
+    format: str = "alternative",
+    seed: int = 0,
+) -> Circuit:
+    """The pruned circuit of `model`, by the settings that a chapter's reader may change. Stored.
+
+    Raises as `find_circuit` does.
+    """
+    config = DiscoveryConfig(structure_role=structure_role)
+    settings = CircuitSettings(format=format, n_pairs=n_pairs, seed=seed, discovery=config)
+    return find_circuit(model, settings).circuit
+
+
 def ablation_means(model: Model, settings: CircuitSettings = CircuitSettings()) -> Means:
     """Mean head outputs over prompts whose question names a label of no box, as in the paper.
     Stored.

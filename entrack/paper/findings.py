@@ -69,6 +69,31 @@ def position_floor() -> float:
     return published.dcm().values[RECEIVER]["value_fetcher"]["position"].accuracy
 
 
+def dcm_words(group: str, target: str) -> str:
+    """Llama's DCM score with the heads that it selected: "0.36 (5 of 7)"; "void" for the label,
+    whose answer the released code scored as a token that no model gives.
+    """
+    if target == "label":
+        return "void"
+    selected = published.dcm().values[RECEIVER][group][target]
+    return f"{selected.accuracy:.2f} ({len(selected.heads)} of {selected.group})"
+
+
+def dcm_score(group: str, target: str) -> str:
+    """The same score with its floor: "0.36 (floor 0.13)"."""
+    floor = f"floor {position_floor():.2f}" if target == "position" else "floor unknown"
+    return f"{published.dcm().values[RECEIVER][group][target].accuracy:.2f} ({floor})"
+
+
+def fetching_gain(model: str) -> float:
+    """How much more often than Llama one of the paper's models names the source's object with the
+    value fetchers of Llama's circuit patched (Figure 3).
+    """
+    scores = published.activation_patching().values[RECEIVER]
+    first, second = (scores[m]["value_fetcher"]["object"].mean for m in (model, RECEIVER))
+    return (first - second) / 100
+
+
 def above_floor(groups: Iterable[str]) -> dict[str, dict[tuple[str, str], float]]:
     """Figure 3, per model: (group, desideratum) -> mean score of its runs with the heads of Llama's
     circuit patched. The position's floor is subtracted; the label's scores are void and absent.
@@ -94,3 +119,9 @@ def wordings_above_floor(names: Iterable[str]) -> dict[str, float]:
 def in_words(values: Mapping[str, float], spec: str = "+.2f") -> str:
     """Numbers with their models: "+0.16 (Goat-7B), +0.16 (FLoat-7B)"."""
     return ", ".join(f"{value:{spec}} ({name})" for name, value in values.items())
+
+
+def kept_wordings(names: Iterable[str]) -> int:
+    """How many of the reworded sources keep half of the plain score in Llama."""
+    scores = wordings_above_floor(["position", *names])
+    return sum(score > scores["position"] / 2 for name, score in scores.items()) - 1

@@ -186,6 +186,27 @@ class Graded:
 
 
 @dataclass(frozen=True)
+class Every:
+    """The same is claimed of several numbers at once, `here` in the order that `what` names.
+
+    Replicates if `rule` does for every one, does not if it does not for one, else undecided.
+    """
+
+    rule: Rule
+    what: str
+
+    @property
+    def words(self) -> str:
+        return f"{self.what}, each: {self.rule.words}; does not if one does not"
+
+    def judge(self, here: Sequence[Estimate]) -> str:
+        verdicts = {self.rule.judge(e) for e in here}
+        if verdicts <= {REPLICATES}:
+            return REPLICATES
+        return DOES_NOT if DOES_NOT in verdicts else UNDECIDED
+
+
+@dataclass(frozen=True)
 class Beyond:
     """More is claimed than chance gives: `here` holds differences whose p-values count.
 
