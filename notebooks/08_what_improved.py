@@ -33,14 +33,12 @@ structure_role: str = ""  # {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
 # %% tags=["hide-input"]
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from entrack.circuit.contents import content_changes, content_of_groups
-from entrack.circuit.discovery import DiscoveryConfig
-from entrack.circuit.search import CircuitSettings, find_circuit
+from entrack.circuit.search import circuit_of
 from entrack.display.cells import glue, judge, listed, show, table
 from entrack.errors import ChapterError
 from entrack.figures import improved, improved_tables
@@ -68,10 +66,8 @@ below = families.lineage(family, base)[:-1][-1:]
 
 # %%
 models = {v: load(f"{family}/{v}") for v in (*below, base, *tuned)}
-settings = CircuitSettings(
-    n_pairs=n_pairs, seed=seed, discovery=DiscoveryConfig(structure_role=structure_role)
-)
-circuit = find_circuit(models[base], settings).circuit
+search = {"structure_role": structure_role, "seed": seed}
+circuit = circuit_of(models[base], n_pairs=n_pairs, **search)
 asked = scenes(n_scenes, split="evaluation", seed=seed)
 glue("base_name", models[base].name)
 glue("focus", focus)
@@ -156,8 +152,7 @@ show(improved.repaired_and_broken(into_base))
 # The paper patches the heads of the *donor's* circuit. Here they are, beside those of base's.
 
 # %%
-few_pairs = replace(settings, n_pairs=n_pairs_own)
-theirs = {v: find_circuit(models[v], few_pairs).circuit for v in own_versions}
+theirs = {v: circuit_of(models[v], n_pairs=n_pairs_own, **search) for v in own_versions}
 with_own = {
     v: exchange(models[v], models[base], theirs[v], scenes=asked, seed=seed) for v in own_versions
 }
