@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from entrack.model.decoder import Model
 from entrack.patching.group_patching import Patch, Patched, patch_pairs
 from entrack.stats.metrics import Difference, Estimate, rank_correlation
-from entrack.task.counterfactual_pairs import expected, interchanges
+from entrack.task.counterfactual_pairs import expected_candidate, interchanges
 from entrack.task.desiderata import DESIDERATA, Counterfactual
 from entrack.task.prompts import CounterfactualPrompts, encode_counterfactuals
 
@@ -66,15 +66,15 @@ class Wording:
 
     def above(self, group: str) -> Difference:
         """Score of the expected answer less its floor."""
-        return self.patched.above_floor(group, expected(self.name))
+        return self.patched.above_floor(group, expected_candidate(self.name))
 
     def floor(self) -> Estimate:
         """Score of the expected answer with nothing patched."""
-        return self.patched.floor(expected(self.name))
+        return self.patched.floor(expected_candidate(self.name))
 
     def lead(self, group: str, rival: str) -> Difference:
         """By how much the expected answer's score exceeds that of a rival on the same runs."""
-        return self.patched.lead(group, expected(self.name), rival)
+        return self.patched.lead(group, expected_candidate(self.name), rival)
 
 
 def patch_wording(
@@ -92,7 +92,7 @@ def patch_wording(
     """
     pairs = interchanges(n_scenes, split="evaluation", name=name, seed=seed, format=format)
     data = encode_counterfactuals(model.tokenizer, pairs)
-    patched = patch_pairs(model, data, patches=patches, expected=expected(name))
+    patched = patch_pairs(model, data, patches=patches, expected_candidate=expected_candidate(name))
     return Wording(name, tuple(pairs), patched)
 
 
@@ -105,7 +105,9 @@ def source_accuracy(model: Model, wording: Wording) -> Estimate:
     alone = CounterfactualPrompts(
         base=source, source=source, answers=source.answers, alternatives={}
     )
-    answers = patch_pairs(model, alone, patches={"nothing": Patch("last")}, expected="object")
+    answers = patch_pairs(
+        model, alone, patches={"nothing": Patch("last")}, expected_candidate="object"
+    )
     return answers.floor("object")
 
 

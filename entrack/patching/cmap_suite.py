@@ -13,7 +13,7 @@ import numpy as np
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS, Head
+from entrack.model.sites import GROUPS, Head, all_heads
 from entrack.patching.accuracy import TaskScores, score_task
 from entrack.patching.cmap import Cell, CrossPatch, cross_patch, group_cell, other_cells
 from entrack.patching.weight_swap import MATRICES, graft
@@ -238,9 +238,7 @@ def _graft_scores(
     format: str,
     seed: int,
 ) -> GraftScores:
-    every = [
-        Head(layer, head) for layer in range(receiver.n_layers) for head in range(receiver.n_heads)
-    ]
+    every = all_heads(receiver.n_layers, receiver.n_heads)
     inside = sorted({h for heads in circuit.groups.values() for h in heads})
     parts: dict[str, tuple[Sequence[Head], str]] = {
         g.letter: (circuit.groups[n], "qkvo") for n, g in GROUPS.items() if circuit.groups[n]
