@@ -3,7 +3,7 @@ control.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -89,6 +89,20 @@ def measure_faithfulness(
         modules=MODULES,
         key=[model.digest, model.dtype, prompts.tokens, [*circuits, *drawn], means.z],
     )
+
+
+def grow(circuit: Circuit, model: Model) -> dict[str, Circuit]:
+    """The circuit; the circuit with all heads of `model` in one group, each in turn; and with all
+    heads in all groups. By a name for each, as tables show it.
+    """
+    heads = range(model.n_heads)
+    every = tuple(Head(layer, head) for layer in range(model.n_layers) for head in heads)
+    grown = {
+        f"all heads for {group.letter}": replace(circuit, groups={**circuit.groups, name: every})
+        for name, group in GROUPS.items()
+    }
+    full = replace(circuit, groups=dict.fromkeys(GROUPS, every))
+    return {"the circuit": circuit, **grown, "all heads for all groups": full}
 
 
 def _whole(model: Model, prompts: Prompts) -> np.ndarray:

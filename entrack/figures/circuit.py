@@ -17,7 +17,6 @@ from entrack.circuits import Circuit
 from entrack.display import style
 from entrack.display.cells import LiveFigure
 from entrack.model.sites import GROUPS
-from entrack.stats.metrics import rate
 
 NARROW = 5.4
 """Width in inches of a figure whose text must stay readable when a phone shrinks it."""
@@ -311,101 +310,3 @@ def _with_intervals(axes, x, estimates, **options) -> None:
     values = np.array([e.value for e in estimates])
     errors = [values - [e.low for e in estimates], [e.high for e in estimates] - values]
     axes.errorbar(x, values, yerr=errors, **options)
-
-
-def minimality_bars(minimality) -> Figure:
-    """Score of every candidate head by group, with the threshold; bars above 1 are cut off."""
-    with style.look():
-        figure, rows = plt.subplots(4, 1, figsize=(NARROW, 7.6))
-        for axes, (name, group) in zip(rows, GROUPS.items(), strict=True):
-            scores = sorted(minimality.scores[name].items(), key=lambda item: -item[1])
-            heights = np.minimum([s for _, s in scores], 1.0)
-            kept = np.array([s >= minimality.threshold for _, s in scores])
-            axes.bar(
-                range(len(scores)), heights, color=np.where(kept, style.GROUPS[name], style.NEUTRAL)
-            )
-            axes.axhline(minimality.threshold, color="black", lw=0.8, ls=":")
-            axes.set(
-                title=f"{group.letter} {group.title}: {kept.sum()} of {len(scores)} kept",
-                ylabel="score",
-            )
-            axes.set_xticks(range(len(scores)), [h for h, _ in scores], rotation=90, fontsize=9)
-            axes.grid(axis="x", visible=False)
-    return figure
-
-
-def completeness_scatter(completeness) -> Figure:
-    """F(C without K) against F(M without K) for every K; on the diagonal the circuit is
-    complete.
-    """
-    kinds = {
-        "group": ("s", style.version_colour("code")),
-        "random": ("o", style.version_colour("raw")),
-        "greedy": ("^", style.version_colour("boxes")),
-    }
-    with style.look():
-        figure, axes = plt.subplots(figsize=(4.6, 4.4))
-        axes.plot([0, 1], [0, 1], color=style.NEUTRAL, ls="--")
-        for kind, (marker, colour) in kinds.items():
-            chosen = [i for i, label in enumerate(completeness.labels) if label.startswith(kind)]
-            model = [rate(completeness.model_hits[i]).value for i in chosen]
-            circuit = [rate(completeness.circuit_hits[i]).value for i in chosen]
-            axes.plot(model, circuit, ls="", marker=marker, color=colour, label=f"{kind} K")
-        points = [
-            (rate(m).value, rate(c).value)
-            for m, c in zip(completeness.model_hits, completeness.circuit_hits, strict=True)
-        ]
-        for label, point in zip(completeness.labels, points, strict=True):
-            if label.startswith("group"):
-                axes.text(
-                    *_free_corner(point, points), label[-1], ha="center", va="center", fontsize=9
-                )
-        axes.set(
-            xlabel="model without K: accuracy",
-            ylabel="circuit without K: accuracy",
-            xlim=(-0.03, 1),
-            ylim=(-0.03, 1),
-        )
-        axes.legend(loc="upper left")
-    return figure
-
-
-def _free_corner(
-    point: tuple[float, float], points: Sequence[tuple[float, float]], *, away: float = 0.034
-) -> tuple[float, float]:
-    """The place beside a point, at one of its corners, that is farthest from all points and from
-    the diagonal.
-    """
-    taken = np.array([*points, *((x, x) for x in np.linspace(0, 1, 101))])
-    corners = [(point[0] + dx, point[1] + dy) for dx in (away, -away) for dy in (away, -away)]
-    return max(corners, key=lambda corner: np.hypot(*(taken - corner).T).min())
-
-
-def cross_grid(
-    grid: np.ndarray, *, rows: Sequence[str], columns: Sequence[str], label: str
-) -> Figure:
-    """A table as a heat map with its numbers: circuits down, versions across."""
-    with style.look():
-        figure, axes = plt.subplots(figsize=(NARROW, 0.5 * len(rows) + 1.5))
-        image = axes.imshow(
-            grid,
-            vmin=0,
-            vmax=max(1.0, float(np.nanmax(grid))),
-            aspect="auto",
-            cmap=style.SEQUENTIAL,
-        )
-        colours = image.cmap(image.norm(grid))
-        for (row, column), value in np.ndenumerate(grid):
-            axes.text(
-                column,
-                row,
-                "–" if np.isnan(value) else f"{value:.2f}",
-                ha="center",
-                va="center",
-                color=style.ink_on(colours[row, column]),
-            )
-        axes.set_xticks(range(len(columns)), columns)
-        axes.set_yticks(range(len(rows)), rows)
-        axes.set(xlabel="run in version", ylabel=label)
-        axes.grid(False)
-    return figure

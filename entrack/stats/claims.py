@@ -187,7 +187,8 @@ class Graded:
 
 @dataclass(frozen=True)
 class Beyond:
-    """More is claimed than chance gives: `here` holds differences whose p-values count.
+    """More is claimed than chance gives: `here` is a difference, or another estimate that has a
+    p-value.
 
     Replicates if the difference is positive and its p-value, times the number of `tests` made, is
     below 5 %; does not if the interval ends below `margin`; else undecided.
@@ -210,6 +211,31 @@ class Beyond:
 
 
 @dataclass(frozen=True)
+class Apart:
+    """A difference of either sign is claimed: `here` is the largest of `tests` that were made.
+
+    Replicates if its p-value, times the number of tests, is below 5 %; does not if the interval
+    lies within `margin` of 0; else undecided.
+    """
+
+    tests: int
+    margin: float = MARGIN
+
+    @property
+    def words(self) -> str:
+        return (
+            f"not 0 with p below {_short(1 - LEVEL)}, corrected for {self.tests} tests; does not if"
+            f" the interval lies within {_short(self.margin)} of 0"
+        )
+
+    def judge(self, here: Difference) -> str:
+        if here.p_value * self.tests < 1 - LEVEL:
+            return REPLICATES
+        within = -self.margin <= here.low and here.high <= self.margin
+        return DOES_NOT if within else UNDECIDED
+
+
+@dataclass(frozen=True)
 class Claim:
     """One claim, what was measured for it, and its rule.
 
@@ -227,6 +253,7 @@ class Claim:
         given: a condition in words -> whether it is met. Where one is not, the claim is undecided:
             the numbers are about something else.
         note: what the table adds to the numbers, such as a denominator.
+        each: what the keys of a mapping name.
     """
 
     slug: str
@@ -240,6 +267,7 @@ class Claim:
     spec: str = "+.2f"
     given: Mapping[str, bool] = field(default_factory=dict)
     note: str = ""
+    each: str = "version"
 
     def __post_init__(self) -> None:
         if not self.slug.isidentifier():
@@ -280,7 +308,7 @@ class Claim:
         """The rule, with what applies when several versions are judged and what it presupposes."""
         words = self.rule.words
         if isinstance(self.here, Mapping):
-            words += "; in every version, partly: in some"
+            words += f"; in every {self.each}, partly: in some"
         unless = " or ".join(f"unless {condition}" for condition in self.given)
         return f"{words}; undecided {unless}" if unless else words
 
