@@ -75,18 +75,20 @@ def measure_completeness(
             f"the circuit of {circuit.model} has no heads, so none can be taken away; at least one"
             " is needed. Search with more prompts, or in a version that does the task."
         )
-    key = [model.digest, model.dtype, prompts.tokens, circuit, means.z, n_random, n_greedy, seed]
-    return stored(
-        lambda: _measure(
-            model, prompts, circuit, means, n_random, n_greedy, np.random.default_rng(seed)
-        ),
-        name="completeness",
-        key=key,
-        modules=["entrack.circuit.completeness"],
-    )
+    return _measure(model, prompts, circuit, means, n_random, n_greedy, seed)
 
 
-def _measure(model, prompts, circuit, means, n_random, n_greedy, generator) -> Completeness:
+@stored("completeness")
+def _measure(
+    model: Model,
+    prompts: Prompts,
+    circuit: Circuit,
+    means: Means,
+    n_random: int,
+    n_greedy: int,
+    seed: int,
+) -> Completeness:
+    generator = np.random.default_rng(seed)
     items = [(name, head) for name in GROUPS for head in circuit.groups[name]]
     removed = [circuit.only(name) for name in GROUPS]
     labels = [f"group {g.letter}" for g in GROUPS.values()]

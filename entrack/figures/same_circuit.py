@@ -193,7 +193,9 @@ def completeness_scatter(completeness: Completeness) -> Picture:
         axes.plot([0, 1], [0, 1], color=style.NEUTRAL, ls="--")
         for kind, (marker, colour) in KINDS.items():
             found = [points[i] for i in completeness.of(kind)]
-            axes.plot(*zip(*found), ls="", marker=marker, color=colour, label=f"{kind} K")
+            axes.plot(
+                *zip(*found, strict=True), ls="", marker=marker, color=colour, label=f"{kind} K"
+            )
         for i in completeness.of("group"):
             place = _free_corner(points[i], points)
             letter = completeness.labels[i][-1]
