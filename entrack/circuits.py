@@ -55,6 +55,18 @@ class Circuit:
         """The token role at which a group of this circuit acts."""
         return role_of(group, self.structure_role)
 
+    def reads(self, group: str) -> str:
+        """The token role that a group should attend to if it does its job (paper, section 4.1):
+        detectors look where the structure readers act, and these at the rest of their segment.
+        """
+        segment = {"prev_query_label": "correct_object"}
+        return {
+            "value_fetcher": "correct_object",
+            "position_transmitter": "query_label",
+            "position_detector": self.structure_role,
+            "structure_reader": segment.get(self.structure_role, "prev_query_label"),
+        }[group]
+
     def at(self, role: str) -> frozenset[Head]:
         """Heads that are kept at a token role."""
         return frozenset(

@@ -2,8 +2,6 @@
 words say it too.
 """
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from colours import DARK_PAGE, contrast
@@ -19,7 +17,6 @@ from entrack.figures.carry import (
     mask_paths,
     variation_scores,
 )
-from entrack.figures.circuit import completeness_scatter
 from entrack.figures.flow import attention_shares, edge_words, knockout_curves
 from entrack.model.sites import GROUPS, Head
 from entrack.patching.attention_knockout import EDGES, Knockouts
@@ -204,22 +201,6 @@ def test_only_parts_with_room_have_their_number():
     )
     assert [text.get_text() for text in figure.axes[0].texts] == ["0.50", "0.10", "0.32"]
     assert figure.axes[0].get_yticklabels()[0].get_text() == "B, a long name that takes\ntwo lines"
-
-
-def test_letters_of_groups_keep_off_the_points():
-    points = [(0.143, 0.143), (0.184, 0.163), (0.2, 0.12)]
-    hits = (
-        [np.arange(1000) < 1000 * x for x, _ in points],
-        [np.arange(1000) < 1000 * y for _, y in points],
-    )
-    figure = completeness_scatter(
-        SimpleNamespace(
-            labels=("group C", "random 1", "group B"), model_hits=hits[0], circuit_hits=hits[1]
-        )
-    )
-    assert [text.get_text() for text in figure.axes[0].texts] == ["C", "B"]
-    for text in figure.axes[0].texts:
-        assert min(np.hypot(*np.subtract(text.get_position(), point)) for point in points) > 0.03
 
 
 def test_variations_are_in_the_order_of_their_scores():

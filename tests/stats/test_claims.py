@@ -6,6 +6,7 @@ import pytest
 
 from entrack.errors import ConfigError
 from entrack.stats.claims import (
+    Apart,
     AtLeast,
     AtMost,
     Beyond,
@@ -90,6 +91,28 @@ def test_more_than_chance_is_corrected_for_the_number_of_tests():
     assert Beyond(tests=4).judge(overlap) == "undecided"
     below = Difference(-0.4, -0.9, 0.0, 12, better=0, worse=0, p_value=1.0)
     assert Beyond(tests=1).judge(below) == "does not replicate"
+
+
+@pytest.mark.parametrize(
+    "low, high, p_value, found",
+    [
+        (-0.4, -0.1, 0.01, "replicates"),
+        (0.1, 0.4, 0.01, "replicates"),
+        (-0.4, -0.1, 0.02, "undecided"),
+        (-0.04, 0.03, 0.9, "does not replicate"),
+        (-0.04, 0.06, 0.9, "undecided"),
+    ],
+)
+def test_a_difference_of_either_sign_is_corrected_for_the_number_of_tests(
+    low, high, p_value, found
+):
+    widest = Difference((low + high) / 2, low, high, 42, better=3, worse=9, p_value=p_value)
+    assert Apart(tests=4).judge(widest) == found
+
+
+def test_a_mapping_may_be_of_groups():
+    found = claim({"A": between(1, 2), "B": between(-2, -1)}, Sign(+1), each="group")
+    assert found.verdict == "partly" and "in every group, partly: in some" in found.rule_words
 
 
 @pytest.mark.parametrize(
