@@ -14,8 +14,8 @@
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
-base: str = ""  # the version whose circuit is run in all; empty = the reference of the family
-own: str = ""  # versions whose own circuit is searched, by spaces; empty = the focus of the family
+base: str = ""  # the version whose circuit is run in all; empty: the reference of the family
+own: str = ""  # versions whose own circuit is searched, by spaces; empty: the focus of the family
 n_pairs: int = 21  # clean and corrupt pairs for path patching in base [7, 700]
 n_pairs_own: int = 14  # the same in the other versions [7, 700]
 n_held_out: int = 140  # prompts for choosing the size [14, 2000]
@@ -23,7 +23,7 @@ n_prune: int = 84  # prompts for minimality, at most n_held_out [14, 2000]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]
 n_evaluation: int = 119  # prompts on which circuits are scored [14, 5000]
 n_complete: int = 42  # prompts for completeness, at most n_evaluation [14, 5000]
-structure_role: str = ""  # empty = as in its file {, after_prev_query_label, prev_query_label}
+structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 n_random: int = 6  # random circuits per version [1, 1000]
 seed: int = 0  # of all prompts [0, 1000000]
 

@@ -191,7 +191,7 @@ def test_overlap_with_chance():
     assert [o.shared for o in same] == [2, 2, 3, 2] and same[0].jaccard == 1
     assert same[0].expected == pytest.approx(0.2) and same[0].p_value == pytest.approx(1 / 190)
     found = discovery_with({H(0, 1): -0.5, H(2, 2): -0.3})
-    assert rank_correlation(found, found, group="value_fetcher") == pytest.approx(1)
+    assert rank_correlation(found, found, group="value_fetcher").value == pytest.approx(1)
 
 
 def test_a_circuit_names_every_group(model):
