@@ -129,7 +129,7 @@ def overlap_rows(
         group, correlation = GROUPS[o.group], correlations[o.group]
         told = "too few heads" if correlation is None else correlation.value
         name = f"{version}: {group.letter} {group.title}"
-        rows.append([name, o.first, o.second, o.shared, o.expected, f"{o.p_value:.1g}", told])
+        rows.append([name, o.first, o.second, o.shared, o.by_chance, f"{o.p_value:.1g}", told])
     return rows
 
 
