@@ -1,10 +1,10 @@
 """Figures of what improved: accuracies with a group handed over, what a patch repairs and breaks,
-updates, slips.
+updates.
 
 They draw; nothing is computed here. All intervals are 95 %.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -296,38 +296,6 @@ def _part_title(part: str, found: GraftScores) -> str:
     return {"all": "whole update", "others": "all other heads"}.get(
         part, part
     ) + f" ({found.n_heads[part]})"
-
-
-def slip_bars(rows: Sequence[tuple[str, Estimate, Estimate]]) -> Figure:
-    """Every slip on and off: (label, off, on), all shares between 0 and 1."""
-    with style.look():
-        figure, axes = plt.subplots(figsize=(style.WIDTH, 0.48 * len(rows) + 1.0))
-        for place, (_, off, on) in enumerate(rows):
-            axes.plot([off.value, on.value], [place, place], color=style.NEUTRAL, lw=1.2, zorder=1)
-            _mark(
-                axes,
-                off,
-                place - 0.13,
-                style.version_colour("base"),
-                "o",
-                label="off: as it should be" if not place else None,
-            )
-            _mark(
-                axes,
-                on,
-                place + 0.13,
-                style.version_colour("boxes"),
-                "D",
-                label="on: as released" if not place else None,
-            )
-        axes.set(
-            yticks=range(len(rows)),
-            yticklabels=[label.replace(": ", ":\n") for label, _, _ in rows],
-            xlabel="share",
-        )
-        axes.invert_yaxis()
-        axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
-    return figure
 
 
 def _random_key() -> Line2D:

@@ -16,106 +16,22 @@ from entrack.circuit.discovery import stage_scores
 from entrack.circuit.faithfulness import Faithfulness, random_circuit
 from entrack.circuit.search import FoundCircuit
 from entrack.circuits import Circuit
+from entrack.errors import ConfigError
 from entrack.model.activations import Means
 from entrack.model.decoder import Model
 from entrack.model.sites import GROUPS, Head, all_heads
+from entrack.paper.slip import Slip, paired
 from entrack.patching.accuracy import score_task
 from entrack.patching.dcm import Masks
-from entrack.patching.group_patching import Patch, patch_pairs
+from entrack.patching.group_patching import Patch, Patched, patch_pairs
 from entrack.patching.path_patching import PathConfig
 from entrack.patching.weight_swap import graft
-from entrack.stats.metrics import Estimate, mean
+from entrack.stats.metrics import Estimate, exact, mean
 from entrack.store.results import stored
 from entrack.task.boxes import scenes
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.desiderata import build
 from entrack.task.prompts import CounterfactualPrompts, Prompts, encode_counterfactuals
-
-
-@dataclass(frozen=True)
-class Slip:
-    """One quantity with a slip off and on.
-
-    Attributes:
-        name: of the slip, as in `published.slips`.
-        title: the slip and what is measured, for a figure.
-        off, on: the quantity as it should be, and as the released code has it; shares between 0 and
-            1. An interval of no width is an exact count.
-    """
-
-    name: str
-    title: str
-    off: Estimate
-    on: Estimate
-
-    @property
-    def change(self) -> float:
-        """On less off."""
-        return self.on.value - self.off.value
-
-    @property
-    def clear(self) -> bool:
-        """Whether the two intervals lie apart: then the slip changes this number by more than
-        chance.
-        """
-        return self.on.low > self.off.high or self.on.high < self.off.low
-
-    @property
-    def counted(self) -> bool:
-        """Whether both are exact counts, which chance has no part in."""
-        return self.off.low == self.off.high and self.on.low == self.on.high
-
-    @property
-    def told(self) -> str:
-        """Off, on, and whether that is beyond chance, as the end of a sentence."""
-        judged = "" if self.counted else ", beyond chance" if self.clear else ", not beyond chance"
-        return f"{shown(self.off)} without the slip and {shown(self.on)} with it{judged}"
-
-
-def exact(value: float, n: int) -> Estimate:
-    """A count or a quotient of counts, which has no interval of its own."""
-    return Estimate(float(value), float(value), float(value), n)
-
-
-def shown(estimate: Estimate) -> str:
-    """ "0.66 [0.62, 0.70]", or "0.66" for an exact count."""
-    return f"{estimate.value:.2f}" if estimate.low == estimate.high else f"{estimate:.2f}"
-
-
-def summary(slips: Sequence[Slip]) -> str:
-    """How many slips change their number, in a sentence: estimates beyond chance, and exact counts
-    that are not the same.
-    """
-    estimated, counted = (
-        [slip for slip in slips if slip.counted == exact_count] for exact_count in (False, True)
-    )
-    parts = []
-    if estimated:
-        beyond = sorted(
-            (slip for slip in estimated if slip.clear), key=lambda slip: -abs(slip.change)
-        )
-        largest = [
-            f" ({'the largest: ' if len(beyond) > 1 else ''}“{slip.title}”, {slip.change:+.2f})"
-            for slip in beyond[:1]
-        ]
-        parts.append(
-            f"{_of(estimated, 'estimate')}, {_verb(len(beyond), 'is', 'are')} beyond"
-            f" chance{''.join(largest)}"
-        )
-    if counted:
-        parts.append(
-            f"{_of(counted, 'exact count')},"
-            f" {_verb(sum(bool(slip.change) for slip in counted), 'changes', 'change')}"
-        )
-    return f"Of {'; of '.join(parts)}." if parts else "Nothing was measured."
-
-
-def _of(slips: Sequence[Slip], what: str) -> str:
-    return f"{len(slips)} {what}{'' if len(slips) == 1 else 's'}"
-
-
-def _verb(n: int, one: str, more: str) -> str:
-    return f"{n or 'none'} {one if n < 2 else more}"
 
 
 @dataclass(frozen=True)
@@ -133,7 +49,7 @@ class PruningScores:
 
     def kept(self, way: str, threshold: float) -> Estimate:
         """Share of the candidates that stay."""
-        return exact(float((self.scores[way] >= threshold).mean()), len(self.heads))
+        return exact((self.scores[way] >= threshold).mean(), n=len(self.heads))
 
 
 def pruning_scores(
@@ -240,20 +156,35 @@ def pruning_slips(found: PruningScores) -> list[Slip]:
 def rounded_faithfulness(scores: Faithfulness) -> Slip:
     """Faithfulness from accuracies rounded to two decimals first; the interval is that of the exact
     one.
+
+    Raises ConfigError when the model answers no prompt right.
     """
+    _check_right(scores)
     on = round(float(scores.hits[0].mean()), 2) / round(float(scores.full.mean()), 2)
     return Slip(
         "rounding",
         "accuracies rounded: faithfulness",
         scores.faithfulness(0),
-        exact(on, len(scores.full)),
+        exact(on, n=len(scores.full)),
     )
+
+
+def _check_right(scores: Faithfulness) -> None:
+    if not scores.full.any():
+        raise ConfigError(
+            f"{scores.model} answers none of {len(scores.full)} prompts right, so no circuit can be"
+            " faithful to it; some right answers are needed. Use a version that does the task."
+        )
 
 
 def sample_overlap(held_out: Faithfulness, pruned_on: Faithfulness) -> Slip:
     """Faithfulness on unseen prompts (off), and on the prompts that the circuit was pruned on
-    (on).
+    (on). The prompts differ, so nothing is paired.
+
+    Raises ConfigError when the model answers no prompt right.
     """
+    _check_right(held_out)
+    _check_right(pruned_on)
     return Slip(
         "sample_overlap",
         "evaluated on the pruning prompts: faithfulness",
@@ -297,17 +228,12 @@ def random_corrupt_position(
         via=GROUPS[name].composition,
         config=config,
     )
+    top = off.ranked()[:n_top]
     losses = (
-        mean(
-            -np.mean(
-                [s.values[h.layer, h.head, : len(clean)] for h in off.ranked()[:n_top]], axis=0
-            )
-        )
-        for s in (off, on)
+        -np.mean([s.values[h.layer, h.head, : len(clean)] for h in top], axis=0) for s in (off, on)
     )
-    return Slip(
-        "struct_reader_random_corrupt", "stage D reads a random label: effect of its heads", *losses
-    )
+    title = "stage D reads a random label: effect of its heads"
+    return paired("struct_reader_random_corrupt", title, *losses)
 
 
 def random_with_replacement(
@@ -335,14 +261,14 @@ def random_with_replacement(
         Slip(
             "random_circuit",
             "random circuits with replacement: share of the heads",
-            exact(1.0, n_draws),
+            exact(1.0, n=n_draws),
             sizes,
         ),
-        Slip(
+        paired(
             "random_circuit",
             "random circuits with replacement: accuracy",
-            mean(found.hits[:n_draws].mean(0)),
-            mean(found.hits[n_draws:].mean(0)),
+            found.hits[:n_draws].mean(0),
+            found.hits[n_draws:].mean(0),
         ),
     ]
 
@@ -368,7 +294,10 @@ def random_head_layers(n_layers: int, n_heads: int) -> Slip:
     return Slip(
         "random_circuit",
         "layer of a random head by // num_layers: heads in reach",
-        *(exact(sum(layer < n_layers for layer, _ in drawn) / total, total) for drawn in (off, on)),
+        *(
+            exact(sum(layer < n_layers for layer, _ in drawn) / total, n=total)
+            for drawn in (off, on)
+        ),
     )
 
 
@@ -385,16 +314,27 @@ def label_without_space(model: Model, *, layer: int, n_scenes: int, seed: int = 
     )
     off = patch_pairs(model, spaced, patches={"label": Patch("query_label", resid=layer)})
     on = replace(off, candidates={**off.candidates, "label": bare.answers.numpy()})
-    return Slip(
-        "label_target",
-        "label scored without its space: score",
-        *(patched.score("label", "label") for patched in (off, on)),
+    title = "label scored without its space: score"
+    return _same_pairs("label_target", title, off, on, patch="label", candidate="label")
+
+
+def _same_pairs(
+    name: str, title: str, off: Patched, on: Patched, *, patch: str, candidate: str
+) -> Slip:
+    """A score of two patchings of the same base prompts, paired."""
+    return paired(
+        name,
+        title,
+        off.hits(patch, candidate),
+        on.hits(patch, candidate),
+        clusters=off.scenes,
+        estimates=(off.score(patch, candidate), on.score(patch, candidate)),
     )
 
 
 def base_position_zero(model: Model, *, circuit: Circuit, n: int, seed: int = 0) -> list[Slip]:
     """The position desideratum with sources that never share the base's position (off), and as
-    released (on).
+    released (on). The pairs differ, so nothing is paired.
     """
     name = "position_detector"
     patches = {"C": Patch(circuit.role(name), circuit.groups[name])}
@@ -436,17 +376,14 @@ def padded_position(model: Model, *, circuit: Circuit, n: int, seed: int = 0) ->
     name = "position_transmitter"
     drawn = build("altered_box_obj_order", n, split="evaluation", seed=seed, as_published=True)
     patches = {"B": Patch(circuit.role(name), circuit.groups[name])}
-    scores = []
+    found = []
     for padded in (False, True):
         data = encode_counterfactuals(
             model.tokenizer, [replace(pair, padded_source=padded) for pair in drawn]
         )
-        scores.append(
-            patch_pairs(model, data, patches=patches, expected_candidate="position").score(
-                "B", "position"
-            )
-        )
-    return Slip("padded_position", "source read behind its end: score of B", *scores)
+        found.append(patch_pairs(model, data, patches=patches, expected_candidate="position"))
+    title = "source read behind its end: score of B"
+    return _same_pairs("padded_position", title, *found, patch="B", candidate="position")
 
 
 def structure_reader_position(
@@ -464,10 +401,12 @@ def structure_reader_position(
         data, source=replace(data.source, roles={**data.source.roles, role: data.base.at(role)})
     )
     patches = {"D": Patch(role, circuit.groups[name])}
-    return Slip(
+    return _same_pairs(
         "struct_reader_source_position",
         "D's source read at the base's place: answers unchanged",
-        *(patch_pairs(model, d, patches=patches).score("D", "unchanged") for d in (data, moved)),
+        *(patch_pairs(model, d, patches=patches) for d in (data, moved)),
+        patch="D",
+        candidate="unchanged",
     )
 
 
@@ -480,9 +419,13 @@ def dropped_o_proj(receiver: Model, donor: Model, *, n_scenes: int, seed: int = 
     dropped = graft(
         receiver, donor, heads=every, matrices="qkv", name=f"{donor.name} without its o_proj update"
     )
-    off, on = (score_task(model, asked).accuracy() for model in (donor, dropped))
-    return Slip(
-        "goat_o_proj_lora_dropped", f"o_proj update of {donor.version} dropped: accuracy", off, on
+    off, on = (score_task(model, asked) for model in (donor, dropped))
+    return paired(
+        "goat_o_proj_lora_dropped",
+        f"o_proj update of {donor.version} dropped: accuracy",
+        off.hits.ravel(),
+        on.hits.ravel(),
+        clusters=off.clusters,
     )
 
 
@@ -491,11 +434,8 @@ def heads_selected(masks: Masks, *, prefer: str) -> Estimate:
     heads where masks tie.
     """
     chosen = replace(masks, config=replace(masks.config, prefer=prefer, slack=0.0))
-    return exact(
-        float(np.mean([len(chosen.selected(s)) for s in range(len(masks.paths))]))
-        / len(masks.heads),
-        len(masks.heads),
-    )
+    selected = np.mean([len(chosen.selected(s)) for s in range(len(masks.paths))])
+    return exact(selected / len(masks.heads), n=len(masks.heads))
 
 
 def tied_masks(masks: Masks) -> Slip:
