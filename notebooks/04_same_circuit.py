@@ -97,6 +97,8 @@ scores = {
     )
     for name, model in models.items()
 }
+
+# %% tags=["hide-input"]
 table(
     figures.faithfulness_rows(scores, base=base),
     [
@@ -276,6 +278,8 @@ rest = measure_faithfulness(
     circuits=list(grown.values()),
     means=ablation_means(models[base], settings),
 )
+
+# %% tags=["hide-input"]
 glue("rest_all", f"{difference(rest.hits[-1], rest.hits[0]):+.2f}")
 glue("rest_whole", f"{difference(rest.full, rest.hits[0]):+.2f}")
 table(

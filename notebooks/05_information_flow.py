@@ -168,6 +168,8 @@ skips = Claim(
     paper=paper[direct],
     finding="ii",
 )
+
+# %% tags=["hide-input"]
 detour = Claim(
     slug="query_label_reads_after",
     text="the query label must read the token after the earlier label",
