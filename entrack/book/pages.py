@@ -82,15 +82,19 @@ def summary(found: Sequence[JudgedClaim]) -> str:
     """How the claims of the paper came out, in a sentence."""
     counts = Counter(claim.record["verdict"] for claim in found if not claim.record["ours"])
     words = {
-        "replicates": "replicate",
-        "partly": "replicate in part",
-        "does not replicate": "do not replicate",
-        "undecided": "are undecided within our intervals",
-        "not run": "were not run here",
+        "replicates": ("replicates", "replicate"),
+        "partly": ("replicates in part", "replicate in part"),
+        "does not replicate": ("does not replicate", "do not replicate"),
+        "undecided": ("is undecided within our intervals", "are undecided within our intervals"),
+        "not run": ("was not run here", "were not run here"),
     }
     if not counts:
         return "No chapter that judges a claim of the paper has been executed yet."
-    told = [f"{counts[verdict]} {words[verdict]}" for verdict in VERDICTS if counts[verdict]]
+    told = [
+        f"{counts[verdict]} {words[verdict][counts[verdict] > 1]}"
+        for verdict in VERDICTS
+        if counts[verdict]
+    ]
     listed = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
     return f"Of {sum(counts.values())} claims of the paper put to the test in this book, {listed}."
 

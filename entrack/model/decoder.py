@@ -21,7 +21,7 @@ class Model:
     Attributes:
         name: `family/version`, or the folder or hub id it came from.
         family, version: the two halves of the name; version is "" for a folder or hub id.
-        digest: identifies the weights; part of the key of every stored result.
+        digest: identifies the weights.
         config: its `LlamaConfig`.
         tokenizer: its tokenizer.
         device, dtype: of the weights.
@@ -55,6 +55,13 @@ class Model:
         half a gigabyte for the default family. Raises ModelError where the weights are corrupt or
         do not fit into the memory."""
         return self.read()
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What tells this model from others in the key of a stored result: the digest of its
+        weights, their dtype, and its name, which results carry.
+        """
+        return self.digest, str(self.dtype), self.name
 
     @property
     def n_layers(self) -> int:

@@ -68,12 +68,7 @@ def score_task(model: Model, scenes: Sequence[Scene], *, format: str = "alternat
     it.
     Cost: about a sixth of one forward pass per prompt with seven boxes.
     """
-    return stored(
-        lambda: _score(model, scenes, format),
-        name="task",
-        key=[model.digest, list(scenes), format, model.dtype],
-        modules=["entrack.patching.accuracy"],
-    )
+    return _score(model, scenes, format)
 
 
 def score_family(
@@ -102,6 +97,7 @@ def score_sizes(
     }
 
 
+@stored("task")
 @torch.no_grad()
 def _score(model: Model, scenes: Sequence[Scene], format: str) -> TaskScores:
     n_boxes = scenes[0].n_boxes

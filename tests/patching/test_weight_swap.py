@@ -14,6 +14,8 @@ from entrack.model.loading import load
 from entrack.model.sites import Head
 from entrack.patching.weight_swap import graft, per_head, per_head_run, update_norms
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 def logits(model, prompts):
     with torch.no_grad():
