@@ -73,7 +73,11 @@ from entrack.circuit.search import ablation_means
 from entrack.task.boxes import examples
 from entrack.task.prompts import encode
 
-AT, AFTER, ALL = "with the earlier label (the paper's three)", "with the token after it", "all"
+AT, AFTER, ALL = (
+    "with the earlier label (the paper's three)",
+    "with the token after it",
+    "every token",
+)
 common = ["query_label", "last"]
 sets = {
     "query label and last token only": common,
@@ -153,7 +157,7 @@ direct = found.discovery.scores["value_fetcher"]
 table(
     strongest_rows(direct),
     ["head", "most negative pair", "mean", "most positive pair", "pairs with a loss"],
-    caption=f"Direct effect of the five strongest heads, over {n_pairs} pairs. {direct.unit}.",
+    caption=f"Direct effect of the five strongest heads, over {n_pairs} pairs.",
 )
 
 # %% tags=["hide-input"]

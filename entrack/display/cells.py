@@ -47,6 +47,12 @@ def glue(name: str, value) -> None:
     )
 
 
+def listed(items: Iterable[str], *, none: str = "none") -> str:
+    """Items as a list in a sentence: "code, math and boxes"; `none` where there are no items."""
+    *others, last = [*items] or [none]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 @dataclass(frozen=True)
 class Picture:
     """A matplotlib figure and what there is to see in it, as every figure function gives.
