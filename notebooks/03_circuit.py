@@ -68,11 +68,6 @@ settings = CircuitSettings(
 # ```
 
 # %%
-from entrack.circuit.live_positions import live_positions
-from entrack.circuit.search import ablation_means
-from entrack.task.boxes import examples
-from entrack.task.prompts import encode
-
 AT, AFTER, ALL = (
     "with the earlier label (the paper's three)",
     "with the token after it",
@@ -89,8 +84,12 @@ sets = {
 }
 
 # %%
+from entrack.circuit.live_positions import live_positions
+from entrack.circuit.search import ablation_means
 from entrack.display.cells import table
 from entrack.figures.circuit_tables import live_rows
+from entrack.task.boxes import examples
+from entrack.task.prompts import encode
 
 means = ablation_means(model, settings)
 deciding = encode(model.tokenizer, examples(n_held_out, split="pruning", seed=seed))

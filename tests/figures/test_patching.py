@@ -9,7 +9,6 @@ from entrack.model.attention import patterns
 from entrack.model.sites import Head
 from entrack.patching.residual_patching import ResidualPatching
 
-
 SIX_DIGITS = 1e-5
 """A live figure keeps six significant digits."""
 

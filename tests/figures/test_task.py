@@ -6,7 +6,6 @@ import pytest
 from entrack.figures.task import accuracy_figure, position_figure, size_figure, version_rows
 from entrack.patching.accuracy import TaskScores
 
-
 SIX_DIGITS = 1e-5
 """A live figure keeps six significant digits."""
 
