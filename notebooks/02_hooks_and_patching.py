@@ -383,7 +383,7 @@ at_label = curves["position"]["query_label"]
 glue("n_prompts_used", n_prompts)
 glue("source_right", float(thing.source_right.mean()))
 glue("over_source", thing.over_source)
-glue("end_object", float(thing.expected[-1].mean()))
+glue("end_object", float(thing.hits[-1].mean()))
 glue("object_takes_over", thing.steepest)
 glue("floor_position", float(position.floor.mean()))
 glue("best_position_last", position.best)
@@ -486,7 +486,7 @@ from entrack.stats.metrics import difference
 theirs = published.activation_patching().values["llama"]["llama"]
 b, c = (theirs[group]["position"].mean for group in ("position_transmitter", "position_detector"))
 at_peak = position.layers.index(position.peak)
-before_object = difference(position.expected[at_peak], thing.expected[at_peak])
+before_object = difference(position.hits[at_peak], thing.hits[at_peak])
 
 # %% tags=["hide-input"]
 at_last = Claim(
@@ -620,7 +620,7 @@ print(f"the right answer became less likely in {fell} of {len(prompts)} prompts"
 
 # %%
 half = n_prompts // 2
-choosing, scoring = position.expected[:, :half], position.expected[:, half:]
+choosing, scoring = position.hits[:, :half], position.hits[:, half:]
 at = choosing.mean(1).argmax()
 print(f"position at the last token, layer {position.layers[at]} chosen on one half:")
 print(f"{choosing[at].mean():.2f} there, {scoring[at].mean():.2f} on the other half")

@@ -96,7 +96,7 @@ def carried_rows(curves: Mapping[str, Mapping[str, ResidualPatching]]) -> list[l
 
 
 def _layers(found: ResidualPatching) -> str:
-    carried = found.carried()
+    carried = found.layers_carrying()
     if carried is None:
         return "none above the floor"
     first, last = carried
