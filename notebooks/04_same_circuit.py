@@ -303,10 +303,7 @@ tuned = {name: scores[name] for name in shares if name != base}
 same = Claim(
     slug="same_circuit",
     text="the circuit of the reference does the task in fine-tuned versions",
-    here={
-        name: (difference(score.hits[0], score.random.mean(0)), score.faithfulness())
-        for name, score in tuned.items()
-    },
+    here={name: (score.over_random(), score.faithfulness()) for name, score in tuned.items()},
     rule=Graded((Sign(+1), AtLeast(0.8)), ("more accurate than random circuits", "faithfulness")),
     paper="faithfulness 0.97, 0.89, 0.88",
     source="Table 1",

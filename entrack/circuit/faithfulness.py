@@ -14,7 +14,7 @@ from entrack.model.activations import Means
 from entrack.model.decoder import Model
 from entrack.model.replay import answers_of
 from entrack.model.sites import GROUPS, Head
-from entrack.stats.metrics import Estimate, difference, mean, rate, ratio
+from entrack.stats.metrics import Difference, Estimate, difference, mean, rate, ratio
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts
 
@@ -53,6 +53,10 @@ class Faithfulness:
     def random_accuracy(self) -> Estimate:
         """Mean accuracy of the random circuits; the interval is over prompts."""
         return mean(self.random.mean(0))
+
+    def over_random(self, index: int = 0) -> Difference:
+        """Accuracy of one circuit less the mean of the random ones, on the same prompts."""
+        return difference(self.hits[index], self.random.mean(0))
 
 
 def measure_faithfulness(

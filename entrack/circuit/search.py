@@ -15,6 +15,7 @@ from entrack.circuit.minimality import Minimality, MinimalityConfig, measure_min
 from entrack.circuits import Circuit
 from entrack.model.activations import Means, mean_z
 from entrack.model.decoder import Model
+from entrack.model.sites import Head
 from entrack.store.results import stored
 from entrack.task.boxes import examples, pairs
 from entrack.task.prompts import Prompts, encode, encode_pairs
@@ -63,6 +64,16 @@ class FoundCircuit:
     curve: SizeCurve
     minimality: Minimality
     circuit: Circuit
+
+    def kept(self, group: str) -> tuple[Head, ...]:
+        """The heads of a group of the circuit, strongest effect first."""
+        ranked = self.discovery.scores[group].ranked()
+        return tuple(head for head in ranked if head in self.circuit.groups[group])
+
+    def dropped(self, group: str, *, among: int = 4) -> tuple[Head, ...]:
+        """Those of the `among` strongest heads of a stage that the circuit does not have."""
+        strongest = self.discovery.scores[group].ranked()[:among]
+        return tuple(head for head in strongest if head not in self.circuit.groups[group])
 
 
 def find_circuit(model: Model, settings: CircuitSettings = CircuitSettings()) -> FoundCircuit:

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from entrack.circuits import Circuit
+from entrack.circuits import Circuit, reads_from
 from entrack.display import style
 from entrack.display.cells import Picture
 from entrack.display.style import ROLE_WORDS
@@ -155,7 +155,7 @@ def attention_rows(
     """
     rows = []
     for name, shares in groups.items():
-        wanted, group = circuit.reads(name), GROUPS[name]
+        wanted, group = reads_from(name, circuit.structure_role), GROUPS[name]
         mine, usual = shares[wanted], average[name][wanted]
         places = [ROLE_WORDS[circuit.role(name)], ROLE_WORDS[wanted]]
         label, size = f"{group.letter} {group.title}", len(circuit.groups[name])

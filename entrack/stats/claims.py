@@ -9,6 +9,7 @@ this book *holds* or does not.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from numbers import Real
 from typing import Protocol
 
@@ -29,7 +30,7 @@ MARGIN = 0.05
 
 Here = Estimate | Sequence[Estimate] | Mapping[str, Estimate | Sequence[Estimate]] | None
 """What was measured: one number, the numbers that a rule asks for in its order, or one of either
-for each of several versions. None where nothing could be measured."""
+for each of several versions. None, or an estimate that is NaN, where nothing could be measured."""
 
 
 class Rule(Protocol):
@@ -285,7 +286,7 @@ class Claim:
     @property
     def verdict(self) -> str:
         """One of VERDICTS."""
-        if self.here is None or (isinstance(self.here, Mapping) and not self.here):
+        if not self._measured_all:
             return NOT_RUN
         if not all(self.given.values()):
             return UNDECIDED
@@ -328,6 +329,7 @@ class Claim:
         `entrack run --compare` read.
         """
         named = self.here if isinstance(self.here, Mapping) else {"": self.here}
+        measured = named.items() if self._measured_all else ()
         return {
             "slug": self.slug,
             "text": self.text,
@@ -338,12 +340,19 @@ class Claim:
             "measured": self.measured,
             "estimates": {
                 name: [[e.value, e.low, e.high, e.n] for e in _listed(here)]
-                for name, here in named.items()
-                if here is not None
+                for name, here in measured
             },
             "rule": self.rule_words,
             "verdict": self.verdict,
         }
+
+    @property
+    def _measured_all(self) -> bool:
+        if self.here is None:
+            return False
+        named = self.here.values() if isinstance(self.here, Mapping) else [self.here]
+        numbers = [e.value for here in named for e in _listed(here)]
+        return bool(numbers) and not any(map(isnan, numbers))
 
     def _told(self, here: Estimate | Sequence[Estimate]) -> str:
         return " and ".join(

@@ -199,3 +199,15 @@ def test_the_record_is_plain_data_with_all_numbers():
     assert (record["verdict"], record["finding"], record["ours"]) == ("replicates", "i", False)
     assert record["measured"] == "+0.15 [+0.10, +0.20] and +0.90 (code)"
     assert claim(None, rule).record()["estimates"] == {}
+
+
+def test_a_number_that_could_not_be_measured_is_not_judged():
+    missing = exact(float("nan"))
+    for here in (
+        missing,
+        (between(0.1, 0.2), missing),
+        {"code": between(0.1, 0.2), "math": missing},
+    ):
+        found = claim(here, Sign(+1))
+        assert found.verdict == "not run" and found.measured is None
+        assert "NaN" not in json.dumps(found.record())
