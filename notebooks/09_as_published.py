@@ -41,7 +41,7 @@ from entrack.display.cells import glue, judge, show, table
 from entrack.figures import slips as figures
 from entrack.model import families
 from entrack.model.loading import load
-from entrack.paper import batch_slips, slips
+from entrack.paper import batch_slips, circuit_slips, slips
 from entrack.paper.slip import shown
 from entrack.patching import dcm
 from entrack.patching.group_patching import Patch, Prepared, answers_with
@@ -89,8 +89,10 @@ glue("adapter", tuned.name)
 #   two strings that were built apart, and so is always true.
 
 # %%
-pruning = slips.pruning_slips(
-    slips.pruning_scores(model, pruned_on, circuit=candidate, group="value_fetcher", means=means)
+pruning = circuit_slips.pruning_slips(
+    circuit_slips.pruning_scores(
+        model, pruned_on, circuit=candidate, group="value_fetcher", means=means
+    )
 )
 table(figures.slip_rows(pruning), COLUMNS, caption="Slips of pruning")
 
@@ -113,11 +115,11 @@ table(figures.slip_rows(pruning), COLUMNS, caption="Slips of pruning")
 circuits = [found.circuit, found.curve.circuit]
 unseen = measure_faithfulness(model, held_out, circuits=circuits, means=means)
 seen = measure_faithfulness(model, pruned_on, circuits=[found.circuit], means=means)
-reach = slips.random_head_layers(model.n_layers, model.n_heads)
+reach = circuit_slips.random_head_layers(model.n_layers, model.n_heads)
 evaluation = [
-    slips.rounded_faithfulness(unseen),
-    slips.sample_overlap(unseen, seen),
-    *slips.random_with_replacement(
+    circuit_slips.rounded_faithfulness(unseen),
+    circuit_slips.sample_overlap(unseen, seen),
+    *circuit_slips.random_with_replacement(
         model, pruned_on, circuit=candidate, means=means, n_draws=n_random, seed=seed
     ),
     reach,
@@ -125,7 +127,7 @@ evaluation = [
 table(figures.slip_rows(evaluation), COLUMNS, caption="Slips of evaluation")
 
 # %% tags=["hide-input"]
-glue("reach_llama", slips.random_head_layers(n_layers=32, n_heads=32).on.value)  # Llama-7B
+glue("reach_llama", circuit_slips.random_head_layers(n_layers=32, n_heads=32).on.value)  # Llama-7B
 glue("reach_ours", reach.on.value)
 glue("n_layers", model.n_layers)
 glue("n_heads", model.n_heads)

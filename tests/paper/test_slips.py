@@ -16,7 +16,7 @@ from entrack.circuits import Circuit
 from entrack.errors import ConfigError
 from entrack.model.activations import mean_z
 from entrack.model.sites import Head
-from entrack.paper import slips
+from entrack.paper import circuit_slips, slips
 from entrack.paper.slip import Slip, paired, shown
 from entrack.patching.dcm import DCMConfig, MaskPath, Masks
 from entrack.patching.path_patching import path_patching
@@ -60,9 +60,11 @@ def test_plain_pruning_scores_are_those_of_minimality(setting, monkeypatch):
             for group, found in hits.items()
         }
 
-    monkeypatch.setattr("entrack.paper.slips.score_without_heads", knockouts)
+    monkeypatch.setattr("entrack.paper.circuit_slips.score_without_heads", knockouts)
     monkeypatch.setattr("entrack.circuit.minimality.score_without_heads", knockouts)
-    found = slips.pruning_scores(model, prompts, circuit=WIDE, group="value_fetcher", means=means)
+    found = circuit_slips.pruning_scores(
+        model, prompts, circuit=WIDE, group="value_fetcher", means=means
+    )
     for way, published in (("plain", False), ("both", True)):
         theirs = measure_minimality(
             model,
@@ -76,7 +78,7 @@ def test_plain_pruning_scores_are_those_of_minimality(setting, monkeypatch):
             found.scores[way], expected, atol=1e-12 if not published else 0.021
         )
     assert not np.allclose(found.scores["plain"], found.scores["is_not"])
-    threshold, rounding, is_not = slips.pruning_slips(found)
+    threshold, rounding, is_not = circuit_slips.pruning_slips(found)
     assert threshold.on.value >= threshold.off.value == rounding.off.value == is_not.off.value
 
 
@@ -89,20 +91,20 @@ def test_rounding_and_overlap_read_two_faithfulnesses():
         circuits=(CIRCUIT,),
         model="tiny",
     )
-    slip = slips.rounded_faithfulness(scores)
+    slip = circuit_slips.rounded_faithfulness(scores)
     assert slip.off.value == pytest.approx(67 / 133) and slip.on.value == pytest.approx(
         round(0.335, 2) / round(0.665, 2)
     )
     better = Faithfulness(
         full=full, hits=full[None], random=scores.random, circuits=(CIRCUIT,), model="tiny"
     )
-    overlap = slips.sample_overlap(scores, better)
+    overlap = circuit_slips.sample_overlap(scores, better)
     assert overlap.change.value == pytest.approx(1 - 67 / 133) and overlap.clear
 
 
 def test_random_circuits_with_replacement_are_smaller(setting):
     model, prompts, means = setting
-    size, accuracy = slips.random_with_replacement(
+    size, accuracy = circuit_slips.random_with_replacement(
         model, prompts.subset(range(3)), circuit=WIDE, means=means, n_draws=20
     )
     assert size.off.value == 1 and 0.5 < size.on.value < 1 and size.clear
@@ -177,11 +179,11 @@ def test_ties_go_to_fewer_heads_or_to_more():
 
 
 def test_layers_of_random_heads_are_right_only_in_a_square_model():
-    assert slips.random_head_layers(32, 32).change.value == 0
-    ours = slips.random_head_layers(30, 9)
+    assert circuit_slips.random_head_layers(32, 32).change.value == 0
+    ours = circuit_slips.random_head_layers(30, 9)
     assert (ours.off.value, ours.on.value) == (1.0, 81 / 270)  # layers 0 to 8 alone
     # More heads than layers: numbers 0 to 7 by // 2 give layers 0 to 3, and only 0 and 1 exist.
-    assert slips.random_head_layers(2, 4).on.value == 4 / 8
+    assert circuit_slips.random_head_layers(2, 4).on.value == 4 / 8
 
 
 def test_the_label_is_scored_twice_on_one_run(setting, monkeypatch):
@@ -208,7 +210,7 @@ def test_a_model_without_right_answers_has_no_faithfulness():
     nothing = np.zeros(20, bool)
     scores = Faithfulness(nothing, nothing[None], nothing[None], (CIRCUIT,), "tiny")
     with pytest.raises(ConfigError, match="tiny answers none of 20 prompts right"):
-        slips.rounded_faithfulness(scores)
+        circuit_slips.rounded_faithfulness(scores)
 
 
 def test_exact_counts_are_shown_without_an_interval():
