@@ -129,7 +129,7 @@ def help_of(command: argparse.ArgumentParser) -> nodes.literal_block:
         text = command.format_help().rstrip()
     finally:
         os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)
-    return nodes.literal_block(text, text, language="text", classes=["command-help"])
+    return nodes.literal_block(text, text, language="text", classes=["wraps"])
 
 
 def setup(app):
