@@ -38,12 +38,11 @@ _HEAD_LINES = 5
 class Execution:
     """A finished execution.
 
-    Attributes:
-        notebook: normalised and stamped.
-        record: what differs from time to time, and so is kept out of the notebook: chapter,
-            executed (UTC date), seconds (of this execution: results found in the cache cost it next
-            to nothing), what `machine` tells, parameters, and stamp (the digest of what went in).
-    """
+    notebook: normalised and stamped.
+    record: what differs from time to time, and so is kept out of the notebook: chapter, executed
+    (UTC date), seconds (of this execution: results found in the cache cost it next to nothing),
+    seconds_from_nothing (with nothing in the cache, one result after the other), what `machine`
+    tells, parameters, and stamp (the digest of what went in)."""
 
     notebook: NotebookNode
     record: dict[str, object]
@@ -62,12 +61,7 @@ def run_id(chapter: Chapter, values: Mapping[str, Value]) -> str:
 def run(chapter: Chapter, values: Mapping[str, Value], *, progress: bool = True) -> Path:
     """Execute `chapter` with `values` and write the notebook to `runs/`; returns its path.
 
-    Args:
-        chapter: which one.
-        values: {parameter: value}, checked, defaults left out.
-        progress: draw a bar, a step a cell, on the standard error stream.
-
-    Raises ChapterError as `execute` does.
+    values: {parameter: value}, checked, defaults left out. Raises ChapterError as `execute` does.
     """
     target = chapter.project.runs / f"{chapter.name}-{run_id(chapter, values)}.ipynb"
     write_atomic(target, notebook_bytes(execute(chapter, values, progress=progress).notebook))
@@ -77,17 +71,11 @@ def run(chapter: Chapter, values: Mapping[str, Value], *, progress: bool = True)
 def execute(chapter: Chapter, values: Mapping[str, Value], *, progress: bool = True) -> Execution:
     """Execute `chapter` with `values`, in a fresh kernel whose working folder is `notebooks/`.
 
+    values: {parameter: value}, checked, those equal to their defaults left out.
+    progress: draw a bar, a step a cell, on the standard error stream.
     What the cells write to their standard error goes to `runs/<chapter>-<run id>.log` as it comes.
-
-    Args:
-        chapter: which one.
-        values: {parameter: value}, checked, those equal to their defaults left out.
-        progress: draw a bar, a step a cell, on the standard error stream.
-
-    Raises:
-        ChapterError: a cell failed; the notebook up to there is then
-            `runs/<chapter>-<run id>.failed.ipynb`.
-    """
+    Raises ChapterError when a cell fails; the notebook up to there is then `runs/<chapter>-<run
+    id>.failed.ipynb`."""
     runs = chapter.project.runs
     runs.mkdir(exist_ok=True)
     name = f"{chapter.name}-{run_id(chapter, values)}"
@@ -153,13 +141,15 @@ def machine() -> dict[str, object]:
     device: cuda, mps or cpu, as torch would choose. device_name: of the chip; "" where unknown.
         torch_threads: 0 when
     torch was not imported. peak_memory_mb: largest resident memory of the process so far.
+    seconds_stored: what the stored results that it used took to make; seconds_in_stored: what using
+    them took now.
     """
     import pathlib
     import platform
     import resource
     import sys
 
-    torch = sys.modules.get("torch")
+    torch, results = sys.modules.get("torch"), sys.modules.get("entrack.store.results")
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -177,6 +167,8 @@ def machine() -> dict[str, object]:
         "device_name": name,
         "torch_threads": torch.get_num_threads() if torch else 0,
         "peak_memory_mb": round(peak),
+        "seconds_stored": sum(results.spent().values()) if results else 0.0,
+        "seconds_in_stored": results.inside() if results else 0.0,
     }
 
 
@@ -198,11 +190,14 @@ def _finished(
     notebook = normalise(executed)
     every = {parameter.name: parameter.default for parameter in chapter.parameters} | dict(values)
     stamp = make_stamp(chapter.name, notebook, every, default=not values, root=chapter.project.root)
+    found = json.loads(told.splitlines()[-1])
+    afresh = seconds - found.pop("seconds_in_stored") + found.pop("seconds_stored")
     record = {
         "chapter": chapter.name,
         "executed": datetime.now(UTC).date().isoformat(),
         "seconds": round(seconds, 1),
-        **json.loads(told.splitlines()[-1]),
+        "seconds_from_nothing": round(afresh, 1),
+        **found,
         "parameters": stamp.parameters,
         "stamp": stamp.inputs,
     }

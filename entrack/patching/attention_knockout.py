@@ -24,7 +24,7 @@ from entrack.model.replay import read_out
 from entrack.patching.group_patching import CHUNK, run_shared
 from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
-from entrack.task.prompts import Prompts
+from entrack.task.prompts import Prompts, chunks
 
 RANDOM = "random"
 EDGES = (
@@ -237,8 +237,7 @@ def _knock_out(
 ) -> Knockouts:
     hits: dict[tuple[str, str], list[np.ndarray]] = {edge: [] for edge in goals}
     plain = []
-    for lo in range(0, len(prompts), CHUNK):
-        part = slice(lo, lo + CHUNK)
+    for part in chunks(range(len(prompts)), CHUNK):
         run = run_shared(model, prompts.subset(part))
         ends = torch.arange(len(run.prompts)), run.prompts.at("last")
         plain.append(
