@@ -41,7 +41,7 @@ from entrack.circuit.contents import content_changes, content_of_groups
 from entrack.circuit.search import circuit_of
 from entrack.display.cells import glue, judge, listed, show, table
 from entrack.errors import ChapterError
-from entrack.figures import improved, improved_tables
+from entrack.figures import improved, tables
 from entrack.model import families
 from entrack.model.loading import load
 from entrack.paper import findings, published
@@ -111,8 +111,8 @@ table(
     f" {into_base[focus].near.own_accuracy():.2f}.",
 )
 table(
-    improved_tables.gain_rows(list(into_base.values())),
-    improved_tables.GAINS,
+    tables.gain_rows(list(into_base.values())),
+    tables.GAINS,
     caption=f"The version {base} with heads of each fine-tuned version. Gains over {base} alone are"
     " paired, with 95 % intervals over scenes; p: sign test over scenes. Last: gain in the right"
     " answer's log probability.",
@@ -159,8 +159,8 @@ with_own = {
 
 # %% tags=["hide-input"]
 table(
-    improved_tables.own_rows(into_base, with_own),
-    improved_tables.OWN,
+    tables.own_rows(into_base, with_own),
+    tables.OWN,
     caption=f"Gain in accuracy of {base} with the donor's outputs in the heads of the receiver's"
     " own circuit, and in those of the donor's; 95 % intervals over scenes.",
 )
@@ -182,8 +182,8 @@ show(improved.inputs_bars(into_base[focus]))
 
 # %% tags=["hide-input"]
 table(
-    improved_tables.input_rows(into_base[focus]),
-    improved_tables.INPUTS,
+    tables.input_rows(into_base[focus]),
+    tables.INPUTS,
     caption=f"Where the gain from {focus} lies: in where the heads of {base} look (q and k"
     " together), or in what they find there (v). Gain in log probability (nats), 95 % intervals"
     " over scenes.",
@@ -216,8 +216,8 @@ from_base = {
 
 # %% tags=["hide-input"]
 table(
-    improved_tables.loss_rows(list(from_base.values())),
-    improved_tables.LOSSES,
+    tables.loss_rows(list(from_base.values())),
+    tables.LOSSES,
     caption=f"Fine-tuned versions with heads of {base}: accuracy and its change, with 95 %"
     " intervals and the sign test over scenes. Last: the share of the gap to base that closes."
     " Where a version is better than base, that is the share of its gain that goes.",
@@ -249,8 +249,8 @@ glue("n_carries_more", sum(change.brings and change.carries_more for change in c
 
 # %% tags=["hide-input"]
 table(
-    improved_tables.change_rows(changes),
-    improved_tables.CHANGES,
+    tables.change_rows(changes),
+    tables.CHANGES,
     caption=f"What the groups of the circuit of {base} carry, in {base} (before) and in each"
     " version (after), beside the gain that they bring to it; 95 % intervals over scenes.",
 )
@@ -290,8 +290,8 @@ if both_ways:
 # %% tags=["hide-input"]
 if into_below:
     table(
-        improved_tables.cell_rows(into_below),
-        improved_tables.CELLS,
+        tables.cell_rows(into_below),
+        tables.CELLS,
         caption=f"{into_below.title}: what groups, and the q, k and v of A and B, bring.",
     )
 
@@ -314,8 +314,8 @@ glue("update_most", f"{means.max():.1%}")
 
 # %% tags=["hide-input"]
 table(
-    improved_tables.norm_rows(norms, circuit),
-    improved_tables.NORMS,
+    tables.norm_rows(norms, circuit),
+    tables.NORMS,
     digits=3,
     caption="Mean relative size of the update (its Frobenius norm over that of the weight), over"
     " all heads and over each group's.",

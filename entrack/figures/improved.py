@@ -1,16 +1,13 @@
 """Figures of what improved: accuracies with a group handed over, what a patch repairs and breaks,
-updates, slips.
+updates.
 
-They draw; nothing is computed here. Each figure tells in words what is to be seen. All intervals
-are 95 %.
-"""
+They draw; nothing is computed here. All intervals are 95 %."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from entrack.display import style
@@ -230,10 +227,8 @@ def update_maps(norms: UpdateNorms) -> LiveFigure:
     means = ", ".join(f"{m} {norms.relative[i].mean():.3f}" for i, m in enumerate(MATRICES))
     return LiveFigure(
         {"data": panels, "layout": layout},
-        alt=(
-            f"Four heat maps, one per matrix, of the relative size of the update from {norms.onto}"
-            f" to {norms.model}; on average {means}."
-        ),
+        alt=f"Four heat maps, one per matrix, of the relative size of the update from {norms.onto}"
+        f" to {norms.model}; on average {means}.",
     )
 
 
@@ -279,38 +274,6 @@ def _part_title(part: str, found: GraftScores) -> str:
     return f"{title} ({found.n_heads[part]})"
 
 
-def slip_bars(rows: Sequence[tuple[str, Estimate, Estimate]]) -> Figure:
-    """Every slip on and off: (label, off, on), all shares between 0 and 1."""
-    with style.look():
-        figure, axes = plt.subplots(figsize=(style.WIDTH, 0.48 * len(rows) + 1.0))
-        for place, (_, off, on) in enumerate(rows):
-            axes.plot([off.value, on.value], [place, place], color=style.NEUTRAL, lw=1.2, zorder=1)
-            _mark(
-                axes,
-                off,
-                place - 0.13,
-                style.version_colour("base"),
-                "o",
-                label="off: as it should be" if not place else None,
-            )
-            _mark(
-                axes,
-                on,
-                place + 0.13,
-                style.version_colour("boxes"),
-                "D",
-                label="on: as released" if not place else None,
-            )
-        axes.set(
-            yticks=range(len(rows)),
-            yticklabels=[label.replace(": ", ":\n") for label, _, _ in rows],
-            xlabel="share",
-        )
-        axes.invert_yaxis()
-        axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
-    return figure
-
-
 def _open_key(marker: str, label: str) -> Line2D:
     return Line2D([], [], ls="none", marker=marker, mfc="none", color=style.NEUTRAL, label=label)
 
@@ -323,18 +286,15 @@ def _mark(
     marker: str,
     *,
     hollow: bool = False,
-    label: str | None = None,
 ) -> None:
+    low, high = estimate.value - estimate.low, estimate.high - estimate.value
+    ends = [[max(0.0, low)], [max(0.0, high)]]
     axes.errorbar(
         [estimate.value],
         [place],
-        xerr=[
-            [max(0.0, estimate.value - estimate.low)],
-            [max(0.0, estimate.high - estimate.value)],
-        ],
+        xerr=ends,
         fmt=marker,
         color=colour,
         mfc="none" if hollow else colour,
         lw=1.2,
-        label=label,
     )

@@ -91,6 +91,13 @@ def structure_role(family: str) -> str:
     return str(_entry(family, "structure_role"))
 
 
+def tuned_on(family: str, subject: str) -> tuple[str, ...]:
+    """The versions whose "subject" in the family's file is `subject`: what they were fine-tuned on,
+    such as "arithmetic", "instructions" or "task"."""
+    described = family_file(family)["versions"]
+    return tuple(v for v, about in described.items() if about.get("subject") == subject)
+
+
 def looks(family: str) -> dict[str, tuple[str, str]]:
     """{version: (colour, marker)} of all versions in the family's file, for figures."""
     return {

@@ -6,6 +6,7 @@ import pytest
 
 from entrack.errors import ConfigError
 from entrack.stats.claims import (
+    Apart,
     AtLeast,
     AtMost,
     Beyond,
@@ -104,6 +105,28 @@ def test_more_than_chance_is_corrected_for_the_number_of_tests():
 
 
 @pytest.mark.parametrize(
+    "low, high, p_value, found",
+    [
+        (-0.4, -0.1, 0.01, "replicates"),
+        (0.1, 0.4, 0.01, "replicates"),
+        (-0.4, -0.1, 0.02, "undecided"),
+        (-0.04, 0.03, 0.9, "does not replicate"),
+        (-0.04, 0.06, 0.9, "undecided"),
+    ],
+)
+def test_a_difference_of_either_sign_is_corrected_for_the_number_of_tests(
+    low, high, p_value, found
+):
+    widest = Difference((low + high) / 2, low, high, 42, better=3, worse=9, p_value=p_value)
+    assert Apart(tests=4).judge(widest) == found
+
+
+def test_a_mapping_may_be_of_groups():
+    found = claim({"A": between(1, 2), "B": between(-2, -1)}, Sign(+1), each="group")
+    assert found.verdict == "partly" and "in every group, partly: in some" in found.rule_words
+
+
+@pytest.mark.parametrize(
     "low, high, found",
     [
         (0.1, 0.2, "higher"),
@@ -187,3 +210,15 @@ def test_the_record_is_plain_data_with_all_numbers():
     assert (record["verdict"], record["finding"], record["ours"]) == ("replicates", "i", False)
     assert record["measured"] == "+0.15 [+0.10, +0.20] and +0.90 (code)"
     assert claim(None, rule).record()["estimates"] == {}
+
+
+def test_a_number_that_could_not_be_measured_is_not_judged():
+    missing = exact(float("nan"))
+    for here in (
+        missing,
+        (between(0.1, 0.2), missing),
+        {"code": between(0.1, 0.2), "math": missing},
+    ):
+        found = claim(here, Sign(+1))
+        assert found.verdict == "not run" and found.measured is None
+        assert "NaN" not in json.dumps(found.record())
