@@ -193,7 +193,9 @@ def test_code_on_a_page_takes_what_there_is():
     blocks = [
         block
         for path in PAGES
-        for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+        for block in re.findall(
+            r"```\{code-block\} python\n:class: wraps\n(.*?)```", path.read_text(), re.DOTALL
+        )
     ]
     assert blocks
     for block in blocks:

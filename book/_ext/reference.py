@@ -94,6 +94,11 @@ def code(quoted: str, own: set[str]) -> str:
     return f":py:obj:`{anywhere}{words}`"
 
 
+def readable_defaults(app, what, name, obj, options, arguments, returned):
+    """Dots for a default such as <factory>, which is no Python and which Sphinx cannot parse."""
+    return re.sub(r"<[^<>]*>", "...", arguments or ""), returned
+
+
 def leave_as_code(app, environment, node, text):
     """A name in backticks that no page describes stays code; of a type that none describes, Sphinx
     warns.
@@ -129,11 +134,12 @@ def help_of(command: argparse.ArgumentParser) -> nodes.literal_block:
         text = command.format_help().rstrip()
     finally:
         os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)
-    return nodes.literal_block(text, text, language="text", classes=["command-help"])
+    return nodes.literal_block(text, text, language="text", classes=["wraps"])
 
 
 def setup(app):
     app.connect("autodoc-process-docstring", process_docstring)
+    app.connect("autodoc-process-signature", readable_defaults)
     app.connect("autodoc-skip-member", skip_fields)
     app.connect("missing-reference", leave_as_code)
     app.add_directive("command-line", CommandLine)

@@ -3,7 +3,7 @@ control.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from entrack.model.activations import Means
 from entrack.model.decoder import Model
 from entrack.model.replay import answers_of
 from entrack.model.sites import GROUPS, Head
-from entrack.stats.metrics import Estimate, difference, mean, rate, ratio
+from entrack.stats.metrics import Difference, Estimate, difference, mean, rate, ratio
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts
 
@@ -54,6 +54,10 @@ class Faithfulness:
         """Mean accuracy of the random circuits; the interval is over prompts."""
         return mean(self.random.mean(0))
 
+    def over_random(self, index: int = 0) -> Difference:
+        """Accuracy of one circuit less the mean of the random ones, on the same prompts."""
+        return difference(self.hits[index], self.random.mean(0))
+
 
 def measure_faithfulness(
     model: Model,
@@ -89,6 +93,20 @@ def _measure(
         circuits=tuple(circuits),
         model=model.name,
     )
+
+
+def grow(circuit: Circuit, model: Model) -> dict[str, Circuit]:
+    """The circuit; the circuit with all heads of `model` in one group, each in turn; and with all
+    heads in all groups. By a name for each, as tables show it.
+    """
+    heads = range(model.n_heads)
+    every = tuple(Head(layer, head) for layer in range(model.n_layers) for head in heads)
+    grown = {
+        f"all heads for {group.letter}": replace(circuit, groups={**circuit.groups, name: every})
+        for name, group in GROUPS.items()
+    }
+    full = replace(circuit, groups=dict.fromkeys(GROUPS, every))
+    return {"the circuit": circuit, **grown, "all heads for all groups": full}
 
 
 @stored("whole")

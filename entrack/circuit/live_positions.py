@@ -16,7 +16,7 @@ from entrack.errors import ConfigError
 from entrack.model.activations import CHUNK, Means
 from entrack.model.decoder import Model
 from entrack.model.replay import outcomes
-from entrack.stats.metrics import Estimate, rate
+from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks
 
@@ -40,6 +40,14 @@ class LivePositions:
     def accuracy(self, name: str) -> Estimate:
         """Share of right answers for one set of tokens."""
         return rate(self.hits[name])
+
+    def mean_log_prob(self, name: str) -> float:
+        """Mean natural log of the right object's probability for one set of tokens."""
+        return float(self.log_prob[name].mean())
+
+    def difference(self, first: str, second: str) -> Difference:
+        """Accuracy with one set of tokens less that with another, on the same prompts."""
+        return difference(self.hits[first], self.hits[second])
 
 
 def live_positions(

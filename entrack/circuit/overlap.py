@@ -11,6 +11,15 @@ from entrack.circuit.discovery import Discovery
 from entrack.circuits import Circuit
 from entrack.errors import SiteError
 from entrack.model.sites import GROUPS
+from entrack.stats import metrics
+from entrack.stats.metrics import Estimate
+
+
+@dataclass(frozen=True)
+class Excess(Estimate):
+    """Shared heads beyond those expected by chance: an exact count, with the p-value of chance."""
+
+    p_value: float
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,12 @@ class Overlap:
     by_chance: float
     p_value: float
 
+    @property
+    def excess(self) -> Excess:
+        """Shared heads less those expected by chance."""
+        more = self.shared - self.by_chance
+        return Excess(more, more, more, self.second, p_value=self.p_value)
+
 
 def overlaps(first: Circuit, second: Circuit, *, n_heads: int) -> list[Overlap]:
     """One `Overlap` per group; `n_heads` is the number of heads in the whole model."""
@@ -45,9 +60,9 @@ def overlaps(first: Circuit, second: Circuit, *, n_heads: int) -> list[Overlap]:
     return found
 
 
-def rank_correlation(first: Discovery, second: Discovery, *, group: str) -> float:
+def rank_correlation(first: Discovery, second: Discovery, *, group: str) -> Estimate | None:
     """Spearman's correlation of two score maps of one stage, over the heads that have a path in
-    both.
+    both; None for fewer than five such heads, or where all scores of a map are the same.
 
     Raises SiteError when the models have different numbers of heads.
     """
@@ -58,4 +73,7 @@ def rank_correlation(first: Discovery, second: Discovery, *, group: str) -> floa
             " Use versions of one family."
         )
     reached = np.isfinite(a) & np.isfinite(b)
-    return float(stats.spearmanr(a[reached], b[reached]).statistic)
+    a, b = a[reached], b[reached]
+    if len(a) < 5 or not np.ptp(a) or not np.ptp(b):
+        return None
+    return metrics.rank_correlation(a, b)

@@ -7,6 +7,7 @@ reading them needs no network."""
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import isnan
 
 from IPython.display import display
 from matplotlib import pyplot as plt
@@ -17,6 +18,7 @@ from entrack.display.svg import MAX_BYTES, figure_svg
 from entrack.display.tables import plain, table_html, table_text
 from entrack.errors import FigureError
 from entrack.stats.claims import Claim
+from entrack.stats.metrics import Difference, Estimate
 
 CLAIMS = "application/vnd.entrack.claims+json"
 """Media type of the record that `judge` leaves in a cell's outputs."""
@@ -25,9 +27,10 @@ CLAIMS = "application/vnd.entrack.claims+json"
 def glue(name: str, value) -> None:
     """Give `value` a name that prose can use: ``{glue:text}`name:.2f` ``.
 
-    `value` is a string, a bool, a Python number or a scalar of numpy or torch (0-d, any device).
-    The cell shows nothing. The record is the one that papermill and MyST-NB share, so reading it
-    back needs neither.
+    `value` is a string, a bool, a Python number or a scalar of numpy or torch (0-d, any device); or
+    an `Estimate`, which becomes its text with the interval, "0.66 [0.62, 0.70]", with signs if it
+    is a `Difference`, and "not measured" if it is NaN. The cell shows nothing. The record is the
+    one that papermill and MyST-NB share, so reading it back needs neither.
 
     Raises FigureError for a name that the role cannot hold, for an array, and for NaN or infinity:
     what was not measured is glued as the text "not measured", which no number format accepts, so no
@@ -36,12 +39,18 @@ def glue(name: str, value) -> None:
         raise FigureError(
             f"glue name {name!r}; letters, digits and underscores, a letter first. Rename it."
         )
-    value = plain(f"glued value {name!r}", value)
+    value = plain(f"glued value {name!r}", _text(value) if isinstance(value, Estimate) else value)
     display(
         {"application/papermill.record/text/plain": repr(value)},
         raw=True,
         metadata={"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}},
     )
+
+
+def listed(items: Iterable[str], *, none: str = "none") -> str:
+    """Items as a list in a sentence: "code, math and boxes"; `none` where there are no items."""
+    *others, last = [*items] or [none]
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 @dataclass(frozen=True)
@@ -151,6 +160,12 @@ def judge(*claims: Claim, caption: str) -> None:
     )
     for claim in claims:
         glue(f"verdict_{claim.slug}", claim.verdict_words)
+
+
+def _text(estimate: Estimate) -> str:
+    if isnan(estimate.value):
+        return "not measured"
+    return f"{estimate:+.2f}" if isinstance(estimate, Difference) else f"{estimate:.2f}"
 
 
 def _alt(alt: str) -> str:

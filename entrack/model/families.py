@@ -74,6 +74,18 @@ def lineage(family: str, version: str) -> tuple[str, ...]:
     return tuple(chain)
 
 
+def tuned_from(family: str, base: str) -> tuple[str, ...]:
+    """The versions fine-tuned from `base` whose weights can be loaded.
+
+    Those are the adapters that stand on it and, beside a base that stands on nothing, the other
+    whole models: a hub does not tell what these were trained from.
+    """
+    described = family_file(family)["versions"]
+    below = lineage(family, base)
+    parents = {base} if len(below) > 1 else {base, None}
+    return tuple(v for v in versions(family) if described[v]["on"] in parents and v not in below)
+
+
 def adapter_folder(family: str, version: str) -> Path:
     """Where the adapter that makes `version` lies, if it is one."""
     return family_path(family).parent / family / version
@@ -100,6 +112,13 @@ def structure_role(family: str) -> str:
     """The token role at which the family's structure readers act, as the file says; `model.sites`
     explains the two that there are."""
     return str(_entry(family, "structure_role"))
+
+
+def tuned_on(family: str, subject: str) -> tuple[str, ...]:
+    """The versions whose "subject" in the family's file is `subject`: what they were fine-tuned on,
+    such as "arithmetic", "instructions" or "task"."""
+    described = family_file(family)["versions"]
+    return tuple(v for v, about in described.items() if about.get("subject") == subject)
 
 
 def looks(family: str) -> dict[str, tuple[str, str]]:

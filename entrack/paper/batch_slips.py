@@ -16,7 +16,8 @@ from entrack.model.activations import project
 from entrack.model.decoder import Model
 from entrack.model.replay import Edit, outcomes
 from entrack.model.sites import Head, check_heads
-from entrack.paper.slips import Slip, heads_selected
+from entrack.paper.slip import Slip, paired
+from entrack.paper.slips import heads_selected
 from entrack.patching.dcm import Masks, targets
 from entrack.patching.group_patching import (
     Patch,
@@ -26,7 +27,6 @@ from entrack.patching.group_patching import (
     selection,
 )
 from entrack.patching.weight_swap import check_pair
-from entrack.stats.metrics import mean, rate
 from entrack.store.results import stored
 from entrack.task.boxes import all_queries, scenes
 from entrack.task.prompts import CounterfactualPrompts, Prompts, chunks, encode
@@ -64,6 +64,13 @@ def read_elsewhere(
     )
 
 
+def same_places(data: CounterfactualPrompts, elsewhere: CounterfactualPrompts, *, role: str) -> int:
+    """How many pairs have `role` at the same places, in base and source, in both."""
+    sides = ((data.base, elsewhere.base), (data.source, elsewhere.source))
+    same = [own.at(role) == others.at(role) for own, others in sides]
+    return int((same[0] & same[1]).sum())
+
+
 def dcm_validation_batch(
     masks: Masks, train: Prepared, *, validation: Prepared, role: str, seed: int = 0
 ) -> list[Slip]:
@@ -95,10 +102,7 @@ def dcm_validation_batch(
     ]
     own, others = _validated(validation, replace(validation, data=elsewhere), group, noted)
     candidates, clusters = validation.candidates, validation.data.base.scenes
-    kept = (
-        rate(answers[0] == candidates["unchanged"].numpy(), clusters=clusters)
-        for answers in (own, others)
-    )
+    unchanged = (answers[0] == candidates["unchanged"].numpy() for answers in (own, others))
     scores = (others[1:] == targets(validation, masks.target).numpy()).mean(1)
     ends = np.cumsum([len(path.noted) for path in masks.paths])
     rescored = replace(
@@ -109,8 +113,11 @@ def dcm_validation_batch(
         ),
     )
     return [
-        Slip(
-            "dcm_validation_batch", "D validated at other prompts' places: answers unchanged", *kept
+        paired(
+            "dcm_validation_batch",
+            "D validated at other prompts' places: answers unchanged",
+            *unchanged,
+            clusters=clusters,
         ),
         Slip(
             "dcm_validation_batch",
@@ -150,12 +157,8 @@ def cmap_in_batch(
     hits, _ = q_handed_over(
         donor, receiver, prompts, heads=heads, role=role, batch=len(prompts) // n_scenes
     )
-    clusters = prompts.scenes
-    return Slip(
-        "cmap_in_batch",
-        "D's q handed over at every place of the batch: accuracy",
-        *(mean(row, clusters=clusters) for row in hits),
-    )
+    title = "D's q handed over at every place of the batch: accuracy"
+    return paired("cmap_in_batch", title, *hits, clusters=prompts.scenes)
 
 
 def q_handed_over(

@@ -53,6 +53,17 @@ class TaskScores:
         ends, middle = self.hits[:, [0, -1]].mean(1), self.hits[:, 1:-1].mean(1)
         return mean(ends - middle)
 
+    def against_middle(self, box: int) -> Estimate:
+        """Accuracy for one box (counted from 0, -1 the last) minus that for those between the first
+        and the last. Needs three boxes.
+        """
+        return mean(self.hits[:, box] - self.hits[:, 1:-1].mean(1))
+
+    @property
+    def hardest(self) -> int:
+        """The box with the lowest accuracy, counted from 0; the first of several."""
+        return int(self.hits.mean(0).argmin())
+
     def minus(self, other: "TaskScores") -> Difference:
         """Paired difference in accuracy on the same prompts; positive = this one is better.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -22,7 +23,7 @@ from entrack.model.activations import Run
 from entrack.model.decoder import Model
 from entrack.model.replay import read_out
 from entrack.patching.group_patching import CHUNK, run_shared
-from entrack.stats.metrics import Difference, Estimate, difference, rate
+from entrack.stats.metrics import LEVEL, Difference, Estimate, difference, rate
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks
 
@@ -52,7 +53,7 @@ class Knockouts:
         plain: the same with nothing blocked [example].
         layers: the first blocked layers, 0-based; n_layers blocks nothing.
         n_layers: of the model.
-        scenes: which scene each example belongs to; intervals resample scenes.
+        scenes: which scene each example belongs to; intervals are over scenes.
         model: name of the model.
     """
 
@@ -81,16 +82,41 @@ class Knockouts:
 
         None where blocking everywhere does no clear harm (its 95 % interval does not stay below 0).
         """
-        worst = self.loss(edge, self.layers[0])
-        if worst.high >= 0:
+        if self.loss(edge, self.layers[0]).high >= 0:
             return None
-        accuracy = self.hits[edge].mean(1)
-        level = (accuracy[0] + self.plain.mean()) / 2
-        first = (
-            int(np.flatnonzero(accuracy >= level)[0])
-            if (accuracy >= level).any()
-            else len(accuracy) - 1
+        return self._depth(edge, np.ones(len(self.plain), dtype=bool))
+
+    def needed(self) -> list[tuple[tuple[str, str], float]]:
+        """Edges that cost accuracy clearly when blocked everywhere, with their half-way depths,
+        lowest first; those to a random token left out.
+        """
+        depths = [(edge, self.half_way(edge)) for edge in self.hits if edge[1] != RANDOM]
+        known = [(edge, depth) for edge, depth in depths if depth is not None]
+        return sorted(known, key=lambda item: item[1])
+
+    def step(self, lower: tuple[str, str], higher: tuple[str, str]) -> Estimate:
+        """Half-way depth of `higher` less that of `lower`, with a jackknife interval over scenes.
+
+        Where blocking one of the two does no clear harm, its depth is unknown: 0 [-1, 1].
+        """
+        n = len(self.plain)
+        if self.half_way(lower) is None or self.half_way(higher) is None:
+            return Estimate(0.0, -1.0, 1.0, n)
+        scenes = np.unique(self.scenes)
+        value, *without = (
+            self._depth(higher, kept) - self._depth(lower, kept)
+            for kept in [np.ones(n, dtype=bool), *(self.scenes != scene for scene in scenes)]
         )
+        error = np.sqrt((len(scenes) - 1) ** 2 / len(scenes) * np.var(without, ddof=1))
+        spread = float(stats.t.ppf((1 + LEVEL) / 2, len(scenes) - 1) * error)
+        return Estimate(value, value - spread, value + spread, n)
+
+    def _depth(self, edge: tuple[str, str], kept: np.ndarray) -> float:
+        """`half_way` on the examples that are `kept` [example], whatever the loss."""
+        accuracy, plain = self.hits[edge][:, kept].mean(1), self.plain[kept].mean()
+        level = (accuracy[0] + plain) / 2
+        reached = np.flatnonzero(accuracy[1:] >= level)
+        first = int(reached[0]) + 1 if len(reached) else len(accuracy) - 1
         below, above = accuracy[first - 1], accuracy[first]
         share = (level - below) / (above - below) if above > below else 0.0
         low, high = self.layers[first - 1], self.layers[first]

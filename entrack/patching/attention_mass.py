@@ -44,7 +44,7 @@ class AttentionMass:
     Attributes:
         role: where the queries stand.
         mass: attention to each kind of KINDS [layer head kind example]; sums to 1 over kinds.
-        scenes: which scene each example belongs to; intervals resample scenes.
+        scenes: which scene each example belongs to; intervals are over scenes.
         model: name of the model.
     """
 

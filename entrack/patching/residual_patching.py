@@ -18,7 +18,7 @@ from entrack.errors import SiteError
 from entrack.model.activations import CHUNK, Run, clean_run
 from entrack.model.decoder import Model
 from entrack.model.replay import by_suffix, outcomes, read_out, suffix
-from entrack.stats.metrics import Estimate, difference, rate
+from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
 from entrack.task.desiderata import Counterfactual
 from entrack.task.prompts import CounterfactualPrompts, Prompts, chunks, encode_counterfactuals
@@ -67,6 +67,16 @@ class ResidualPatching:
         return rate(self.hits[self.layers.index(self.peak)])
 
     @property
+    def over_floor(self) -> Difference:
+        """The share of expected answers at `peak` minus the floor, on the same prompts."""
+        return difference(self.hits[self.layers.index(self.peak)], self.floor)
+
+    @property
+    def over_source(self) -> Difference:
+        """The share of expected answers at `peak` minus that of right answers to the source."""
+        return difference(self.hits[self.layers.index(self.peak)], self.source_right)
+
+    @property
     def steepest(self) -> int:
         """The layer across which the share rises most: what it adds to the token matters most.
 
@@ -81,7 +91,7 @@ class ResidualPatching:
         None when the best layer is not above the floor: exact sign test of the prompts that the
         patch changed, at 5 % divided by the number of layers, for the best of many layers is above
         a floor by chance."""
-        above = difference(self.hits[self.layers.index(self.peak)], self.floor)
+        above = self.over_floor
         if above.value <= 0 or above.p_value > 0.05 / len(self.layers):
             return None
         scores = self.hits.mean(1)

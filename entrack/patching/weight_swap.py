@@ -5,7 +5,7 @@ A head owns the rows of W_Q, W_K and W_V that make its q, k and v, and the colum
 its output. Under grouped-query attention several query heads share the rows of W_K and W_V; a graft
 splits them (`per_head`), so that each query head can take its own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,6 +46,13 @@ class UpdateNorms:
     def relative(self) -> np.ndarray:
         """Norm of the update over the norm of the weight [matrix layer head]; 0 = unchanged."""
         return self.update / self.weight
+
+    def mean_relative(self, heads: Sequence[Head] | None = None) -> np.ndarray:
+        """Mean of `relative` over some heads, or over all, per matrix [matrix]."""
+        if heads is None:
+            return self.relative.mean((1, 2))
+        layers, numbers = zip(*((h.layer, h.head) for h in heads), strict=True)
+        return self.relative[:, layers, numbers].mean(1)
 
 
 def check_pair(donor: Model, receiver: Model) -> None:

@@ -9,6 +9,7 @@ this book *holds* or does not.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isnan
 from numbers import Real
 from typing import Protocol
 
@@ -29,7 +30,7 @@ MARGIN = 0.05
 
 Here = Estimate | Sequence[Estimate] | Mapping[str, Estimate | Sequence[Estimate]] | None
 """What was measured: one number, the numbers that a rule asks for in its order, or one of either
-for each of several versions. None where nothing could be measured."""
+for each of several versions. None, or an estimate that is NaN, where nothing could be measured."""
 
 
 class Rule(Protocol):
@@ -186,8 +187,30 @@ class Graded:
 
 
 @dataclass(frozen=True)
+class Every:
+    """The same is claimed of several numbers at once, `here` in the order that `what` names.
+
+    Replicates if `rule` does for every one, does not if it does not for one, else undecided.
+    """
+
+    rule: Rule
+    what: str
+
+    @property
+    def words(self) -> str:
+        return f"{self.what}, each: {self.rule.words}; does not if one does not"
+
+    def judge(self, here: Sequence[Estimate]) -> str:
+        verdicts = {self.rule.judge(e) for e in here}
+        if verdicts <= {REPLICATES}:
+            return REPLICATES
+        return DOES_NOT if DOES_NOT in verdicts else UNDECIDED
+
+
+@dataclass(frozen=True)
 class Beyond:
-    """More is claimed than chance gives: `here` holds differences whose p-values count.
+    """More is claimed than chance gives: `here` is a difference, or another estimate that has a
+    p-value.
 
     Replicates if the difference is positive and its p-value, times the number of `tests` made, is
     below 5 %; does not if the interval ends below `margin`; else undecided.
@@ -210,6 +233,31 @@ class Beyond:
 
 
 @dataclass(frozen=True)
+class Apart:
+    """A difference of either sign is claimed: `here` is the largest of `tests` that were made.
+
+    Replicates if its p-value, times the number of tests, is below 5 %; does not if the interval
+    lies within `margin` of 0; else undecided.
+    """
+
+    tests: int
+    margin: float = MARGIN
+
+    @property
+    def words(self) -> str:
+        return (
+            f"not 0 with p below {_short(1 - LEVEL)}, corrected for {self.tests} tests; does not if"
+            f" the interval lies within {_short(self.margin)} of 0"
+        )
+
+    def judge(self, here: Difference) -> str:
+        if here.p_value * self.tests < 1 - LEVEL:
+            return REPLICATES
+        within = -self.margin <= here.low and here.high <= self.margin
+        return DOES_NOT if within else UNDECIDED
+
+
+@dataclass(frozen=True)
 class Claim:
     """One claim, what was measured for it, and its rule.
 
@@ -227,6 +275,7 @@ class Claim:
         given: a condition in words -> whether it is met. Where one is not, the claim is undecided:
             the numbers are about something else.
         note: what the table adds to the numbers, such as a denominator.
+        each: what the keys of a mapping name.
     """
 
     slug: str
@@ -240,6 +289,7 @@ class Claim:
     spec: str = "+.2f"
     given: Mapping[str, bool] = field(default_factory=dict)
     note: str = ""
+    each: str = "version"
 
     def __post_init__(self) -> None:
         if not self.slug.isidentifier():
@@ -257,7 +307,7 @@ class Claim:
     @property
     def verdict(self) -> str:
         """One of VERDICTS."""
-        if self.here is None or (isinstance(self.here, Mapping) and not self.here):
+        if not self._measured_all:
             return NOT_RUN
         if not all(self.given.values()):
             return UNDECIDED
@@ -280,7 +330,7 @@ class Claim:
         """The rule, with what applies when several versions are judged and what it presupposes."""
         words = self.rule.words
         if isinstance(self.here, Mapping):
-            words += "; in every version, partly: in some"
+            words += f"; in every {self.each}, partly: in some"
         unless = " or ".join(f"unless {condition}" for condition in self.given)
         return f"{words}; undecided {unless}" if unless else words
 
@@ -300,6 +350,7 @@ class Claim:
         `entrack run --compare` read.
         """
         named = self.here if isinstance(self.here, Mapping) else {"": self.here}
+        measured = named.items() if self._measured_all else ()
         return {
             "slug": self.slug,
             "text": self.text,
@@ -310,12 +361,19 @@ class Claim:
             "measured": self.measured,
             "estimates": {
                 name: [[e.value, e.low, e.high, e.n] for e in _listed(here)]
-                for name, here in named.items()
-                if here is not None
+                for name, here in measured
             },
             "rule": self.rule_words,
             "verdict": self.verdict,
         }
+
+    @property
+    def _measured_all(self) -> bool:
+        if self.here is None:
+            return False
+        named = self.here.values() if isinstance(self.here, Mapping) else [self.here]
+        numbers = [e.value for here in named for e in _listed(here)]
+        return bool(numbers) and not any(map(isnan, numbers))
 
     def _told(self, here: Estimate | Sequence[Estimate]) -> str:
         return " and ".join(

@@ -183,7 +183,11 @@ def test_completeness_lists_groups_random_and_greedy(model, prompts):
     )
     assert found.circuit_hits.shape == found.model_hits.shape == (9, 14)
     assert found.removed[0] == CIRCUIT.only("value_fetcher") and found.removed[-1].size == 2
-    assert -1 <= found.gap(0).value <= 1
+    gap = found.circuit_hits[0].mean() - found.model_hits[0].mean()
+    assert found.gap(0).value == pytest.approx(gap)
+    nothing = Circuit(dict.fromkeys(CIRCUIT.groups, ()), "tiny")
+    with pytest.raises(SiteError, match="the circuit of tiny has no heads"):
+        measure_completeness(model, prompts, circuit=nothing, means=means)
 
 
 def test_overlap_with_chance():
@@ -191,7 +195,9 @@ def test_overlap_with_chance():
     assert [o.shared for o in same] == [2, 2, 3, 2]
     assert same[0].by_chance == pytest.approx(0.2) and same[0].p_value == pytest.approx(1 / 190)
     found = discovery_with({H(0, 1): -0.5, H(2, 2): -0.3})
-    assert rank_correlation(found, found, group="value_fetcher") == pytest.approx(1)
+    assert rank_correlation(found, found, group="value_fetcher").value == pytest.approx(1)
+    constant = discovery_with({})
+    assert rank_correlation(found, constant, group="value_fetcher") is None
 
 
 def test_a_circuit_names_every_group(model):

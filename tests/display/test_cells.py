@@ -12,7 +12,7 @@ from IPython.core.formatters import DisplayFormatter
 from matplotlib import pyplot as plt
 
 from entrack.display import style
-from entrack.display.cells import CLAIMS, LiveFigure, Picture, glue, judge, show, table
+from entrack.display.cells import CLAIMS, LiveFigure, Picture, glue, judge, listed, show, table
 from entrack.errors import EntrackError, FigureError
 from entrack.model.families import looks
 from entrack.stats.claims import Claim, Sign
@@ -64,6 +64,24 @@ def test_glue_records_a_plain_value(shown, value, text):
     assert metadata == {
         "scrapbook": {"name": "accuracy", "mime_prefix": "application/papermill.record/"}
     }
+
+
+@pytest.mark.parametrize(
+    "estimate, text",
+    [
+        (Estimate(0.5, 0.25, 0.75, 10), "0.50 [0.25, 0.75]"),
+        (Difference(0.5, 0.25, 0.75, 10, 5, 0, 0.1), "+0.50 [+0.25, +0.75]"),
+        (Estimate(*[float("nan")] * 3, 10), "not measured"),
+    ],
+)
+def test_glue_takes_an_estimate_with_its_interval(shown, estimate, text):
+    glue("accuracy", estimate)
+    assert shown[0][0] == {"application/papermill.record/text/plain": repr(text)}
+
+
+def test_names_are_listed_as_a_sentence_has_them():
+    assert listed(["code"]) == "code" and listed([]) == "none"
+    assert listed(["code", "math", "boxes"]) == "code, math and boxes"
 
 
 def test_glue_takes_a_torch_scalar(shown):

@@ -2,14 +2,14 @@
 words say it too.
 """
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from colours import DARK_PAGE, contrast
 from matplotlib import pyplot as plt
+from small_circuit import CIRCUIT
 
 from entrack.display.svg import figure_svg
+from entrack.errors import SiteError
 from entrack.figures.carry import (
     CANDIDATES,
     DESIDERATA,
@@ -19,9 +19,15 @@ from entrack.figures.carry import (
     mask_paths,
     variation_scores,
 )
-from entrack.figures.circuit import completeness_scatter
-from entrack.figures.flow import attention_shares, edge_words, knockout_curves
+from entrack.figures.flow import (
+    attention_rows,
+    attention_shares,
+    edge_words,
+    knockout_curves,
+    knockout_rows,
+)
 from entrack.model.sites import GROUPS, Head
+from entrack.paper import published
 from entrack.patching.attention_knockout import EDGES, Knockouts
 from entrack.patching.attention_mass import KINDS, AttentionMass
 from entrack.patching.dcm import DCMConfig, MaskPath, Masks
@@ -45,30 +51,30 @@ def lines(figure, panel):
     ]
 
 
+def knocked():
+    """One reading in the paper, with the curve of `hits` by first blocked layer, and one not."""
+    curves = {edge: np.stack([hits(0.2), hits(0.8)]) for edge in EDGES}
+    return Knockouts(curves, hits(0.8), (0, 4), 4, np.arange(20), "m")
+
+
 def test_knockout_curves_are_shares_of_the_unblocked_accuracy():
-    found = Knockouts(
-        {edge: np.stack([hits(0.2), hits(0.8)]) for edge in EDGES},
-        hits(0.8),
-        (0, 4),
-        4,
-        np.arange(20),
-        "m",
-    )
-    figure, alt = knockout_curves(
-        found,
-        version="base",
-        paper={"last_to_correct_object": [0.33, 0.66]},
-        paper_accuracy=0.66,
-        paper_title="Llama",
-    )
-    assert lines(figure, 0) == [[0.25, 1.0], [0.5, 1.0]]
-    assert lines(figure, 1) == [[0.25, 1.0]]
-    assert (
-        "last token reads right object: 0.25 blocked everywhere, the paper 0.50" in alt
-        and "not in the paper" in alt
-    )
+    picture = knockout_curves(knocked(), version="base")
+    paper = published.knockout().values["last_to_correct_object"]
+    whole = published.table1().values["llama"].full
+    measured, theirs = lines(picture.figure, 0)
+    assert measured == [0.25, 1.0] and theirs == [round(y / whole, 3) for y in paper]
+    assert lines(picture.figure, 6) == [[0.25, 1.0]], "the paper does not block the last edge"
+    words = "last token reads right object: 0.25 blocked everywhere, the paper 0.06"
+    assert words in picture.alt and "not in the paper" in picture.alt
     assert edge_words(EDGES[2]) == "query label reads earlier label"
-    assert figure_svg(figure, alt).startswith("<svg")
+    assert figure_svg(picture.figure, picture.alt).startswith("<svg")
+
+
+def test_rows_of_readings_say_what_the_paper_has():
+    first, *_, direct, random, _, last = knockout_rows(knocked())
+    assert first[1].value == pytest.approx(-0.6) and first[2:] == ["0.50", "-0.62", "0.69"]
+    assert direct[3:] == ["-0.01", "no clear loss"] and random[3:] == ["-0.03", "no clear loss"]
+    assert last[3:] == ["not in the paper", "not in the paper"]
 
 
 def test_attention_bars_and_the_mean_of_all_heads():
@@ -77,12 +83,23 @@ def test_attention_bars_and_the_mean_of_all_heads():
     mass[1, 1, :, :] = 0
     mass[1, 1, KINDS.index("correct_object")] = 1
     found = AttentionMass("last", mass, np.arange(4), "m")
-    figure, alt = attention_shares(
-        {"value_fetcher": found.of([Head(1, 1)])}, average={"value_fetcher": found.everywhere}
+    groups, average = (
+        {"value_fetcher": found.of([Head(1, 1)])},
+        {"value_fetcher": found.everywhere},
     )
-    assert figure.axes[0].patches[0].get_width() == 1
-    assert figure.axes[0].get_lines()[-1].get_xdata()[KINDS.index("correct_object")] == 0.25
-    assert "Value fetchers look at right object (1.00)" in alt
+    picture = attention_shares(groups, average=average)
+    axes = picture.figure.axes[0]
+    assert axes.patches[0].get_width() == 1
+    assert axes.get_lines()[-1].get_xdata()[KINDS.index("correct_object")] == 0.25
+    assert "Value fetchers look at right object (1.00)" in picture.alt
+    (row,) = attention_rows(groups, average=average, circuit=CIRCUIT)
+    assert row[:4] == ["A Value fetcher", 2, "last token", "right object"]
+    assert row[4].value == 1 and row[5:] == [0.25, 4]
+
+
+def test_no_group_is_said_in_a_sentence():
+    with pytest.raises(SiteError, match="no group of the circuit has a head"):
+        attention_shares({}, average={})
 
 
 def patched(patches, answers):
@@ -204,22 +221,6 @@ def test_only_parts_with_room_have_their_number():
     )
     assert [text.get_text() for text in figure.axes[0].texts] == ["0.50", "0.10", "0.32"]
     assert figure.axes[0].get_yticklabels()[0].get_text() == "B, a long name that takes\ntwo lines"
-
-
-def test_letters_of_groups_keep_off_the_points():
-    points = [(0.143, 0.143), (0.184, 0.163), (0.2, 0.12)]
-    hits = (
-        [np.arange(1000) < 1000 * x for x, _ in points],
-        [np.arange(1000) < 1000 * y for _, y in points],
-    )
-    figure = completeness_scatter(
-        SimpleNamespace(
-            labels=("group C", "random 1", "group B"), model_hits=hits[0], circuit_hits=hits[1]
-        )
-    )
-    assert [text.get_text() for text in figure.axes[0].texts] == ["C", "B"]
-    for text in figure.axes[0].texts:
-        assert min(np.hypot(*np.subtract(text.get_position(), point)) for point in points) > 0.03
 
 
 def test_variations_are_in_the_order_of_their_scores():

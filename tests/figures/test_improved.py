@@ -12,12 +12,10 @@ from entrack.figures.improved import (
     handed_over,
     inputs_bars,
     repaired_and_broken,
-    slip_bars,
     update_maps,
 )
 from entrack.patching.cmap_suite import exchange, graft_scores
 from entrack.patching.weight_swap import update_norms
-from entrack.stats.metrics import Estimate
 from entrack.task.boxes import scenes
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -103,12 +101,3 @@ def test_grafts_and_updates_are_drawn_part_by_part(models):
     )
     gaps = [(upper[0] - lower[1]) * height for upper, lower in itertools.pairwise(domains)]
     assert min(gaps) > 50, "room for the ticks above and the title below"
-
-
-def test_a_slip_has_a_mark_on_either_side_of_its_line():
-    axes = slip_bars(
-        [("cause: effect", Estimate(0.2, 0.1, 0.3, 9), Estimate(0.8, 0.8, 0.8, 9))]
-    ).axes[0]
-    assert [x for x, _ in marks(axes)] == [0.2, 0.8] and axes.get_yticklabels()[
-        0
-    ].get_text() == "cause:\neffect"

@@ -127,7 +127,7 @@ def test_validation_at_the_own_places_is_no_slip(model, pairs):
     slips = dcm_validation_batch(
         masks_of(scores.tolist()), prepared, validation=prepared, role=ROLE
     )
-    assert [slip.change for slip in slips] == [0, 0]
+    assert [slip.change.value for slip in slips] == [0, 0]
     with pytest.raises(ConfigError, match="no candidate 'colour'"):
         dcm_validation_batch(
             dataclasses.replace(masks_of([0, 0, 0]), target="colour"),

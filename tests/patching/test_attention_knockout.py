@@ -207,3 +207,38 @@ def test_bad_requests_are_refused(model, questions):
         knock_out(model, questions, layers=[0, 9])
     with pytest.raises(ConfigError, match="nothing to knock out"):
         knock_out(model, questions, edges=[])
+
+
+def planted(*depths, n_scenes=6):
+    """Answers of four questions a scene; each edge is needed up to a layer that varies by scene."""
+    scenes = np.repeat(np.arange(n_scenes), 4)
+    layers = np.arange(0, 11)
+    hits = {
+        edge: layers[:, None] >= (depth + scenes % 2)[None]
+        for edge, depth in zip(EDGES, depths, strict=False)
+    }
+    return Knockouts(hits, np.ones(4 * n_scenes, bool), tuple(layers.tolist()), 10, scenes, "m")
+
+
+def test_needed_edges_come_lowest_first_and_steps_have_intervals():
+    found = planted(7, 2, 0)
+    assert [edge for edge, _ in found.needed()] == [EDGES[1], EDGES[0]], "the third costs half"
+    step = found.step(EDGES[1], EDGES[0])
+    assert step.value == pytest.approx(found.half_way(EDGES[0]) - found.half_way(EDGES[1]))
+    assert step.low <= step.value <= step.high and step.low > 0
+    back = found.step(EDGES[0], EDGES[1])
+    assert (back.value, back.low) == (-step.value, -step.high)
+
+
+def test_a_step_from_a_reading_that_costs_nothing_is_unknown():
+    found = planted(7, 0)
+    free = Knockouts(
+        {**found.hits, EDGES[1]: np.ones_like(found.hits[EDGES[0]])},
+        found.plain,
+        found.layers,
+        found.n_layers,
+        found.scenes,
+        "m",
+    )
+    step = free.step(EDGES[1], EDGES[0])
+    assert (step.low, step.value, step.high) == (-1, 0, 1)

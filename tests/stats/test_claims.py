@@ -6,10 +6,12 @@ import pytest
 
 from entrack.errors import ConfigError
 from entrack.stats.claims import (
+    Apart,
     AtLeast,
     AtMost,
     Beyond,
     Claim,
+    Every,
     Graded,
     Nothing,
     Order,
@@ -84,12 +86,44 @@ def test_a_graded_claim_holds_partly_in_its_weak_form():
         Graded((Sign(+1), Sign(+1)), ("one",))
 
 
+def test_a_claim_of_several_numbers_needs_every_one():
+    rule = Every(Nothing(0.1), "A and B")
+    none, some, unclear = between(-0.05, 0.05), between(0.2, 0.4), between(-0.05, 0.4)
+    assert rule.judge([none, none]) == "replicates"
+    assert rule.judge([none, unclear]) == "undecided"
+    assert rule.judge([none, unclear, some]) == "does not replicate"
+    assert rule.words.startswith("A and B, each: the interval lies within 0.1 of 0")
+    assert rule.words.endswith("; does not if one does not")
+
+
 def test_more_than_chance_is_corrected_for_the_number_of_tests():
     overlap = Difference(2.1, 0.5, 3.0, 12, better=4, worse=0, p_value=0.02)
     assert Beyond(tests=1).judge(overlap) == "replicates"
     assert Beyond(tests=4).judge(overlap) == "undecided"
     below = Difference(-0.4, -0.9, 0.0, 12, better=0, worse=0, p_value=1.0)
     assert Beyond(tests=1).judge(below) == "does not replicate"
+
+
+@pytest.mark.parametrize(
+    "low, high, p_value, found",
+    [
+        (-0.4, -0.1, 0.01, "replicates"),
+        (0.1, 0.4, 0.01, "replicates"),
+        (-0.4, -0.1, 0.02, "undecided"),
+        (-0.04, 0.03, 0.9, "does not replicate"),
+        (-0.04, 0.06, 0.9, "undecided"),
+    ],
+)
+def test_a_difference_of_either_sign_is_corrected_for_the_number_of_tests(
+    low, high, p_value, found
+):
+    widest = Difference((low + high) / 2, low, high, 42, better=3, worse=9, p_value=p_value)
+    assert Apart(tests=4).judge(widest) == found
+
+
+def test_a_mapping_may_be_of_groups():
+    found = claim({"A": between(1, 2), "B": between(-2, -1)}, Sign(+1), each="group")
+    assert found.verdict == "partly" and "in every group, partly: in some" in found.rule_words
 
 
 @pytest.mark.parametrize(
@@ -176,3 +210,15 @@ def test_the_record_is_plain_data_with_all_numbers():
     assert (record["verdict"], record["finding"], record["ours"]) == ("replicates", "i", False)
     assert record["measured"] == "+0.15 [+0.10, +0.20] and +0.90 (code)"
     assert claim(None, rule).record()["estimates"] == {}
+
+
+def test_a_number_that_could_not_be_measured_is_not_judged():
+    missing = exact(float("nan"))
+    for here in (
+        missing,
+        (between(0.1, 0.2), missing),
+        {"code": between(0.1, 0.2), "math": missing},
+    ):
+        found = claim(here, Sign(+1))
+        assert found.verdict == "not run" and found.measured is None
+        assert "NaN" not in json.dumps(found.record())
