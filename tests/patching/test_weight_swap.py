@@ -98,7 +98,7 @@ def test_norms_are_those_of_the_heads_own_rows_and_columns():
 
 def test_a_change_outside_the_heads_is_reported():
     base, other = tiny_model("gqa"), tiny_model("gqa")
-    other.layers[0].mlp.down_proj.weight[0, 0] += 3
+    other.layers.blocks[0].mlp.down_proj.weight[0, 0] += 3
     assert update_norms(other, onto=base).elsewhere == pytest.approx(3, rel=1e-5)
 
 
