@@ -80,7 +80,7 @@ show_prompt(encode(model.tokenizer, all_queries(chosen, format="standard")), 2)
 # {glue:text}`main_sentence`
 
 # %%
-from entrack.figures.display import LiveFigure, glue, show, table
+from entrack.display.cells import LiveFigure, glue, show, table
 from entrack.figures.task import (
     accuracy_figure,
     interval,

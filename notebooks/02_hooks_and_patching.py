@@ -34,7 +34,7 @@ seed: int = 0  # of the scenes [0, 1000000]
 # %%
 import torch
 
-from entrack.figures.display import LiveFigure, glue, table
+from entrack.display.cells import LiveFigure, glue, table
 from entrack.model.hooks import Trace, TraceDict
 from entrack.model.loading import load
 from entrack.task.boxes import examples

@@ -30,8 +30,8 @@ from entrack.circuit.faithfulness import measure_faithfulness
 from entrack.circuit.live_positions import live_positions
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 from entrack.figures.circuit import attention_masses, circuit_graph, depths, score_maps, size_curve
-from entrack.figures.display import glue, show, table
-from entrack.figures.style import ROLE_WORDS
+from entrack.display.cells import glue, show, table
+from entrack.display.style import ROLE_WORDS
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.paper import published

@@ -39,7 +39,7 @@ from entrack.circuit.overlap import overlaps, rank_correlation
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 from entrack.errors import ChapterError
 from entrack.figures.circuit import completeness_scatter, cross_grid, minimality_bars
-from entrack.figures.display import glue, show, table
+from entrack.display.cells import glue, show, table
 from entrack.model.families import lineage, versions
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS, Head

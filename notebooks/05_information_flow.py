@@ -20,9 +20,9 @@ seed: int = 0  # of all prompts [0, 1000000]
 # %% tags=["hide-input"]
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings, find_circuit
-from entrack.figures.display import glue, show, table
+from entrack.display.cells import glue, show, table
 from entrack.figures.flow import attention_shares, edge_words, knockout_curves
-from entrack.figures.style import ROLE_WORDS
+from entrack.display.style import ROLE_WORDS
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.paper import published

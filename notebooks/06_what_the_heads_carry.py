@@ -27,7 +27,7 @@ seed: int = 0  # of all prompts [0, 1000000]
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings, find_circuit
 from entrack.figures.carry import answer_shares, by_layer, figure_three, mask_paths
-from entrack.figures.display import glue, show, table
+from entrack.display.cells import glue, show, table
 from entrack.model.families import family_file, versions
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS

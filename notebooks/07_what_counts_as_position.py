@@ -28,7 +28,7 @@ from scipy import stats
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings, find_circuit
 from entrack.figures.carry import CANDIDATE_WORDS, answer_shares, variation_scores
-from entrack.figures.display import glue, show, table
+from entrack.display.cells import glue, show, table
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.paper import published

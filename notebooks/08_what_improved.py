@@ -34,7 +34,7 @@ from dataclasses import replace
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings, find_circuit
 from entrack.errors import ChapterError
-from entrack.figures.display import glue, show, table
+from entrack.display.cells import glue, show, table
 from entrack.figures.improved import (
     graft_gains,
     handed_over,
@@ -50,7 +50,6 @@ from entrack.patching.cmap_suite import carried, exchange, graft_scores
 from entrack.patching.weight_swap import update_norms
 from entrack.stats.claims import clear_direction, direction, of_ours, overall, verdict
 from entrack.stats.metrics import difference
-from entrack.store.results import stored
 from entrack.task.boxes import scenes
 
 PAPER = {"llama": "Llama", "goat": "Goat", "float": "FLoat"}
@@ -546,15 +545,7 @@ glue(
 # {glue:text}`norms_sentence`
 
 # %% tags=["hide-input"]
-norms = {
-    v: stored(
-        lambda v=v: update_norms(models[v], onto=models[base]),
-        name="update-norms",
-        modules=["entrack.patching.weight_swap"],
-        key=[models[v].digest, models[base].digest, models[v].dtype],
-    )
-    for v in tuned
-}
+norms = {v: update_norms(models[v], onto=models[base]) for v in tuned}
 inside = {
     n: tuple(zip(*[(h.layer, h.head) for h in heads], strict=True))
     for n, heads in circuit.groups.items()

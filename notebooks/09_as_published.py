@@ -36,7 +36,7 @@ from dataclasses import replace
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.faithfulness import measure_faithfulness
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
-from entrack.figures.display import glue, show, table
+from entrack.display.cells import glue, show, table
 from entrack.figures.improved import slip_bars
 from entrack.model.loading import load
 from entrack.paper import batch_slips, published, slips

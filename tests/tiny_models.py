@@ -1,4 +1,6 @@
-"""Tiny Llamas with random weights, built in a second, that the tests share, and a circuit for them."""
+"""Tiny Llamas with random weights, built in a second, that the tests share, and a circuit for
+them.
+"""
 
 import torch
 from tokenizers_for_tests import make_tokenizer

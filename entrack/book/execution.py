@@ -168,7 +168,9 @@ def machine() -> dict[str, object]:
 
 
 def _with_probe(source: NotebookNode) -> NotebookNode:
-    """The chapter and one more cell that tells about the machine; `_finished` takes it away again."""
+    """The chapter and one more cell that tells about the machine; `_finished` takes it away
+    again.
+    """
     notebook = copy.deepcopy(source)
     code = f"{inspect.getsource(machine)}\nprint(__import__('json').dumps(machine()))"
     notebook.cells.append(nbformat.v4.new_code_cell(code))

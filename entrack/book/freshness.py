@@ -5,10 +5,10 @@ carries, in its metadata under `entrack`, digests of everything that could chang
 code cells, its parameters, the entrack modules they import (through others too), the model families
 they name, and the outputs themselves.
 
-What counts as prose, and so may be edited without executing again: markdown, comments, cell
-metadata (captions), the names of headings, and the literal text of an `alt=` argument. Everything
-else in a code cell is code. Not covered: files that a chapter opens by itself other than through an
-entrack module, and package versions, which the stamp records without comparing them."""
+What counts as prose, and so may be edited without executing again: markdown, comments (captions of
+figures are comments) and cell metadata. Everything else in a code cell is code. Not covered: files
+that a chapter opens by itself other than through an entrack module, and package versions, which the
+stamp records without comparing them."""
 
 import ast
 import functools
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from entrack.book.notebooks import PARAMETERS, alt_constants, cell_tree, code_cells
+from entrack.book.notebooks import PARAMETERS, cell_tree, code_cells
 from entrack.errors import StampError
 from entrack.store.digests import code_shape, digest, imported_modules, module_digests
 
@@ -50,7 +50,9 @@ class Stamp:
 
     @property
     def inputs(self) -> str:
-        """A digest of everything that went in: equal for two executions that should give the same."""
+        """A digest of everything that went in: equal for two executions that should give the
+        same.
+        """
         return digest(self.chapter, self.cells, self.parameters, self.modules, self.models)
 
 
@@ -119,11 +121,8 @@ def cells_digest(notebook: NotebookNode) -> str:
 
 def cell_digest(cell: NotebookNode) -> str:
     """A digest of one code cell. A closing semicolon counts, because it hides the output."""
-    tree = cell_tree(cell.source)
-    for constant in alt_constants(tree):
-        constant.value = ""
     shown = [
-        code_shape(statement) for statement in tree.body
+        code_shape(statement) for statement in cell_tree(cell.source).body
     ]  # statement by statement: a lone text is an output
     return digest(
         shown, cell.source.rstrip().endswith(";"), PARAMETERS in cell.metadata.get("tags", [])

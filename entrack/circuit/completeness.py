@@ -55,18 +55,20 @@ def measure_completeness(
     drawn heads which makes |F(C without K) - F(M without K)| largest.
     Cost: per K and prompt, three tokens (circuit) and the tokens from the earlier label on (model).
     """
-    key = [model.digest, model.dtype, prompts.tokens, circuit, means.z, n_random, n_greedy, seed]
-    return stored(
-        lambda: _measure(
-            model, prompts, circuit, means, n_random, n_greedy, np.random.default_rng(seed)
-        ),
-        name="completeness",
-        key=key,
-        modules=["entrack.circuit.completeness"],
-    )
+    return _measure(model, prompts, circuit, means, n_random, n_greedy, seed)
 
 
-def _measure(model, prompts, circuit, means, n_random, n_greedy, generator) -> Completeness:
+@stored("completeness")
+def _measure(
+    model: Model,
+    prompts: Prompts,
+    circuit: Circuit,
+    means: Means,
+    n_random: int,
+    n_greedy: int,
+    seed: int,
+) -> Completeness:
+    generator = np.random.default_rng(seed)
     items = [(name, head) for name in GROUPS for head in circuit.groups[name]]
     removed = [circuit.only(name) for name in GROUPS]
     labels = [f"group {g.letter}" for g in GROUPS.values()]

@@ -1,4 +1,6 @@
-"""Does the circuit alone do what the model does? Faithfulness, with random circuits as a control."""
+"""Does the circuit alone do what the model does? Faithfulness, with random circuits as a
+control.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +17,6 @@ from entrack.model.sites import GROUPS, Head
 from entrack.stats.metrics import Estimate, difference, mean, rate, ratio
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts
-
-MODULES = ["entrack.circuit.faithfulness"]
 
 
 @dataclass(frozen=True)
@@ -70,35 +70,33 @@ def measure_faithfulness(
     Cost: two passes per prompt, and three tokens per circuit and prompt.
     """
     drawn = [random_circuit(model, circuits[0], seed=seed + i) for i in range(n_random)]
+    return _measure(model, prompts, circuits, drawn, means)
 
-    def compute() -> Faithfulness:
-        hits = score_circuits(model, prompts, circuits=[*circuits, *drawn], means=means).hits
-        return Faithfulness(
-            full=_whole(model, prompts),
-            hits=hits[: len(circuits)],
-            random=hits[len(circuits) :],
-            circuits=tuple(circuits),
-            model=model.name,
-        )
 
-    return stored(
-        compute,
-        name="faithfulness",
-        modules=MODULES,
-        key=[model.digest, model.dtype, prompts.tokens, [*circuits, *drawn], means.z],
+@stored("faithfulness")
+def _measure(
+    model: Model,
+    prompts: Prompts,
+    circuits: Sequence[Circuit],
+    random: Sequence[Circuit],
+    means: Means,
+) -> Faithfulness:
+    hits = score_circuits(model, prompts, circuits=[*circuits, *random], means=means).hits
+    return Faithfulness(
+        full=_whole(model, prompts),
+        hits=hits[: len(circuits)],
+        random=hits[len(circuits) :],
+        circuits=tuple(circuits),
+        model=model.name,
     )
 
 
+@stored("whole")
 def _whole(model: Model, prompts: Prompts) -> np.ndarray:
     """Whether the whole model answers right [example]; apart, because many circuits are compared
     with it.
     """
-    return stored(
-        lambda: answers_of(model, prompts).hit[:, 0].cpu().numpy(),
-        name="whole",
-        modules=["entrack.model.replay"],
-        key=[model.digest, model.dtype, prompts.tokens],
-    )
+    return answers_of(model, prompts).hit[:, 0].cpu().numpy()
 
 
 def random_circuit(model: Model, circuit: Circuit, *, seed: int) -> Circuit:

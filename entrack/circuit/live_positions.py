@@ -18,7 +18,7 @@ from entrack.model.decoder import Model
 from entrack.model.replay import outcomes
 from entrack.stats.metrics import Estimate, rate
 from entrack.store.results import stored
-from entrack.task.prompts import AFTER_LABEL, Prompts
+from entrack.task.prompts import Prompts
 
 ALL = "all"
 
@@ -62,24 +62,13 @@ def live_positions(
         raise ConfigError(
             f"no tokens in {empty or 'any set'}; each set needs at least one role. Name some."
         )
-    return stored(
-        lambda: _measure(model, prompts, dict(sets), means),
-        name="live",
-        modules=["entrack.circuit.live_positions"],
-        key=[
-            model.digest,
-            model.dtype,
-            prompts.tokens,
-            prompts.at(AFTER_LABEL),
-            {k: list(v) for k, v in sets.items()},
-            means.z,
-        ],
-    )
+    return _measure(model, prompts, sets, means)
 
 
+@stored("live")
 @torch.no_grad()
 def _measure(
-    model: Model, prompts: Prompts, sets: dict[str, Sequence[str]], means: Means
+    model: Model, prompts: Prompts, sets: Mapping[str, Sequence[str]], means: Means
 ) -> LivePositions:
     hits, log_prob = {name: [] for name in sets}, {name: [] for name in sets}
     for lo in range(0, len(prompts), CHUNK):

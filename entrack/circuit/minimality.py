@@ -102,14 +102,10 @@ def measure_minimality(
                 f"the group {name} of this circuit is empty, so it has no minimality; each group"
                 " needs a head. Keep a larger share."
             )
-    return stored(
-        lambda: _measure(model, prompts, circuit, means, config),
-        name="minimality",
-        modules=["entrack.circuit.minimality"],
-        key=[model.digest, model.dtype, prompts.tokens, circuit, means.z, config],
-    )
+    return _measure(model, prompts, circuit, means, config)
 
 
+@stored("minimality")
 def _measure(
     model: Model, prompts: Prompts, circuit: Circuit, means: Means, config: MinimalityConfig
 ) -> Minimality:

@@ -6,6 +6,7 @@ chapters."""
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from entrack.circuit.discovery import Discovery, DiscoveryConfig, discover
@@ -99,10 +100,10 @@ def ablation_means(model: Model, settings: CircuitSettings = CircuitSettings()) 
         format=settings.format,
     )
     prompts: Prompts = encode(model.tokenizer, [pair.corrupt for pair in drawn])
-    z = stored(
-        lambda: mean_z(model, prompts).z.float().cpu().numpy(),
-        name="means",
-        key=[model.digest, model.dtype, prompts.tokens],
-        modules=["entrack.model.activations"],
-    )
-    return Means(z=torch.from_numpy(z).to(model.device, model.dtype), n=len(prompts))
+    z = torch.from_numpy(_mean_z(model, prompts))
+    return Means(z=z.to(model.device, model.dtype), n=len(prompts))
+
+
+@stored("means")
+def _mean_z(model: Model, prompts: Prompts) -> np.ndarray:
+    return mean_z(model, prompts).z.float().cpu().numpy()

@@ -12,8 +12,8 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from entrack.figures import style
-from entrack.figures.style import ROLE_WORDS
+from entrack.display import style
+from entrack.display.style import ROLE_WORDS
 from entrack.model.sites import GROUPS
 from entrack.patching.dcm import Masks
 from entrack.patching.group_patching import Patched

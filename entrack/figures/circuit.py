@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from entrack.circuit.discovery import Discovery
 from entrack.circuit.faithfulness import SizeCurve
 from entrack.circuits import Circuit
-from entrack.figures import style
-from entrack.figures.display import LiveFigure
+from entrack.display import style
+from entrack.display.cells import LiveFigure
 from entrack.model.sites import GROUPS
 from entrack.stats.metrics import rate
 
@@ -24,7 +24,9 @@ NARROW = 5.4
 
 
 def score_maps(discovery: Discovery) -> LiveFigure:
-    """Four live heat maps, layers across and heads down; hover reads the head and its mean effect."""
+    """Four live heat maps, layers across and heads down; hover reads the head and its mean
+    effect.
+    """
     panels, layout = (
         [],
         {"height": 760, "margin": {"l": 60, "r": 10, "t": 30, "b": 45}, "annotations": []},
@@ -145,7 +147,9 @@ def size_curve(curve: SizeCurve) -> Figure:
 
 
 def circuit_graph(circuit: Circuit, discovery: Discovery, *, n_layers: int) -> Figure:
-    """The circuit over the prompt: where each group acts, in which layers, and what it passes on."""
+    """The circuit over the prompt: where each group acts, in which layers, and what it passes
+    on.
+    """
     words = ["…", "the", "apple", "is", "in", "Box", "F", ",", "…", "Box", "F", "contains", "the"]
     places = {
         "correct_object": 2,
@@ -331,7 +335,9 @@ def minimality_bars(minimality) -> Figure:
 
 
 def completeness_scatter(completeness) -> Figure:
-    """F(C without K) against F(M without K) for every K; on the diagonal the circuit is complete."""
+    """F(C without K) against F(M without K) for every K; on the diagonal the circuit is
+    complete.
+    """
     kinds = {
         "group": ("s", style.version_colour("code")),
         "random": ("o", style.version_colour("raw")),

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from entrack.figures import style
-from entrack.figures.style import ROLE_WORDS
+from entrack.display import style
+from entrack.display.style import ROLE_WORDS
 from entrack.model.sites import GROUPS
 from entrack.patching.attention_knockout import Knockouts
 from entrack.patching.attention_mass import KINDS

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from entrack.figures import style
-from entrack.figures.display import LiveFigure
+from entrack.display import style
+from entrack.display.cells import LiveFigure
 from entrack.model.sites import GROUPS
 from entrack.patching.cmap_suite import INPUTS, Exchange, GraftScores
 from entrack.patching.weight_swap import MATRICES, UpdateNorms

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from entrack.figures.style import GROUPS, NEUTRAL, ROLE_WORDS, SEQUENTIAL
+from entrack.display.style import GROUPS, NEUTRAL, ROLE_WORDS, SEQUENTIAL
 from entrack.model.attention import Patterns
 from entrack.model.sites import Head
 from entrack.patching.residual_patching import ResidualPatching

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from entrack.figures.style import NEUTRAL, look, version_colour, version_marker
+from entrack.display.style import NEUTRAL, look, version_colour, version_marker
 from entrack.patching.accuracy import TaskScores
 from entrack.stats.metrics import Estimate
 

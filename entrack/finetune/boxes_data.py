@@ -1,4 +1,6 @@
-"""Training data on the task itself: what primes `base`, and the whole diet of the control `boxes`."""
+"""Training data on the task itself: what primes `base`, and the whole diet of the control
+`boxes`.
+"""
 
 import random
 from dataclasses import dataclass

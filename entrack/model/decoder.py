@@ -1,4 +1,6 @@
-"""One language model, ready for experiments: its shape, its weights, and proof that it is seen right."""
+"""One language model, ready for experiments: its shape, its weights, and proof that it is seen as
+it is.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ class Model:
     Attributes:
         name: `family/version`, or the folder or hub id it came from.
         family, version: the two halves of the name; version is "" for a folder or hub id.
-        digest: identifies the weights; part of the key of every stored result.
+        digest: identifies the weights.
         config: its Hugging Face config.
         tokenizer: its tokenizer.
         device, dtype: of the weights.
@@ -53,6 +55,13 @@ class Model:
         half a gigabyte for the default family. Raises ModelError where the weights are corrupt or
         do not fit into the memory."""
         return self.read()
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What tells this model from others in the key of a stored result: the digest of its
+        weights, their dtype, and its name, which results carry.
+        """
+        return self.digest, str(self.dtype), self.name
 
     @property
     def n_layers(self) -> int:
@@ -93,7 +102,8 @@ class Model:
 
     def site(self, layer: int, projection: str) -> str:
         """Dotted name of a projection of the attention of `layer`, as `Trace` takes it: "o_proj"
-        whatever the architecture calls it, and where it has them "q_proj", "k_proj" and "v_proj"."""
+        whatever the architecture calls it, and where it has them "q_proj", "k_proj" and "v_proj".
+        """
         return self.layers.path(projection, layer)
 
     def self_check(self) -> None:

@@ -1,10 +1,9 @@
 """A family: a base model and its fine-tuned versions, described by `models/<family>.json`.
 
 A version is a whole model, or an adapter that stands on another version. Names are
-`family/version` (`smollm2/base`). What the chapters must know of a family stands in its file too: the
-version that the others are compared with, the one whose gain they look into, where its structure
-readers act, and how its versions are drawn.
-"""
+`family/version` (`smollm2/base`). What the chapters must know of a family stands in its file too:
+the version that the others are compared with, the one whose gain they look into, where its
+structure readers act, and how its versions are drawn."""
 
 import difflib
 import os
@@ -103,7 +102,7 @@ def _entry(family: str, key: str) -> object:
     described = family_file(family)
     if key not in described:
         raise ModelError(
-            f"{family}.json has no {key!r}; the chapters need it to know what to compare. Add it as in"
-            " smollm2.json."
+            f"{family}.json has no {key!r}; the chapters need it to know what to compare. Add it as"
+            " in smollm2.json."
         )
     return described[key]

@@ -117,7 +117,9 @@ def suffix(run: Run, role: str) -> Tensor:
 
 
 def by_suffix(prompts: Prompts, role: str) -> list[list[int]]:
-    """Indices of the prompts, grouped by the distance from `role` to the last position, ascending."""
+    """Indices of the prompts, grouped by the distance from `role` to the last position,
+    ascending.
+    """
     distance = (prompts.at("last") - prompts.at(role)).tolist()
     return [[i for i, d in enumerate(distance) if d == length] for length in sorted(set(distance))]
 

@@ -17,13 +17,11 @@ from entrack.model.decoder import Model
 from entrack.model.replay import Edit, outcomes
 from entrack.model.sites import Head, check_heads
 from entrack.paper.slips import Slip, heads_selected
-from entrack.patching.cmap import scene_numbers
 from entrack.patching.dcm import Masks, targets
 from entrack.patching.group_patching import (
     Patch,
     Prepared,
     answers_with,
-    fingerprint,
     run_shared,
     selection,
 )
@@ -32,8 +30,6 @@ from entrack.stats.metrics import mean, rate
 from entrack.store.results import stored
 from entrack.task.boxes import all_queries, scenes
 from entrack.task.prompts import CounterfactualPrompts, Prompts, encode
-
-MODULES = ["entrack.paper.batch_slips"]
 
 
 def read_elsewhere(
@@ -97,30 +93,8 @@ def dcm_validation_batch(
         for path in masks.paths
         for mask in path.noted
     ]
-    model = validation.model
-
-    def compute() -> tuple[np.ndarray, np.ndarray]:
-        return (
-            answers_with(validation, patches=[group]).numpy(),
-            answers_with(
-                Prepared(model, elsewhere, validation.expected), patches=[group, *noted]
-            ).numpy(),
-        )
-
-    own, others = stored(
-        compute,
-        name="slip-dcm-validation",
-        modules=MODULES,
-        key=[
-            model.digest,
-            model.dtype,
-            *fingerprint(validation.data),
-            *fingerprint(elsewhere),
-            group,
-            noted,
-        ],
-    )
-    candidates, clusters = validation.candidates, scene_numbers(validation.data.base)
+    own, others = _validated(validation, replace(validation, data=elsewhere), group, noted)
+    candidates, clusters = validation.candidates, validation.data.base.scenes
     kept = (
         rate(answers[0] == candidates["unchanged"].numpy(), clusters=clusters)
         for answers in (own, others)
@@ -146,6 +120,19 @@ def dcm_validation_batch(
     ]
 
 
+@stored("slip-dcm-validation")
+def _validated(
+    own: Prepared, elsewhere: Prepared, group: Patch, noted: Sequence[Patch]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Answers at their own places with the group patched, and elsewhere with it and each noted
+    mask [patch example].
+    """
+    return (
+        answers_with(own, patches=[group]).numpy(),
+        answers_with(elsewhere, patches=[group, *noted]).numpy(),
+    )
+
+
 def cmap_in_batch(
     donor: Model, receiver: Model, *, circuit: Circuit, n_scenes: int, seed: int = 0
 ) -> Slip:
@@ -163,7 +150,7 @@ def cmap_in_batch(
     hits, _ = q_handed_over(
         donor, receiver, prompts, heads=heads, role=role, batch=len(prompts) // n_scenes
     )
-    clusters = scene_numbers(prompts)
+    clusters = prompts.scenes
     return Slip(
         "cmap_in_batch",
         "D's q handed over at every place of the batch: accuracy",
@@ -196,24 +183,10 @@ def q_handed_over(
             f"prompts of {lengths} tokens; places are shared within a batch, so all must have one"
             " length. Use one format and number of boxes."
         )
-    key = [
-        donor.digest,
-        receiver.digest,
-        receiver.dtype,
-        prompts.tokens,
-        prompts.at(role),
-        role,
-        list(heads),
-        batch,
-    ]
-    return stored(
-        lambda: _q_handed_over(donor, receiver, prompts, heads, role, batch),
-        name="slip-cmap-in",
-        modules=MODULES,
-        key=key,
-    )
+    return _q_handed_over(donor, receiver, prompts, heads, role, batch)
 
 
+@stored("slip-cmap-in")
 @torch.no_grad()
 def _q_handed_over(
     donor: Model, receiver: Model, prompts: Prompts, heads: Sequence[Head], role: str, batch: int

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from entrack.circuit.ablation import score_circuits, score_knockouts
+from entrack.circuit.ablation import AblationScores, score_circuits, score_knockouts
+from entrack.circuit.discovery import stage_scores
 from entrack.circuit.faithfulness import Faithfulness, random_circuit
 from entrack.circuit.search import FoundCircuit
 from entrack.circuits import Circuit
@@ -21,7 +22,7 @@ from entrack.model.sites import GROUPS, Head
 from entrack.patching.accuracy import score_task
 from entrack.patching.dcm import Masks
 from entrack.patching.group_patching import Patch, patch_pairs
-from entrack.patching.path_patching import PathConfig, path_patching
+from entrack.patching.path_patching import PathConfig
 from entrack.patching.weight_swap import graft
 from entrack.stats.metrics import Estimate, mean
 from entrack.store.results import stored
@@ -148,15 +149,10 @@ def pruning_scores(
 
     The algorithm is `minimality.measure_minimality`'s; the pair knock-outs are shared by the four
     ways."""
-    key = [model.digest, model.dtype, prompts.tokens, circuit, group, means.z, share]
-    return stored(
-        lambda: _pruning(model, prompts, circuit, group, means, share),
-        name="slip-pruning",
-        modules=["entrack.paper.slips"],
-        key=key,
-    )
+    return _pruning(model, prompts, circuit, group, means, share)
 
 
+@stored("slip-pruning")
 def _pruning(
     model: Model, prompts: Prompts, circuit: Circuit, group: str, means: Means, share: float
 ) -> PruningScores:
@@ -255,7 +251,9 @@ def rounded_faithfulness(scores: Faithfulness) -> Slip:
 
 
 def sample_overlap(held_out: Faithfulness, pruned_on: Faithfulness) -> Slip:
-    """Faithfulness on unseen prompts (off), and on the prompts that the circuit was pruned on (on)."""
+    """Faithfulness on unseen prompts (off), and on the prompts that the circuit was pruned on
+    (on).
+    """
     return Slip(
         "sample_overlap",
         "evaluated on the pruning prompts: faithfulness",
@@ -290,27 +288,14 @@ def random_corrupt_position(
         found.discovery.structure_role,
     )
     config = PathConfig(as_published=True, seed=seed)
-    on = stored(
-        lambda: path_patching(
-            model,
-            clean,
-            corrupt=corrupt,
-            role=role,
-            receivers=receivers,
-            via=GROUPS[name].composition,
-            config=config,
-        ),
-        name="slip-stage-D",
-        modules=["entrack.patching.path_patching"],
-        key=[
-            model.digest,
-            model.dtype,
-            clean.tokens,
-            corrupt.tokens,
-            role,
-            list(receivers),
-            config,
-        ],
+    on = stage_scores(
+        model,
+        clean,
+        corrupt=corrupt,
+        role=role,
+        receivers=receivers,
+        via=GROUPS[name].composition,
+        config=config,
     )
     losses = (
         mean(
@@ -344,12 +329,7 @@ def random_with_replacement(
             for n, numbers in drawn.items()
         }
         on.append(replace(circuit, groups=groups, model=model.name))
-    found = stored(
-        lambda: score_circuits(model, prompts, circuits=[*off, *on], means=means),
-        name="slip-random",
-        modules=["entrack.circuit.ablation"],
-        key=[model.digest, model.dtype, prompts.tokens, [*off, *on], means.z],
-    )
+    found = _circuit_scores(model, prompts, [*off, *on], means)
     sizes = mean(np.array([c.size / circuit.size for c in on]))
     return [
         Slip(
@@ -365,6 +345,13 @@ def random_with_replacement(
             mean(found.hits[n_draws:].mean(0)),
         ),
     ]
+
+
+@stored("slip-random")
+def _circuit_scores(
+    model: Model, prompts: Prompts, circuits: Sequence[Circuit], means: Means
+) -> AblationScores:
+    return score_circuits(model, prompts, circuits=circuits, means=means)
 
 
 def random_head_layers(n_layers: int, n_heads: int) -> Slip:
@@ -512,7 +499,9 @@ def heads_selected(masks: Masks, *, prefer: str) -> Estimate:
 
 
 def tied_masks(masks: Masks) -> Slip:
-    """Heads that DCM selects when masks that validate best tie: the fewest (off) or the most (on)."""
+    """Heads that DCM selects when masks that validate best tie: the fewest (off) or the most
+    (on).
+    """
     letter = GROUPS[masks.group].letter
     return Slip(
         "dcm_tie_break",

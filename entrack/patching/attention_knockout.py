@@ -131,20 +131,7 @@ def knock_out(
             f" {model.n_layers - 1}, and {model.n_layers} blocks none. Use those."
         )
     goals = {edge: _goal(prompts, edge, seed) for edge in edges}
-    return stored(
-        lambda: _knock_out(model, prompts, goals, layers),
-        name="knockout",
-        modules=["entrack.patching.attention_knockout"],
-        key=[
-            model.digest,
-            model.dtype,
-            prompts.tokens,
-            prompts.lengths,
-            prompts.answers,
-            [[*edge, prompts.at(edge[0]), goal] for edge, goal in goals.items()],
-            list(layers),
-        ],
-    )
+    return _knock_out(model, prompts, goals, layers)
 
 
 @torch.no_grad()
@@ -193,11 +180,12 @@ def _goal(prompts: Prompts, edge: tuple[str, str], seed: int) -> Tensor:
     )
 
 
+@stored("knockout")
 def _knock_out(
     model: Model, prompts: Prompts, goals: Mapping[tuple[str, str], Tensor], layers: tuple[int, ...]
 ) -> Knockouts:
     hits: dict[tuple[str, str], list[np.ndarray]] = {edge: [] for edge in goals}
-    plain, contexts = [], []
+    plain = []
     for lo in range(0, len(prompts), CHUNK):
         part = slice(lo, lo + CHUNK)
         run = run_shared(model, prompts.subset(part))
@@ -208,12 +196,6 @@ def _knock_out(
             .cpu()
             .numpy()
         )
-        contexts += [
-            tuple(row[:at])
-            for row, at in zip(
-                run.prompts.tokens.tolist(), run.prompts.at("query_label").tolist(), strict=True
-            )
-        ]
         for edge, goal in goals.items():
             final = [
                 blocked_resid(
@@ -224,12 +206,11 @@ def _knock_out(
             hits[edge].append(
                 read_out(model, torch.stack(final, 1), run.prompts.answers).hit.T.cpu().numpy()
             )
-    numbers = {context: number for number, context in enumerate(dict.fromkeys(contexts))}
     return Knockouts(
         hits={edge: np.concatenate(rows, axis=1) for edge, rows in hits.items()},
         plain=np.concatenate(plain),
         layers=layers,
         n_layers=model.n_layers,
-        scenes=np.array([numbers[c] for c in contexts]),
+        scenes=prompts.scenes,
         model=model.name,
     )

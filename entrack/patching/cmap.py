@@ -30,10 +30,8 @@ from entrack.patching.group_patching import run_shared, selection, take
 from entrack.patching.weight_swap import check_pair, per_head_run
 from entrack.stats.metrics import Difference, Estimate, difference, mean, ratio
 from entrack.store.results import stored
-from entrack.task.boxes import Example
 from entrack.task.prompts import Prompts
 
-MODULES = ["entrack.patching.cmap"]
 INPUTS = ("z", "q", "k", "v", "qk", "qv", "kv", "qkv")
 CHUNK = 35
 
@@ -251,23 +249,10 @@ def cross_patch(
                     " these prompts; donor and receiver must share one. Take two versions of one"
                     " family, and encode with its tokenizer."
                 )
-    key = [
-        donor.digest,
-        receiver.digest,
-        receiver.dtype,
-        prompts.tokens,
-        list(cells),
-        donor.name,
-        receiver.name,
-    ]
-    return stored(
-        lambda: _measure(donor, receiver, prompts, tuple(cells), chunk),
-        name="cmap",
-        key=key,
-        modules=MODULES,
-    )
+    return _measure(donor, receiver, prompts, tuple(cells), chunk)
 
 
+@stored("cmap")
 @torch.no_grad()
 def _measure(
     donor: Model, receiver: Model, prompts: Prompts, cells: tuple[Cell, ...], chunk: int
@@ -316,7 +301,7 @@ def _measure(
         own_log_prob=log_prob[-2],
         donor_hits=hits[-1],
         donor_log_prob=log_prob[-1],
-        scenes=scene_numbers(prompts),
+        scenes=prompts.scenes,
         donor=donor.name,
         receiver=receiver.name,
     )
@@ -399,10 +384,3 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
         on_layer=lambda layer, resid, asked, z: made.update({layer: z[:, 0]}),
     )
     return torch.stack([made.get(layer, z) for layer, z in enumerate(own.z_at(role))])
-
-
-def scene_numbers(prompts: Prompts) -> np.ndarray:
-    """Which scene each prompt asks about [example]; prompts that are not of a scene count alone."""
-    seen: dict = {}
-    keys = [e.scene if isinstance(e, Example) else i for i, e in enumerate(prompts.examples)]
-    return np.array([seen.setdefault(key, len(seen)) for key in keys])

@@ -175,24 +175,10 @@ def graft_scores(
 
     Cost: a scoring of the task (`task.score_task`) per part.
     """
-    key = [
-        receiver.digest,
-        donor.digest,
-        receiver.dtype,
-        circuit,
-        list(scenes),
-        n_random,
-        format,
-        seed,
-    ]
-    return stored(
-        lambda: _graft_scores(receiver, donor, circuit, scenes, n_random, format, seed),
-        name="grafts",
-        key=key,
-        modules=["entrack.patching.cmap_suite"],
-    )
+    return _graft_scores(receiver, donor, circuit, scenes, n_random, format, seed)
 
 
+@stored("grafts")
 def _graft_scores(
     receiver: Model,
     donor: Model,

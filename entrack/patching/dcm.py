@@ -30,7 +30,6 @@ from entrack.patching.group_patching import (
     Patch,
     Prepared,
     answers_with,
-    fingerprint,
     head_edits,
     take,
 )
@@ -207,23 +206,18 @@ def learn_masks(
     for prepared in (train, validation):
         targets(prepared, target)
     paths = tuple(
-        stored(
-            lambda seed=seed: _learn(
-                train, validation, heads, circuit.role(group), target, config, seed
-            ),
-            name="mask",
-            modules=["entrack.patching.dcm"],
-            key=[
-                model.digest,
-                model.dtype,
-                *fingerprint(train.data),
-                *fingerprint(validation.data),
-                list(heads),
-                circuit.role(group),
-                target,
-                config,
-                seed,
-            ],
+        _learn(
+            train,
+            validation,
+            heads,
+            circuit.role(group),
+            target,
+            seed,
+            penalties=config.penalties,
+            learning_rate=config.learning_rate,
+            steps=config.steps,
+            batch=config.batch,
+            every=config.every,
         )
         for seed in config.seeds
     )
@@ -238,7 +232,9 @@ def learn_masks(
 
 
 def targets(prepared: Prepared, target: str) -> Tensor:
-    """The expected tokens [example]. Raises ConfigError for a candidate that the pairs do not have."""
+    """The expected tokens [example]. Raises ConfigError for a candidate that the pairs do not
+    have.
+    """
     if target not in prepared.candidates:
         raise ConfigError(
             f"no candidate {target!r}; these pairs have {', '.join(prepared.candidates)}. Use one"
@@ -278,35 +274,44 @@ def target_logit(
     return torch.cat(found)
 
 
+@stored("mask")
 def _learn(
     train: Prepared,
     validation: Prepared,
     heads: Sequence[Head],
     role: str,
     target: str,
-    config: DCMConfig,
     seed: int,
+    *,
+    penalties: Sequence[float],
+    learning_rate: float,
+    steps: int,
+    batch: int,
+    every: int,
 ) -> MaskPath:
+    """The masks of one seed. What chooses among them later, and which other seeds there are, is no
+    argument: the result does not depend on it.
+    """
     device = train.model.device
-    weights = torch.ones(len(config.penalties), len(heads), device=device, requires_grad=True)
-    penalties = torch.tensor(config.penalties, device=device)
-    adam = torch.optim.Adam([weights], lr=config.learning_rate)
+    weights = torch.ones(len(penalties), len(heads), device=device, requires_grad=True)
+    price = torch.tensor(penalties, device=device)
+    adam = torch.optim.Adam([weights], lr=learning_rate)
     generator = torch.Generator().manual_seed(seed)
     order: list[int] = []
     noted = {(False,) * len(heads): -1}
-    for step in range(1, config.steps + 1):
-        if len(order) < config.batch:
+    for step in range(1, steps + 1):
+        if len(order) < batch:
             order += torch.randperm(len(train.data), generator=generator).tolist()
-        batch, order = order[: config.batch], order[config.batch :]
+        drawn, order = order[:batch], order[batch:]
         with torch.no_grad():
             weights.clamp_(0, 1)  # the one tensor that is edited in place, as every optimiser does
-        logit = target_logit(train, batch, heads=heads, role=role, weights=weights, target=target)
+        logit = target_logit(train, drawn, heads=heads, role=role, weights=weights, target=target)
         # Each penalty's loss depends on its own row of weights alone, so one sum serves them all.
-        loss = (-logit.mean(0) + penalties * (1 - weights).sum(-1)).sum()
+        loss = (-logit.mean(0) + price * (1 - weights).sum(-1)).sum()
         adam.zero_grad()
         loss.backward()
         adam.step()
-        if step == config.steps or (config.every and step % config.every == 0):
+        if step == steps or (every and step % every == 0):
             for index, row in enumerate((weights.detach() < 0.5).tolist()):
                 noted.setdefault(tuple(row), index)
     masks = np.array(list(noted))

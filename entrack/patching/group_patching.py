@@ -202,26 +202,7 @@ def patch_pairs(
                 f"no residual stream at layer {patch.resid}; {model.name} has layers 0 to"
                 f" {model.n_layers}, the last being its end. Use one of them."
             )
-    return stored(
-        lambda: _patch_pairs(model, data, dict(patches), expected),
-        name="patched",
-        modules=["entrack.patching.group_patching"],
-        key=[model.digest, model.dtype, *fingerprint(data), dict(patches), expected],
-    )
-
-
-def fingerprint(data: CounterfactualPrompts) -> list[object]:
-    """All that determines what a model does with these pairs, for the key of a stored result."""
-    roles = [[prompts.at(role) for role in ACTING_ROLES] for prompts in (data.base, data.source)]
-    return [
-        data.base.tokens,
-        data.base.lengths,
-        data.source.tokens,
-        data.source.lengths,
-        roles,
-        data.answers,
-        dict(data.alternatives),
-    ]
+    return _patch_pairs(model, data, dict(patches), expected)
 
 
 @torch.no_grad()
@@ -356,6 +337,7 @@ def run_shared(model: Model, prompts: Prompts) -> Run:
     return rerun(model, run, positions=suffix(run, "query_label"), edits=[])
 
 
+@stored("patched")
 def _patch_pairs(
     model: Model, data: CounterfactualPrompts, patches: dict[str, Patch], expected: str
 ) -> Patched:
@@ -368,19 +350,12 @@ def _patch_pairs(
     candidates = {
         name: tokens.numpy() for name, tokens in Prepared(model, data, expected).candidates.items()
     }
-    contexts = [
-        tuple(row[:at])
-        for row, at in zip(
-            data.base.tokens.tolist(), data.base.at("query_label").tolist(), strict=True
-        )
-    ]
-    numbers = {context: number for number, context in enumerate(dict.fromkeys(contexts))}
     return Patched(
         patches=patches,
         candidates=candidates,
         answers=np.concatenate(answers, axis=1),
         unpatched=np.concatenate(unpatched),
-        scenes=np.array([numbers[context] for context in contexts]),
+        scenes=data.base.scenes,
         model=model.name,
     )
 

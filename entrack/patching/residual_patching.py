@@ -127,14 +127,10 @@ def patch_residual(
                 f"no layer {layer} to patch; this model has layers 0 to {model.n_layers - 1}, and "
                 f"{model.n_layers} stands for what leaves the last one. Use one of those."
             )
-    return stored(
-        lambda: _patch(model, counterfactuals, tuple(roles), chosen),
-        name="residual-patching",
-        key=[model.digest, model.dtype, list(counterfactuals), list(roles), chosen],
-        modules=["entrack.patching.residual_patching"],
-    )
+    return _patch(model, counterfactuals, tuple(roles), chosen)
 
 
+@stored("residual-patching")
 @torch.no_grad()
 def _patch(
     model: Model,

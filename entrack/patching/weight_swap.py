@@ -17,6 +17,7 @@ from entrack.model.activations import Run
 from entrack.model.decoder import Model
 from entrack.model.sites import Head, check_heads
 from entrack.store.digests import digest
+from entrack.store.results import stored
 
 MATRICES = ("q", "k", "v", "o")
 
@@ -59,13 +60,18 @@ def check_pair(donor: Model, receiver: Model) -> None:
         )
 
 
-@torch.no_grad()
 def update_norms(model: Model, *, onto: Model) -> UpdateNorms:
-    """The norms of the weights of `model` less those of `onto`, with adapters merged.
+    """The norms of the weights of `model` less those of `onto`, with adapters merged. Stored.
 
     Raises ModelError for models of different shape. Costs a pass over the weights.
     """
     check_pair(model, onto)
+    return _update_norms(model, onto)
+
+
+@stored("update-norms")
+@torch.no_grad()
+def _update_norms(model: Model, onto: Model) -> UpdateNorms:
     update, weight = (np.zeros((len(MATRICES), onto.n_layers, onto.n_heads)) for _ in range(2))
     own, theirs = onto.hf.state_dict(), model.hf.state_dict()
     for m, matrix in enumerate(MATRICES):

@@ -89,7 +89,9 @@ class Desideratum:
         return [setting for setting in every if self.separates(setting, base_query, n_boxes)]
 
     def separates(self, setting: Setting, base_query: int, n_boxes: int) -> bool:
-        """Whether all candidates exist, and no two of them and the base's own answer are the same."""
+        """Whether all candidates exist, and no two of them and the base's own answer are the
+        same.
+        """
         used = [base_query, *self.candidates(setting, n_boxes).values()]
         inside = all(0 <= index < n_boxes for index in used)
         return inside and len(set(used)) == len(used) and setting.query != base_query

@@ -10,12 +10,15 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from entrack.errors import AlignmentError, TaskError
+from entrack.store.digests import digest
 from entrack.task.boxes import ROLES, Example, Pair, RoleText
 from entrack.task.desiderata import Counterfactual
 
@@ -52,6 +55,33 @@ class Prompts:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @cached_property
+    def digest(self) -> str:
+        """A name for all that a result can depend on: tokens, lengths, answers, roles, segments.
+
+        Prompts of the same tokens with other answers or roles have another.
+        """
+        return digest(
+            self.tokens, self.lengths, self.answers, dict(self.roles), dict(self.segments)
+        )
+
+    @property
+    def identity(self) -> str:
+        """What stands for these prompts in the key of a stored result."""
+        return self.digest
+
+    @cached_property
+    def scenes(self) -> np.ndarray:
+        """Which scene each prompt asks about, numbered as they first appear [example].
+
+        Prompts ask about one scene when all tokens before their query labels are the same.
+        """
+        numbers: dict[tuple[int, ...], int] = {}
+        contexts = zip(self.tokens.tolist(), self.at("query_label").tolist(), strict=True)
+        return np.array(
+            [numbers.setdefault(tuple(row[:end]), len(numbers)) for row, end in contexts]
+        )
 
     def at(self, role: str) -> Tensor:
         """Long[example]: where the role stands in each prompt. Raises AlignmentError for an unknown
@@ -250,6 +280,16 @@ class CounterfactualPrompts:
 
     def __len__(self) -> int:
         return len(self.base)
+
+    @cached_property
+    def digest(self) -> str:
+        """A name for all that a result can depend on: both prompts, answers, alternatives."""
+        return digest(self.base.digest, self.source.digest, self.answers, dict(self.alternatives))
+
+    @property
+    def identity(self) -> str:
+        """What stands for these counterfactuals in the key of a stored result."""
+        return self.digest
 
     def subset(self, indices: Iterable[int] | slice | Tensor) -> CounterfactualPrompts:
         """The chosen counterfactuals, in the order given."""

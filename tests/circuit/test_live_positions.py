@@ -17,7 +17,9 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_the_two_ends(model, prompts):
-    """All tokens live is the model; the circuit of all heads is all heads live at its three roles."""
+    """All tokens live is the model; the circuit of all heads is all heads live at its three
+    roles.
+    """
     means = mean_z(model, encode(model.tokenizer, examples(20, split="discovery")))
     roles = ["after_prev_query_label", "query_label", "last"]
     found = live_positions(

@@ -9,6 +9,7 @@ import pytest
 from colours import DARK_PAGE, contrast
 from matplotlib import pyplot as plt
 
+from entrack.display.svg import figure_svg
 from entrack.figures.carry import (
     CANDIDATES,
     DESIDERATA,
@@ -20,7 +21,6 @@ from entrack.figures.carry import (
 )
 from entrack.figures.circuit import completeness_scatter
 from entrack.figures.flow import attention_shares, edge_words, knockout_curves
-from entrack.figures.svg import figure_svg
 from entrack.model.sites import GROUPS, Head
 from entrack.patching.attention_knockout import EDGES, Knockouts
 from entrack.patching.attention_mass import KINDS, AttentionMass

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from entrack.figures.display import LiveFigure
+from entrack.display.cells import LiveFigure
 from entrack.figures.patching import head_map, layer_curves, pattern_bars
 from entrack.model.attention import patterns
 from entrack.model.sites import Head

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from entrack.figures.display import LiveFigure
+from entrack.display.cells import LiveFigure
 from entrack.figures.task import NO_BREAK, accuracy_figure, interval, position_figure, size_figure
 from entrack.patching.accuracy import TaskScores
 from entrack.stats.metrics import Estimate

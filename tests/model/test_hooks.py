@@ -92,7 +92,9 @@ def test_a_module_called_with_keywords_only_is_seen(stack):
 
 
 def test_llamas_attention_is_seen_and_edited(model, run):
-    """transformers gives attention its hidden states by keyword; old hooks saw an empty tuple here."""
+    """transformers gives attention its hidden states by keyword; old hooks saw an empty tuple
+    here.
+    """
     clean = run()
     with Trace(
         model.hf, "model.layers.1.self_attn", retain_input=True, edit_input=lambda x: x * 0

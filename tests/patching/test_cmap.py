@@ -11,7 +11,7 @@ from entrack.errors import AlignmentError, ConfigError, ModelError, SiteError
 from entrack.model.activations import clean_run
 from entrack.model.hooks import TraceDict
 from entrack.model.sites import GROUPS, Head
-from entrack.patching.cmap import Cell, cross_patch, group_cell, other_cells, scene_numbers
+from entrack.patching.cmap import Cell, cross_patch, group_cell, other_cells
 from entrack.task.boxes import all_queries, examples, scenes
 from entrack.task.prompts import encode
 
@@ -143,13 +143,6 @@ def test_a_model_patched_with_itself_is_itself(any_model):
     )
     np.testing.assert_array_equal(found.own_log_prob, found.donor_log_prob)
     assert found.gain("full circuit").value == 0
-
-
-def test_prompts_of_one_scene_count_together(model):
-    mixed = encode(
-        model.tokenizer, all_queries(scenes(1, split="evaluation")) + examples(2, split="pruning")
-    )
-    assert scene_numbers(mixed).tolist() == [0] * 7 + [1, 2]
 
 
 def test_repaired_and_broken_partition_the_prompts():

@@ -199,42 +199,50 @@ def test_a_penalty_learned_beside_others_is_learned_as_alone(model, data, held_o
             np.testing.assert_allclose(a.weights[index], b.weights[0], atol=1e-3)
 
 
-def test_an_interrupted_search_goes_on_with_the_seed_it_stopped_at(
+def test_a_seed_is_learned_once_whatever_other_seeds_and_choices_are_asked_for(
     model, data, held_out, monkeypatch
 ):
-    import entrack.patching.dcm
+    """Interrupted at seed 1, the search goes on there; more seeds learn only those; another choice
+    among masks learns nothing; another price learns all anew.
+    """
+    learned, stop = [], [True]
 
-    learn, ran = entrack.patching.dcm._learn, []
+    class Counted(torch.optim.Adam):
+        """One optimiser is made for each seed that is learned."""
 
-    def until_seed_1(*args):
-        if args[-1] == 1 and not ran:
-            ran.append("stopped")
-            raise KeyboardInterrupt
-        ran.append(args[-1])
-        return learn(*args)
+        def __init__(self, *args, **options):
+            if len(learned) == 1 and stop:
+                stop.clear()
+                raise KeyboardInterrupt
+            learned.append(1)
+            super().__init__(*args, **options)
 
-    options = {
-        "validation": Prepared(model, held_out),
-        "circuit": circuit(value_fetcher=HEADS),
-        "group": "value_fetcher",
-        "target": "object",
-        "config": QUICK,
-    }
-    expected = learn_masks(
-        model,
-        Prepared(model, data),
-        **{**options, "config": dataclasses.replace(QUICK, seeds=(0,))},
-    )
-    monkeypatch.setattr("entrack.patching.dcm._learn", until_seed_1)
-    with pytest.raises(KeyboardInterrupt):
-        learn_masks(
+    monkeypatch.setattr(torch.optim, "Adam", Counted)
+
+    def masks(**changes):
+        return learn_masks(
             model,
             Prepared(model, data),
-            **{**options, "config": dataclasses.replace(QUICK, seeds=(1,))},
+            validation=Prepared(model, held_out),
+            circuit=circuit(value_fetcher=HEADS),
+            group="value_fetcher",
+            target="object",
+            config=dataclasses.replace(QUICK, **changes),
         )
-    masks = learn_masks(model, Prepared(model, data), **options)
-    assert len(masks.paths) == 2
-    np.testing.assert_array_equal(masks.paths[0].weights, expected.paths[0].weights)
+
+    with pytest.raises(KeyboardInterrupt):
+        masks(seeds=(0, 1))
+    assert len(learned) == 1
+    first = masks(seeds=(0, 1))
+    assert len(learned) == 2
+    more = masks(seeds=(1, 2, 0))
+    assert len(learned) == 3
+    np.testing.assert_array_equal(more.paths[0].weights, first.paths[1].weights)
+    np.testing.assert_array_equal(more.paths[2].weights, first.paths[0].weights)
+    masks(seeds=(0, 1), prefer="more", slack=3.0)
+    assert len(learned) == 3
+    masks(seeds=(0, 1), penalties=(0.5,))
+    assert len(learned) == 5
 
 
 def test_the_choice_among_equals_follows_the_setting():
