@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from entrack import __version__
 from entrack.book import building
-from entrack.book.chapters import Chapter, glued, project
+from entrack.book.chapters import project
+from entrack.book.comparison import compare
 from entrack.book.execution import run
 from entrack.errors import EntrackError, ParameterError
 from entrack.model.weights import converted, read_json
@@ -68,7 +69,7 @@ def run_chapter(options: argparse.Namespace) -> int:
     path = run(chapter, chapter.values(_texts(options)))
     print(path.relative_to(chapter.project.root))
     if options.compare:
-        _compare(chapter, glued(chapter.read(path)))
+        print(compare(chapter.read(path), chapter.read(chapter.notebook)))
     return 0
 
 
@@ -80,7 +81,9 @@ def _run_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--family", help="short for -p family=...")
     sub.add_argument("--model", help="short for -p model=...")
     sub.add_argument(
-        "--compare", action="store_true", help="show its numbers beside the published ones"
+        "--compare",
+        action="store_true",
+        help="show its claims and numbers beside the published ones",
     )
 
 
@@ -96,23 +99,6 @@ def _texts(options: argparse.Namespace) -> dict[str, str]:
     return texts | {
         name: getattr(options, name) for name in ("family", "model") if getattr(options, name)
     }
-
-
-def _compare(chapter: Chapter, here: dict[str, object]) -> None:
-    """Print each glued value of this run beside that of the committed notebook."""
-    notebook = chapter.read(chapter.notebook)
-    published = glued(notebook) if notebook else {}
-    width = max(map(len, [*here, *published, "value"]))
-    print(f"{'value':{width}}  {'published':>12}  {'this run':>12}  {'difference':>12}")
-    for name in sorted({*here, *published}):
-        then, now = published.get(name), here.get(name)
-        both = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (then, now))
-        gap = f"{now - then:+.4g}" if both else ""
-        print(f"{name:{width}}  {_short(then):>12}  {_short(now):>12}  {gap:>12}")
-
-
-def _short(value: object) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def build(options: argparse.Namespace) -> int:
@@ -191,13 +177,20 @@ def fetch(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     from entrack.finetune.train import train as train_version
 
-    card = train_version(options.name, steps=options.steps, seed=options.seed, out=options.out)
+    card = train_version(
+        options.name,
+        family=options.family,
+        steps=options.steps,
+        seed=options.seed,
+        out=options.out,
+    )
     print(json.dumps(card, indent=1, ensure_ascii=False))
     return 0
 
 
 def _train_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("name", help="the version to make, such as base")
+    sub.add_argument("--family", default="smollm2", help="the lineage that it belongs to")
     sub.add_argument("--steps", type=int, help="instead of the recipe's")
     sub.add_argument("--seed", type=int, help="instead of the recipe's")
     sub.add_argument("--out", help="the folder to write, instead of the version's own")
@@ -228,7 +221,7 @@ COMMANDS = {
     "train": (
         train,
         _train_arguments,
-        "Fine-tune one version of the default family by its recipe.",
+        "Fine-tune one version of a family by its recipe.",
     ),
 }
 """{subcommand: (function of the options returning the exit code, function adding its arguments,

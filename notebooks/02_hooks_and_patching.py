@@ -393,7 +393,7 @@ from entrack.stats.metrics import difference
 def told(name, role):
     """Where and how strongly something is carried, in words."""
     found = curves[name][role]
-    carried = found.carried()
+    carried = found.layers_carrying()
     if carried is None:
         return f"no {name} above its floor of {found.floor.mean():.2f}"
     first, final = carried
@@ -409,8 +409,8 @@ for name, by_role in curves.items():
         glue(f"floor_{name}_{role}", float(found.floor.mean()))
         glue(f"carried_{name}_{role}", told(name, role))
 position, thing = curves["position"]["last"], curves["object"]["last"]
-glue("end_object", float(thing.expected[-1].mean()))
-over = difference(thing.expected[thing.layers.index(thing.peak)], thing.source_right)
+glue("end_object", float(thing.hits[-1].mean()))
+over = difference(thing.hits[thing.layers.index(thing.peak)], thing.source_right)
 beyond = {
     "higher": "more, perhaps because the base's later layers undo it less often than the source's",
     "lower": "less",
@@ -523,12 +523,12 @@ theirs = published.activation_patching().values["llama"]["llama"]
 def gain(name, role):
     """Patched minus unpatched at the best layer, on the same prompts."""
     found = curves[name][role]
-    return difference(found.expected[found.layers.index(found.peak)], found.floor)
+    return difference(found.hits[found.layers.index(found.peak)], found.floor)
 
 
 before = difference(
-    position.expected[position.layers.index(position.peak)],
-    thing.expected[position.layers.index(position.peak)],
+    position.hits[position.layers.index(position.peak)],
+    thing.hits[position.layers.index(position.peak)],
 )
 b, c = (theirs[group]["position"].mean for group in ("position_transmitter", "position_detector"))
 claims = [
@@ -657,10 +657,10 @@ print(f"the right answer became less likely in {fell} of {len(prompts)} prompts"
 
 # %%
 half = n_prompts // 2
-chosen_layer = position.expected[:, :half].mean(1).argmax()
+chosen_layer = position.hits[:, :half].mean(1).argmax()
 print(
-    f"position at the last token: {position.expected[chosen_layer, :half].mean():.2f} on the half that chose layer "
-    f"{position.layers[chosen_layer]}, {position.expected[chosen_layer, half:].mean():.2f} on the other half"
+    f"position at the last token: {position.hits[chosen_layer, :half].mean():.2f} on the half that chose layer "
+    f"{position.layers[chosen_layer]}, {position.hits[chosen_layer, half:].mean():.2f} on the other half"
 )
 
 # %% [markdown]

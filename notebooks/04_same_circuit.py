@@ -233,7 +233,7 @@ for name in own.split():
                 o.first,
                 o.second,
                 o.shared,
-                round(o.expected, 2),
+                round(o.by_chance, 2),
                 f"{o.p_value:.1g}",
                 correlation,
             ]

@@ -35,7 +35,7 @@ from entrack.paper import published
 from entrack.patching.group_patching import Patch, patch_pairs
 from entrack.stats.claims import of_ours, verdict
 from entrack.task.boxes import FORMATS
-from entrack.task.counterfactual_pairs import expected, interchanges
+from entrack.task.counterfactual_pairs import expected_candidate, interchanges
 from entrack.task.desiderata import DESIDERATA
 from entrack.task.prompts import CounterfactualPrompts, encode_counterfactuals
 
@@ -61,7 +61,7 @@ def exchanged(name: str, *, scenes: int, format: str = format):
         model,
         encode_counterfactuals(model.tokenizer, found),
         patches=patches,
-        expected=expected(name),
+        expected_candidate=expected_candidate(name),
     )
 
 
@@ -128,7 +128,7 @@ shown = carriers[0] if carriers else None
 counted = published.variations().values
 floor_paper = published.dcm().values["llama"]["value_fetcher"]["position"].accuracy
 above = {
-    name: {group: found.above_floor(group, expected(name)) for group in carriers}
+    name: {group: found.above_floor(group, expected_candidate(name)) for group in carriers}
     for name, (_, found) in runs.items()
 }
 paper = {name: counted[name].patched.mean / 100 - floor_paper for name in paper_names}
@@ -149,7 +149,7 @@ table(
             titles[name],
             len(runs[name][0]),
             *[f"{above[name][group]:+.2f}" for group in carriers],
-            runs[name][1].floor(expected(name)).value,
+            runs[name][1].floor(expected_candidate(name)).value,
             f"{paper[name]:+.2f}",
         ]
         for name in paper_names
@@ -255,7 +255,7 @@ for name, (found, _) in rivals.items():
         base=source, source=source, answers=source.answers, alternatives={}
     )
     own[name] = patch_pairs(
-        model, alone, patches={"nothing": Patch("last")}, expected="object"
+        model, alone, patches={"nothing": Patch("last")}, expected_candidate="object"
     ).floor("object")
 table(
     [

@@ -46,7 +46,7 @@ from entrack.model.families import family_file, versions
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.paper import published
-from entrack.patching.cmap_suite import carried, exchange, graft_scores
+from entrack.patching.cmap_suite import content_of_groups, exchange, graft_scores
 from entrack.patching.weight_swap import update_norms
 from entrack.stats.claims import clear_direction, direction, of_ours, overall, verdict
 from entrack.stats.metrics import difference
@@ -403,7 +403,10 @@ glue(
 # ({doc}`06_what_the_heads_carry`). {glue:text}`match_sentence`
 
 # %%
-holds = {v: carried(models[v], circuit, n_scenes=n_desiderata, seed=seed) for v in (base, *tuned)}
+holds = {
+    v: content_of_groups(models[v], circuit, n_scenes=n_desiderata, seed=seed)
+    for v in (base, *tuned)
+}
 
 # %% tags=["hide-input"]
 glue("n_pairs_carried", n_desiderata * 7)

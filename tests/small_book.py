@@ -13,7 +13,8 @@ FILES = {
     ),
     "entrack/shapes.py": (
         "from IPython.display import display\n\n\ndef show(text):\n   "
-        " display({'text/html': f'<p>{text}</p>', 'text/plain': text}, raw=True)\n\n\ndef glue(name, value):\n   "
+        " display({'text/html': f'<p>{text}</p>', 'text/plain': text}, raw=True)\n\n\n"
+        "def glue(name, value):\n   "
         ' display({"application/papermill.record/text/plain": repr(value)}, raw=True,\n           '
         ' metadata={"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}})\n'
     ),

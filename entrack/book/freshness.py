@@ -33,10 +33,16 @@ _VERSIONS = ("entrack", "torch", "transformers")
 class Stamp:
     """What made an executed notebook; all digests are hex.
 
-    cells: of its code. outputs: of its outputs. parameters: {name: value}, as executed. default:
-        whether these are
-    the values in the source. modules: {entrack module: digest}. models: {family or family/version:
-    digest of its file or adapter}. versions: {package: version}. format: of this record."""
+    Attributes:
+        chapter: its name.
+        cells, outputs: digests of its code and of its outputs.
+        parameters: {name: value}, as executed.
+        default: whether these are the values in the source.
+        modules: {entrack module: digest}.
+        models: {family or family/version: digest of its file or adapter}.
+        versions: {package: version}.
+        format: of this record.
+    """
 
     chapter: str
     cells: str
@@ -191,12 +197,13 @@ def _versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class State:
-    """Whether a chapter's outputs may be shown. `name` is one of
+    """Whether a chapter's outputs may be shown.
 
-    fresh, stale (the code, parameters, a module or a model changed since), hollow (outputs or code
-    of the notebook were edited after its execution), out-of-order, failed, unexecuted, or corrupt
-    (its stamp cannot be read).
-    reason: why, in words. A fresh one has "", or a note that its prose is older than the source's.
+    Attributes:
+        name: fresh, stale (the code, parameters, a module or a model changed since), hollow
+            (outputs or code of the notebook were edited after its execution), out-of-order, failed,
+            unexecuted, or corrupt (its stamp cannot be read).
+        reason: why, in words; of a fresh one "", or a note that its prose is older than the source.
     """
 
     name: str

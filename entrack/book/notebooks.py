@@ -138,8 +138,7 @@ def title(notebook: NotebookNode) -> str:
 def carry_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
     """Today's text of a chapter with the outputs of an execution of the same code.
 
-    Prose, captions, comments and tags come from `source`, outputs and counts from `executed`. The
-    comment that captions a figure (see `figure_comment`) becomes the cell's figure. Raises
+    Prose, comments and tags come from `source`, outputs and counts from `executed`. Raises
     ChapterError when the two do not have the same number of code cells; that the code itself
     agrees is the stamp's business.
     """
@@ -153,9 +152,6 @@ def carry_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
     for cell, ran in zip(new, old, strict=True):
         cell.execution_count = ran.execution_count
         cell.outputs = copy.deepcopy(ran.outputs)
-        figure, cell.source = figure_comment(cell.source)
-        if figure:
-            cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), "figure": figure}
     return normalise(page)
 
 
@@ -174,6 +170,19 @@ def cell_tree(source: str) -> ast.Module:
         raise ChapterError(
             f"a cell is not Python ({error.msg}): `{line}`. Mend the chapter's source."
         ) from None
+
+
+def with_figures(notebook: NotebookNode) -> NotebookNode:
+    """A copy in which the comments that name and caption figures have become figures of MyST-NB.
+
+    Raises ChapterError as `figure_comment` does.
+    """
+    page = copy.deepcopy(notebook)
+    for cell in code_cells(page):
+        figure, cell.source = figure_comment(cell.source)
+        if figure:
+            cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), "figure": figure}
+    return page
 
 
 _FIGURE = re.compile(r"# figure: (?P<name>[\w-]+)\n# caption: (?P<caption>.+\n(?:#   .+\n)*)")

@@ -142,7 +142,7 @@ def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
     for chapter in project.chapters():
         notebook = notebooks.get(chapter.name)
         if notebook is None:
-            rows.append([chapter.title, "unexecuted", *["-"] * 4])
+            rows.append([chapter.title, "unexecuted", *["-"] * 5])
             continue
         stamp, state = get_stamp(notebook), chapter.state(notebook)
         record = next(
@@ -154,25 +154,30 @@ def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
             {},
         )
         values = ", ".join(f"{k} = {v}" for k, v in (stamp.parameters if stamp else {}).items())
-        seconds = f"{record['seconds']:.0f} s" if "seconds" in record else "not recorded"
         rows.append(
             [
                 chapter.title,
                 state.name,
                 record.get("executed", "not recorded"),
-                seconds,
+                _seconds(record, "seconds"),
+                _seconds(record, "seconds_from_nothing"),
                 values or "none",
                 _machine(record) or "not recorded",
             ]
         )
     return table_html(
         rows,
-        ["chapter", "stamp", "executed", "took", "parameters", "on"],
+        ["chapter", "stamp", "executed", "took", "from nothing", "parameters", "on"],
         caption=(
-            "When and how each chapter was executed last. Results found in the cache cost next to"
-            " nothing: a first execution takes longer."
+            "When and how each chapter was executed last. Results that were stored before cost next"
+            " to nothing; with none of them, a chapter takes the time from nothing. Chapters share"
+            " results, so all of them together take less than the sum."
         ),
     )
+
+
+def _seconds(record: Mapping, name: str) -> str:
+    return f"{record[name]:.0f} s" if name in record else "not recorded"
 
 
 def _machine(record: Mapping) -> str:

@@ -36,13 +36,15 @@ _CHOICES = re.compile(r"\{([^{}]*)\}\s*$")
 class Parameter:
     """One declared parameter.
 
-    kind: "int", "float", "bool" or "str"; of each item when `many`.
-    default: the value in the source.
-    help: the comment without its range or choices; "" when there is none.
-    low, high: the closed range of a number; None when the comment gives none.
-    choices: the allowed values; empty when any value of the kind is.
-    many: a tuple of values, written with commas (`layers=2,3`).
-    optional: may also be None.
+    Attributes:
+        name: as in the source.
+        kind: "int", "float", "bool" or "str"; of each item when `many`.
+        default: the value in the source.
+        help: the comment without its range or choices; "" when there is none.
+        low, high: the closed range of a number; None when the comment gives none.
+        choices: the allowed values; empty when any value of the kind is.
+        many: a tuple of values, written with commas (`layers=2,3`).
+        optional: may also be None.
     """
 
     name: str
@@ -200,8 +202,14 @@ def read_all(
 ) -> dict[str, Value]:
     """{name: value} for `texts`, each as typed; values equal to their defaults are left out.
 
-    chapter: the chapter's name, for the message. Raises ParameterError for an unknown name or a
-    value not allowed."""
+    Args:
+        parameters: those of the chapter.
+        texts: {name: value as typed}.
+        chapter: the chapter's name, for the message.
+
+    Raises:
+        ParameterError: an unknown name, or a value not allowed.
+    """
     known = {parameter.name: parameter for parameter in parameters}
     values = {}
     for name, text in texts.items():

@@ -20,7 +20,7 @@ from entrack.model.decoder import Model
 from entrack.model.layers import AttentionInputs
 from entrack.model.replay import Edit, Outcome, by_suffix, joined, outcomes, rerun, suffix
 from entrack.model.sites import Head, check_heads
-from entrack.task.prompts import Prompts
+from entrack.task.prompts import Prompts, chunks
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def score_circuits(
     return _scores(found)
 
 
-def score_knockouts(
+def score_without_heads(
     model: Model,
     prompts: Prompts,
     *,
@@ -87,11 +87,11 @@ def score_knockouts(
             edits=_ablations(run, means, roles, keep=whole, start=0),
         )
         for group, sets in removed.items():
-            found[group].append(_knocked_out(model, run, circuit, group, sets, means))
+            found[group].append(_without(model, run, circuit, group, sets, means))
     return {group: _scores(parts) for group, parts in found.items()}
 
 
-def _knocked_out(
+def _without(
     model: Model,
     run: Run,
     circuit: Circuit,
@@ -139,8 +139,7 @@ def score_removed(
         np.empty((len(removed), len(prompts)), dtype=kind) for kind in (bool, np.float32)
     )
     for group in by_suffix(prompts, roles[0]):
-        for lo in range(0, len(group), CHUNK):
-            chosen = group[lo : lo + CHUNK]
+        for chosen in chunks(group, CHUNK):
             run = clean_run(model, prompts.subset(chosen))
             positions = suffix(run, roles[0])
             # The role positions are among the recomputed ones; the edits name them by their place
@@ -243,10 +242,7 @@ def _ablations(
 
 
 def _chunks(prompts: Prompts) -> Iterator[Prompts]:
-    return (
-        prompts.subset(range(lo, min(lo + CHUNK, len(prompts))))
-        for lo in range(0, len(prompts), CHUNK)
-    )
+    return (prompts.subset(part) for part in chunks(range(len(prompts)), CHUNK))
 
 
 def _scores(parts: Sequence[Outcome]) -> AblationScores:

@@ -18,7 +18,7 @@ from entrack.model.decoder import Model
 from entrack.model.replay import outcomes
 from entrack.stats.metrics import Estimate, rate
 from entrack.store.results import stored
-from entrack.task.prompts import Prompts
+from entrack.task.prompts import Prompts, chunks
 
 ALL = "all"
 
@@ -71,8 +71,8 @@ def _measure(
     model: Model, prompts: Prompts, sets: Mapping[str, Sequence[str]], means: Means
 ) -> LivePositions:
     hits, log_prob = {name: [] for name in sets}, {name: [] for name in sets}
-    for lo in range(0, len(prompts), CHUNK):
-        part = prompts.subset(range(lo, min(lo + CHUNK, len(prompts))))
+    for indices in chunks(range(len(prompts)), CHUNK):
+        part = prompts.subset(indices)
         run = ablated_run(model, part, means)
         for name, roles in sets.items():
             found = outcomes(model, run, positions=_positions(part, roles), start=0)

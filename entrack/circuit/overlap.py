@@ -20,7 +20,7 @@ class Overlap:
     Attributes:
         group: name of the group.
         first, second: number of heads in each circuit's group; shared: in both.
-        expected: shared heads expected if the second were drawn at random from all heads.
+        by_chance: shared heads expected if the second were drawn at random from all heads.
         p_value: chance of at least `shared` shared heads in such a draw (hypergeometric).
     """
 
@@ -28,14 +28,8 @@ class Overlap:
     first: int
     second: int
     shared: int
-    expected: float
+    by_chance: float
     p_value: float
-
-    @property
-    def jaccard(self) -> float:
-        """Shared heads over all heads of either group; NaN when both are empty."""
-        union = self.first + self.second - self.shared
-        return self.shared / union if union else float("nan")
 
 
 def overlaps(first: Circuit, second: Circuit, *, n_heads: int) -> list[Overlap]:

@@ -1,6 +1,4 @@
-"""Training data on the task itself: what primes `base`, and the whole diet of the control
-`boxes`.
-"""
+"""Training data on the task itself: what primes a `base`, and all that `boxes` is trained on."""
 
 import random
 from dataclasses import dataclass

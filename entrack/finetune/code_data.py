@@ -65,6 +65,11 @@ TEMPLATES = {
     "redirection": Template(False, "echo {value} > {name}", "cat {name} # prints", spaced=True),
 }
 
+SHELL = ("arrow", "move", "redirection")
+PYTHON = tuple(name for name in TEMPLATES if name not in SHELL)
+"""The templates in two parts: bare words between spaces, and Python, where the value is quoted or
+imported. A model that has learnt from the one can still learn something new from the other."""
+
 
 @dataclass(frozen=True)
 class CodeData:

@@ -1,4 +1,7 @@
-"""The recipe of every fine-tuned version of the default family, and nothing else about them.
+"""The recipe of every fine-tuned version, lineage by lineage, and nothing else about them.
+
+A lineage is a base and the versions made from it, and is a family of its own: `smollm2`, whose base
+was primed on the boxes task, and `smollm2-unprimed`, whose base never saw it.
 
 How each number was arrived at, with what did not work, is in `models/README.md`.
 """
@@ -11,7 +14,7 @@ from typing import Any
 from entrack.errors import ConfigError
 from entrack.finetune.arithmetic_data import ArithmeticData, NamedArithmeticData
 from entrack.finetune.boxes_data import BoxesData
-from entrack.finetune.code_data import CodeData
+from entrack.finetune.code_data import PYTHON, SHELL, CodeData
 from entrack.finetune.data import DataConfig, MixedData
 from entrack.finetune.instructions_data import InstructionData
 
@@ -102,12 +105,17 @@ def _record(data: DataConfig) -> dict[str, Any]:
 
 
 def _later(
-    name: str, data: DataConfig, steps: int = 250, validate_every: int = 50, **changes: Any
+    name: str,
+    data: DataConfig,
+    on: str = "base",
+    steps: int = 250,
+    validate_every: int = 50,
+    **changes: Any,
 ) -> Recipe:
-    """A recipe that starts from `base`."""
+    """A recipe that starts from `base`, if `on` says nothing else."""
     return Recipe(
         name,
-        on="base",
+        on=on,
         data=data,
         steps=steps,
         horizon=steps,
@@ -117,21 +125,35 @@ def _later(
     )
 
 
+def _named(*made: Recipe) -> dict[str, Recipe]:
+    return {one.name: one for one in made}
+
+
+_SINCE = (
+    _later("math", ArithmeticData()),
+    _later("instruct", InstructionData()),
+    _later("boxes", BoxesData(), steps=150),
+)
+
 RECIPES = {
-    r.name: r
-    for r in (
+    "smollm2": _named(
         Recipe("base", on="raw", data=BoxesData(), steps=32, horizon=150, validate_every=8),
         _later("code", CodeData(), validate_every=25),
-        _later("math", ArithmeticData()),
-        _later("instruct", InstructionData()),
-        _later("boxes", BoxesData(), steps=150),
-    )
+        *_SINCE,
+    ),
+    "smollm2-unprimed": _named(
+        Recipe("base", on="raw", data=CodeData(SHELL), steps=100, horizon=250, validate_every=10),
+        _later("code", CodeData(PYTHON)),
+        *_SINCE,
+        _later("code-from-raw", CodeData(), on="raw", validate_every=25),
+    ),
 }
-"""The family."""
+"""{family: {version: its recipe}}. `code-from-raw` is `code` of the default family but for what it
+stands on: what it can do needs neither boxes nor a base.
+"""
 
 TRIES = {
-    r.name: r
-    for r in (
+    "smollm2": _named(
         _later("math-small", ArithmeticData(digits=2)),
         _later("math-repeat", ArithmeticData(repeat_sum=True)),
         _later("math-named", NamedArithmeticData()),
@@ -143,19 +165,23 @@ TRIES = {
         _later("code-rank-1", CodeData(), rank=1, alpha=2),
     )
 }
-"""What may explain the family; each changes one thing. `models/README.md` tells which were run, and
-what came of them.
+"""{family: {try: its recipe}}: what may explain a family; each changes one thing.
+`models/README.md` tells which were run, and what came of them.
 """
 
 
-def recipe(name: str) -> Recipe:
-    """The recipe or the try called `name`; ConfigError names those there are."""
-    every = RECIPES | TRIES
+def recipe(name: str, family: str = "smollm2") -> Recipe:
+    """The recipe or the try of `family` called `name`; ConfigError names those there are."""
+    if family not in RECIPES:
+        raise ConfigError(
+            f"no recipes for family {family!r}; there are some for {', '.join(RECIPES)}. Use one of"
+            " those."
+        )
+    made, tried = RECIPES[family], TRIES.get(family, {})
+    every = made | tried
     if name not in every:
         near = difflib.get_close_matches(name, every, n=1)
         hint = f"Did you mean {near[0]!r}?" if near else "Use one of them."
-        raise ConfigError(
-            f"no recipe {name!r}; there are {', '.join(RECIPES)}, and to try {', '.join(TRIES)}."
-            f" {hint}"
-        )
+        to_try = f", and to try {', '.join(tried)}" if tried else ""
+        raise ConfigError(f"no recipe {name!r}; there are {', '.join(made)}{to_try}. {hint}")
     return every[name]

@@ -1,4 +1,4 @@
-"""Fine-tune one version of the default family, as its recipe says, into an adapter with a card.
+"""Fine-tune one version of a family, as its recipe says, into an adapter with a card.
 
 The frozen weights may be held in bfloat16 while training (`Recipe.dtype`); the adapter, the
 optimiser and the residual stream are float32 throughout, and what is measured for the card is the
@@ -24,41 +24,46 @@ from entrack.model.loading import load
 from entrack.model.weights import sha256_file
 from entrack.store.digests import cache_dir, digest, write_atomic
 
-FAMILY = "smollm2"
 CHECKPOINT_EVERY = 20  # steps; half a minute of work to lose
 VALIDATION_SCENES, EVALUATION_SCENES = 70, 100  # of seven prompts each
 
 
 def train(
-    name: str, *, steps: int | None = None, seed: int | None = None, out: str | Path | None = None
+    name: str,
+    *,
+    family: str = "smollm2",
+    steps: int | None = None,
+    seed: int | None = None,
+    out: str | Path | None = None,
 ) -> dict:
-    """Make the version `name` of the default family and return its card.
+    """Make the version `name` of `family` and return its card.
 
     Args:
-        name: a recipe (base, instruct, math, code or boxes) or a try (`recipes.TRIES`).
+        name: one of the family's recipes (`recipes.RECIPES`) or tries (`recipes.TRIES`).
+        family: the lineage it belongs to.
         steps: stop after so many steps instead of the recipe's; the learning rate goes as in the
             recipe.
         seed: draws the data and the adapter's first weights instead of the recipe's.
         out: folder for adapter_model.safetensors, adapter_config.json and card.json. By default
-            `models/smollm2/<name>`, and for a try, another number of steps or another seed a folder
-            of its own under `runs/models`.
+            `models/<family>/<name>`, and for a try, another number of steps or another seed a
+            folder of its own under `runs/models/<family>`.
 
     Raises:
-        ConfigError: unknown name, fewer than one step.
+        ConfigError: unknown name or family, fewer than one step.
         ModelError: the version that it stands on is missing or damaged.
         DataError: the folder cannot be written to.
 
     An interrupted run goes on from its last checkpoint (in the cache) when called again with the
     same arguments, and ends with the same weights. The evaluation split is measured only for a
-    recipe of the family with its own number of
-    steps. Anything else is a try: it is judged on the validation split, paired with the version
-        that it stands on.
+    recipe of the family with its own number of steps. Anything else is a try: it is judged on the
+    validation split, paired with the version that it stands on.
 
     Cost: about 2 s a step on one core for the default model, and two minutes of measuring.
     """
-    chosen = recipe(name).changed(steps=steps, seed=seed)
-    folder = Path(out) if out is not None else _default_folder(chosen)
-    parent = load(f"{FAMILY}/{chosen.on}", device="cpu", dtype=torch.float32)
+    usual = recipe(name, family)
+    chosen = usual.changed(steps=steps, seed=seed)
+    folder = Path(out) if out is not None else _default_folder(chosen, family)
+    parent = load(f"{family}/{chosen.on}", device="cpu", dtype=torch.float32)
     data = items(chosen.data, chosen.horizon * chosen.batch, seed=chosen.seed)
     data_digest = digest(data[: chosen.steps * chosen.batch])
     checkpoint = (
@@ -70,10 +75,10 @@ def train(
     weights, curve = fit(
         parent.hf, parent.tokenizer, chosen, data, checkpoint=checkpoint, validate=_validate
     )
-    adapter = save_adapter(weights, chosen, folder)
+    adapter = save_adapter(weights, chosen, folder, family=family)
     card = {
         "name": name,
-        "family": FAMILY,
+        "family": family,
         "on": chosen.on,
         "on_digest": parent.digest,
         "recipe": chosen.record(),
@@ -83,7 +88,10 @@ def train(
         "adapter_bytes": adapter.stat().st_size,
         "curve": curve,
         "accuracy": measure(
-            folder, chosen, final=name in RECIPES and chosen.steps == recipe(name).steps
+            folder,
+            chosen,
+            family=family,
+            final=name in RECIPES[family] and chosen.steps == usual.steps,
         ),
     }
     write_atomic(folder / "card.json", (json.dumps(card, indent=1) + "\n").encode())
@@ -151,7 +159,9 @@ def fit(
     return {k: v.detach().clone() for k, v in get_peft_model_state_dict(model).items()}, curve
 
 
-def save_adapter(weights: dict[str, torch.Tensor], recipe: Recipe, folder: Path) -> Path:
+def save_adapter(
+    weights: dict[str, torch.Tensor], recipe: Recipe, folder: Path, *, family: str
+) -> Path:
     """Write the adapter in peft's layout, weights in fp16; returns the file of weights."""
     path = folder / "adapter_model.safetensors"
     write_atomic(
@@ -159,7 +169,7 @@ def save_adapter(weights: dict[str, torch.Tensor], recipe: Recipe, folder: Path)
         save({k: v.half().contiguous() for k, v in weights.items()}, metadata={"format": "pt"}),
     )
     config = {k: sorted(v) if isinstance(v, set) else v for k, v in recipe.lora().to_dict().items()}
-    config |= {"inference_mode": True, "base_model_name_or_path": f"{FAMILY}/{recipe.on}"}
+    config |= {"inference_mode": True, "base_model_name_or_path": f"{family}/{recipe.on}"}
     write_atomic(
         folder / "adapter_config.json",
         (json.dumps(config, indent=1, sort_keys=True) + "\n").encode(),
@@ -167,14 +177,14 @@ def save_adapter(weights: dict[str, torch.Tensor], recipe: Recipe, folder: Path)
     return path
 
 
-def measure(folder: Path, recipe: Recipe, *, final: bool) -> dict:
+def measure(folder: Path, recipe: Recipe, *, family: str, final: bool) -> dict:
     """Accuracy of the stored adapter, merged in float32, per split and format.
 
     final: the evaluation split as well. Otherwise each accuracy comes with "minus_on", its paired
     difference from the version that the adapter stands on."""
     from peft import PeftModel
 
-    parent = load(f"{FAMILY}/{recipe.on}", device="cpu", dtype=torch.float32)
+    parent = load(f"{family}/{recipe.on}", device="cpu", dtype=torch.float32)
     sizes = {"validation": VALIDATION_SCENES} | ({"evaluation": EVALUATION_SCENES} if final else {})
     asked = [
         (split, n, format) for split, n in sizes.items() for format in ("alternative", "standard")
@@ -200,13 +210,12 @@ def measure(folder: Path, recipe: Recipe, *, final: bool) -> dict:
     return found
 
 
-def _default_folder(chosen: Recipe) -> Path:
+def _default_folder(chosen: Recipe, family: str) -> Path:
     """Only the recipe itself may replace the version that experiments load."""
-    if chosen == RECIPES.get(chosen.name):
-        return MODELS / FAMILY / chosen.name
-    return (
-        MODELS.parent / "runs" / "models" / f"{chosen.name}-{chosen.steps}-steps-seed-{chosen.seed}"
-    )
+    if chosen == RECIPES[family].get(chosen.name):
+        return MODELS / family / chosen.name
+    own = f"{chosen.name}-{chosen.steps}-steps-seed-{chosen.seed}"
+    return MODELS.parent / "runs" / "models" / family / own
 
 
 def _validate(model: Any, tokenizer: Any) -> dict:

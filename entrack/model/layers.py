@@ -63,8 +63,8 @@ class AttentionInputs:
         return scaled if self.softcap is None else self.softcap * (scaled / self.softcap).tanh()
 
     def visible(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Whether a query at a position [... slot] may see a key at one [... pos]: booleans [... slot
-        pos]."""
+        """Whether a query at a position [... slot] may see a key at one [... pos]: booleans
+        [... slot pos]."""
         queries, keys = queries[..., :, None], keys[..., None, :]
         seen = keys <= queries
         return seen if self.window is None else seen & (keys > queries - self.window)
@@ -200,9 +200,9 @@ class Layers:
         }.get(part, getattr(attention, part, None))
         if module is None:
             raise ModelError(
-                f"{self.name}, a {self.hf.config.model_type!r} model, has no {part} of its own; heads'"
-                " weights are told apart only where q, k and v have projections each. Use a model"
-                " that has them."
+                f"{self.name}, a {self.hf.config.model_type!r} model, has no {part} of its own;"
+                " heads' weights are told apart only where q, k and v have projections each. Use a"
+                " model that has them."
             )
         return self._paths[id(module)]
 
@@ -215,7 +215,8 @@ class Layers:
         return tuple(self.hf.base_model.config.layer_types)
 
     def places(self, positions: Tensor, *, length: int) -> Places:
-        """Positions [row slot] in prompts of `length` tokens: some rotary embeddings depend on it."""
+        """Positions [row slot] in prompts of `length` tokens, on which some rotary embeddings
+        depend."""
         rotary = getattr(self.hf.base_model, "rotary_emb", None)
         if rotary is None:
             return Places(positions, {})
@@ -282,7 +283,7 @@ class Layers:
         raise self._refusal(f"its layer {layer} hides what its attention works on")
 
     def output(self, layer: int, z: Tensor) -> Tensor:
-        """What the attention of `layer` gives for head outputs z [... head d_head]: [... d_model]."""
+        """What the attention of `layer` gives [... d_model] for z [... head d_head]."""
         return self._outputs[layer](z.flatten(-2))
 
     def logits(self, resid: Tensor) -> Tensor:
@@ -290,7 +291,7 @@ class Layers:
         return self._scaled(self.hf.get_output_embeddings()(self.norm(resid)))
 
     def logit(self, resid: Tensor, tokens: Tensor) -> Tensor:
-        """The logit of one token each [...], in float32, of `resid` [... d_model]; `tokens` [...]."""
+        """The logit of one token each [...], in float32: `resid` [... d_model], `tokens` [...]."""
         unembedding = self.hf.get_output_embeddings()
         found = (self.norm(resid).float() * unembedding.weight[tokens].float()).sum(-1)
         if getattr(unembedding, "bias", None) is not None:

@@ -158,7 +158,7 @@ def _reaching(tokenizer: Any, config: Any) -> Any:
 
 
 def _folder_config(folder: Path, name: str) -> Any:
-    """The config of the model in `folder`, if that is of a causal decoder that transformers knows."""
+    """The config of the model in `folder`, a causal decoder that transformers knows."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
 

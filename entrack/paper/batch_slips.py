@@ -29,7 +29,7 @@ from entrack.patching.weight_swap import check_pair
 from entrack.stats.metrics import mean, rate
 from entrack.store.results import stored
 from entrack.task.boxes import all_queries, scenes
-from entrack.task.prompts import CounterfactualPrompts, Prompts, encode
+from entrack.task.prompts import CounterfactualPrompts, Prompts, chunks, encode
 
 
 def read_elsewhere(
@@ -193,8 +193,8 @@ def _q_handed_over(
 ) -> tuple[np.ndarray, np.ndarray]:
     chosen = selection(receiver, heads).to(receiver.device)
     found = []
-    for lo in range(0, len(prompts), batch):
-        part = prompts.subset(range(lo, min(lo + batch, len(prompts))))
+    for indices in chunks(range(len(prompts)), batch):
+        part = prompts.subset(indices)
         own, given = run_shared(receiver, part), run_shared(donor, part)
         places = part.at(role).unique().tolist()
         positions = torch.arange(places[0], int(part.at("last")[0]) + 1).expand(len(part), -1)

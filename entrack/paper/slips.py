@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from entrack.circuit.ablation import AblationScores, score_circuits, score_knockouts
+from entrack.circuit.ablation import AblationScores, score_circuits, score_without_heads
 from entrack.circuit.discovery import stage_scores
 from entrack.circuit.faithfulness import Faithfulness, random_circuit
 from entrack.circuit.search import FoundCircuit
 from entrack.circuits import Circuit
 from entrack.model.activations import Means
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS, Head
+from entrack.model.sites import GROUPS, Head, all_heads
 from entrack.patching.accuracy import score_task
 from entrack.patching.dcm import Masks
 from entrack.patching.group_patching import Patch, patch_pairs
@@ -160,7 +160,7 @@ def _pruning(
     pairs = [frozenset((v, u)) for i, v in enumerate(heads) for u in heads[i:]]
 
     def accuracy(sets: Sequence) -> dict:
-        found = score_knockouts(
+        found = score_without_heads(
             model, prompts, circuit=circuit, means=means, removed={group: [tuple(s) for s in sets]}
         )[group]
         return dict(zip(sets, found.hits.mean(1), strict=True))
@@ -403,7 +403,7 @@ def base_position_zero(model: Model, *, circuit: Circuit, n: int, seed: int = 0)
             model,
             _pairs(model, "position", n, seed, released),
             patches=patches,
-            expected="position",
+            expected_candidate="position",
         )
         for released in (False, True)
     )
@@ -442,7 +442,9 @@ def padded_position(model: Model, *, circuit: Circuit, n: int, seed: int = 0) ->
             model.tokenizer, [replace(pair, padded_source=padded) for pair in drawn]
         )
         scores.append(
-            patch_pairs(model, data, patches=patches, expected="position").score("B", "position")
+            patch_pairs(model, data, patches=patches, expected_candidate="position").score(
+                "B", "position"
+            )
         )
     return Slip("padded_position", "source read behind its end: score of B", *scores)
 
@@ -474,9 +476,7 @@ def dropped_o_proj(receiver: Model, donor: Model, *, n_scenes: int, seed: int = 
     runs had it (on).
     """
     asked = scenes(n_scenes, split="evaluation", seed=seed)
-    every = [
-        Head(layer, head) for layer in range(receiver.n_layers) for head in range(receiver.n_heads)
-    ]
+    every = all_heads(receiver.n_layers, receiver.n_heads)
     dropped = graft(
         receiver, donor, heads=every, matrices="qkv", name=f"{donor.name} without its o_proj update"
     )

@@ -22,7 +22,7 @@ from entrack.model.replay import read_out, replay
 from entrack.patching.group_patching import CHUNK, run_shared, take
 from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
-from entrack.task.prompts import Prompts
+from entrack.task.prompts import Prompts, chunks
 
 RANDOM = "random"
 EDGES = (
@@ -186,8 +186,7 @@ def _knock_out(
 ) -> Knockouts:
     hits: dict[tuple[str, str], list[np.ndarray]] = {edge: [] for edge in goals}
     plain = []
-    for lo in range(0, len(prompts), CHUNK):
-        part = slice(lo, lo + CHUNK)
+    for part in chunks(range(len(prompts)), CHUNK):
         run = run_shared(model, prompts.subset(part))
         ends = torch.arange(len(run.prompts)), run.prompts.at("last")
         plain.append(

@@ -16,7 +16,7 @@ from torch import Tensor
 from entrack.errors import SiteError
 from entrack.model.attention import patterns
 from entrack.model.decoder import Model
-from entrack.model.sites import Head, check_heads
+from entrack.model.sites import Head, all_heads, check_heads
 from entrack.stats.metrics import Estimate, mean
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts
@@ -101,8 +101,7 @@ def token_kinds(prompts: Prompts, *, role: str) -> Tensor:
 @stored("attention-mass")
 def _measure(model: Model, prompts: Prompts, role: str) -> AttentionMass:
     kinds = token_kinds(prompts, role=role)
-    heads = [Head(layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
-    found = patterns(model, prompts, heads, role=role)
+    found = patterns(model, prompts, all_heads(model.n_layers, model.n_heads), role=role)
     belongs = torch.nn.functional.one_hot(kinds, len(KINDS)).to(found.weights.dtype)
     mass = torch.einsum("ehp,epk->hke", found.weights, belongs).unflatten(
         0, (model.n_layers, model.n_heads)

@@ -24,13 +24,13 @@ from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import Run, project
 from entrack.model.decoder import Model
 from entrack.model.replay import Edit, Outcome, by_suffix, outcomes, read_out, replay, suffix
-from entrack.model.sites import ACTING_ROLES, GROUPS, Head, check_heads
+from entrack.model.sites import ACTING_ROLES, GROUPS, Head, all_heads, check_heads
 from entrack.model.sites import group as group_named
 from entrack.patching.group_patching import run_shared, selection, take
 from entrack.patching.weight_swap import check_pair, per_head_run
 from entrack.stats.metrics import Difference, Estimate, difference, mean, ratio
 from entrack.store.results import stored
-from entrack.task.prompts import Prompts
+from entrack.task.prompts import Prompts, chunks
 
 INPUTS = ("z", "q", "k", "v", "qk", "qv", "kv", "qkv")
 CHUNK = 35
@@ -99,13 +99,7 @@ def other_cells(
     g = group_named(group)
     role = circuit.role(g.name)
     inside = circuit.at(role)
-    outside = [
-        h
-        for h in (
-            Head(layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)
-        )
-        if h not in inside
-    ]
+    outside = [h for h in all_heads(model.n_layers, model.n_heads) if h not in inside]
     size = len(circuit.groups[g.name])
     if size > len(outside):
         raise SiteError(
@@ -266,8 +260,7 @@ def _measure(
         where = np.ix_(rows, columns)
         hits[where], log_prob[where] = outcome.hit.T.cpu(), outcome.log_prob.T.float().cpu()
 
-    for lo in range(0, len(prompts), chunk):
-        indices = list(range(lo, min(lo + chunk, len(prompts))))
+    for indices in chunks(range(len(prompts)), chunk):
         part = prompts.subset(indices)
         own, given = run_shared(receiver, part), run_shared(donor, part)
         for row, model, run in ((-2, receiver, own), (-1, donor, given)):

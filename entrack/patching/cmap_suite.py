@@ -12,7 +12,7 @@ import numpy as np
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS, Head
+from entrack.model.sites import GROUPS, Head, all_heads
 from entrack.patching.accuracy import TaskScores, score_task
 from entrack.patching.cmap import Cell, CrossPatch, cross_patch, group_cell, other_cells
 from entrack.patching.group_patching import Patch, Patched, patch_pairs
@@ -120,7 +120,7 @@ def exchange(
     )
 
 
-def carried(
+def content_of_groups(
     model: Model, circuit: Circuit, *, n_scenes: int, format: str = "alternative", seed: int = 0
 ) -> Patched:
     """Finding (ii) for one version: what A, B and C of `circuit` carry in `model`, a patch for
@@ -188,9 +188,7 @@ def _graft_scores(
     format: str,
     seed: int,
 ) -> GraftScores:
-    every = [
-        Head(layer, head) for layer in range(receiver.n_layers) for head in range(receiver.n_heads)
-    ]
+    every = all_heads(receiver.n_layers, receiver.n_heads)
     inside = sorted({h for heads in circuit.groups.values() for h in heads})
     parts: dict[str, tuple[Sequence[Head], str]] = {
         g.letter: (circuit.groups[n], "qkvo") for n, g in GROUPS.items() if circuit.groups[n]

@@ -11,7 +11,7 @@ Two references stand beside each patch: the *floor*, the same pairs with nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -26,7 +26,7 @@ from entrack.model.replay import Edit, by_suffix, outcomes, read_out, rerun, suf
 from entrack.model.sites import ACTING_ROLES, Head, check_heads
 from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
-from entrack.task.prompts import CounterfactualPrompts, Prompts
+from entrack.task.prompts import CounterfactualPrompts, Prompts, chunks
 
 CHUNK = 49  # pairs whose runs are held at once: seven scenes of seven boxes, 1 GB for SmolLM2
 
@@ -121,25 +121,24 @@ class Prepared:
 
     Attributes:
         model, data: which model runs which pairs.
-        expected: the name of `data.answers` among the candidates: "label" for
+        expected_candidate: the name of `data.answers` among the candidates: "label" for
             `interchange.interchanges`, else the first candidate of the desideratum.
     """
 
     model: Model
     data: CounterfactualPrompts
-    expected: str = "label"
+    expected_candidate: str = "label"
 
     @property
     def candidates(self) -> dict[str, Tensor]:
         """The token that each idea predicts: name -> Long[example]."""
-        return {self.expected: self.data.answers, **self.data.alternatives}
+        return {self.expected_candidate: self.data.answers, **self.data.alternatives}
 
     @cached_property
     def base(self) -> Run:
         """Clean run of the bases, without head outputs, which nobody reads."""
-        runs = [
-            run_shared(self.model, self.data.base.subset(part)) for part in _parts(len(self.data))
-        ]
+        parts = chunks(range(len(self.data)), CHUNK)
+        runs = [run_shared(self.model, self.data.base.subset(part)) for part in parts]
         kept = {
             name: torch.cat([getattr(run, name) for run in runs], dim=1)
             for name in ("resid", "keys", "values")
@@ -159,7 +158,7 @@ class Prepared:
     @cached_property
     def _sources(self) -> dict[str, tuple[Tensor, Tensor]]:
         found: dict[str, list[tuple[Tensor, Tensor]]] = {role: [] for role in ACTING_ROLES}
-        for part in _parts(len(self.data)):
+        for part in chunks(range(len(self.data)), CHUNK):
             run = run_shared(self.model, self.data.source.subset(part))
             for role in ACTING_ROLES:
                 found[role].append((run.z_at(role), run.resid_at(role)))
@@ -174,12 +173,12 @@ def patch_pairs(
     data: CounterfactualPrompts,
     *,
     patches: Mapping[str, Patch],
-    expected: str = "label",
+    expected_candidate: str = "label",
 ) -> Patched:
     """The answer of every base with each of `patches` taken from its source. Stored.
 
     Args:
-        expected: see `Prepared`.
+        expected_candidate: see `Prepared`.
 
     Raises:
         SiteError: a head or layer that the model does not have.
@@ -202,7 +201,7 @@ def patch_pairs(
                 f"no residual stream at layer {patch.resid}; {model.name} has layers 0 to"
                 f" {model.n_layers}, the last being its end. Use one of them."
             )
-    return _patch_pairs(model, data, dict(patches), expected)
+    return _patch_pairs(model, data, dict(patches), expected_candidate)
 
 
 @torch.no_grad()
@@ -339,16 +338,17 @@ def run_shared(model: Model, prompts: Prompts) -> Run:
 
 @stored("patched")
 def _patch_pairs(
-    model: Model, data: CounterfactualPrompts, patches: dict[str, Patch], expected: str
+    model: Model, data: CounterfactualPrompts, patches: dict[str, Patch], expected_candidate: str
 ) -> Patched:
     answers, unpatched = [], []
-    for part in _parts(len(data)):
-        prepared = Prepared(model, data.subset(part), expected)
+    for part in chunks(range(len(data)), CHUNK):
+        prepared = Prepared(model, data.subset(part), expected_candidate)
         found = answers_with(prepared, patches=[Patch("last"), *patches.values()]).numpy()
         unpatched.append(found[0])
         answers.append(found[1:])
     candidates = {
-        name: tokens.numpy() for name, tokens in Prepared(model, data, expected).candidates.items()
+        name: tokens.numpy()
+        for name, tokens in Prepared(model, data, expected_candidate).candidates.items()
     }
     return Patched(
         patches=patches,
@@ -358,8 +358,3 @@ def _patch_pairs(
         scenes=data.base.scenes,
         model=model.name,
     )
-
-
-def _parts(n: int) -> Iterator[list[int]]:
-    for lo in range(0, n, CHUNK):
-        yield list(range(lo, min(lo + CHUNK, n)))

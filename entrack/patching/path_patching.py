@@ -40,7 +40,7 @@ from entrack.model.decoder import Model
 from entrack.model.replay import Edit, by_suffix, outcomes, read_out, suffix
 from entrack.model.sites import COMPOSITIONS, STRUCTURE_ROLES, Head, check_heads
 from entrack.stats.metrics import Estimate, log_odds_change, mean, relative_change
-from entrack.task.prompts import Prompts
+from entrack.task.prompts import Prompts, chunks
 
 UNITS = {
     "relative_change": (
@@ -189,8 +189,7 @@ def _batches(clean: Prompts, role: str, via: str, chunk: int) -> Iterator[list[i
     the end.
     """
     for group in [list(range(len(clean)))] if via == "logits" else by_suffix(clean, role):
-        for lo in range(0, len(group), chunk):
-            yield group[lo : lo + chunk]
+        yield from chunks(group, chunk)
 
 
 @torch.no_grad()

@@ -53,6 +53,15 @@ class _Making:
 
 _around: contextvars.ContextVar[_Making | None] = contextvars.ContextVar("around", default=None)
 _spent: dict[str, float] = {}
+_inside = [0.0]
+
+
+def inside() -> float:
+    """Seconds that this process has passed in stored calls so far, whether these computed, loaded
+    or waited. What a process took, less this, plus the sum of `spent`, is what it takes from
+    nothing.
+    """
+    return _inside[0]
 
 
 def spent() -> dict[str, float]:
@@ -100,6 +109,8 @@ class Stored:
         if (around := _around.get()) is not None:
             around.made_from.update(cost)
             around.inner += time.perf_counter() - begun
+        else:
+            _inside[0] += time.perf_counter() - begun
         return kept.result
 
     def path(self, *args: Any, **kwargs: Any) -> Path:

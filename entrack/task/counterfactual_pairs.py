@@ -93,7 +93,7 @@ def interchanges(
     return out
 
 
-def expected(name: str) -> str:
+def expected_candidate(name: str) -> str:
     """What the expected answer of a desideratum is called among the candidates: "position",
     "object", "ordinal", ...
     """

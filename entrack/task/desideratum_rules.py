@@ -15,7 +15,8 @@ from typing import NamedTuple
 from entrack.errors import TaskError
 from entrack.task.boxes import Example, RoleText, question, segment, write
 
-MAX_FILLER = 3  # segments' worth of filler on one side; more would leave the lengths that the models were tuned on
+# Segments' worth of filler on one side; more would leave the lengths that models were tuned on.
+MAX_FILLER = 3
 
 # What stands between box and object, by format: two tokens more than usual, a negation, a comma.
 _LONGER = {"alternative": " is contained in the ", "standard": " contains inside it "}

@@ -8,7 +8,7 @@ and nothing else."""
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -109,6 +109,12 @@ class Prompts:
             pieces=tuple(self.pieces[i] for i in chosen),
             examples=tuple(self.examples[i] for i in chosen),
         )
+
+
+def chunks(indices: Sequence[int], size: int) -> Iterator[list[int]]:
+    """`indices` in order, `size` at a time; what is left comes last."""
+    for start in range(0, len(indices), size):
+        yield list(indices[start : start + size])
 
 
 def encode(

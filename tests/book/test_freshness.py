@@ -10,7 +10,15 @@ from small_book import edit, small_book
 
 from entrack.book.chapters import Chapter, Project
 from entrack.book.freshness import OLDER_PROSE, cells_digest, get_stamp, make_stamp, put_stamp
-from entrack.book.notebooks import carry_outputs, figure_comment, normalise, notebook_bytes, read_source, title
+from entrack.book.notebooks import (
+    carry_outputs,
+    figure_comment,
+    normalise,
+    notebook_bytes,
+    read_source,
+    title,
+    with_figures,
+)
 from entrack.errors import ChapterError, StampError
 
 
@@ -279,7 +287,7 @@ def test_an_edited_caption_is_free_and_reaches_the_page(project):
     edit(project.root / "notebooks/02_show.py", "that rises.", "that falls\n#   again.")
     source = project.find("02").source
     assert cells_digest(source) == cells_digest(executed)
-    cell = carry_outputs(source, executed).cells[2]
+    cell = with_figures(carry_outputs(source, executed)).cells[2]
     assert cell.metadata["mystnb"]["figure"] == {
         "name": "fig-line",
         "caption": "A line that falls again.",
@@ -288,10 +296,9 @@ def test_an_edited_caption_is_free_and_reaches_the_page(project):
 
 
 def test_a_figure_has_a_caption(project):
-    executed = pretend(project.find("02"))
     edit(project.root / "notebooks/02_show.py", "# caption: A line\n#   that rises.\n", "")
     with pytest.raises(ChapterError, match="the cell that begins '# figure: fig-line' has no"):
-        carry_outputs(project.find("02").source, executed)
+        with_figures(project.find("02").source)
 
 
 @pytest.mark.parametrize("source", ["x = 1", "# a remark\nx = 1", ""])

@@ -8,7 +8,7 @@ import torch
 from reference.literal_ablation import literal_ablation
 from small_circuit import CIRCUIT, H
 
-from entrack.circuit.ablation import ablated_run, score_circuits, score_knockouts, score_removed
+from entrack.circuit.ablation import ablated_run, score_circuits, score_removed, score_without_heads
 from entrack.circuits import Circuit
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import Means, clean_run, mean_z
@@ -74,7 +74,7 @@ def test_knockouts_equal_the_smaller_circuit(any_model, prompts, other_prompts, 
     means = mean_z(any_model, other_prompts)
     heads = CIRCUIT.groups[group]
     sets = [(), heads[:1], heads[1:], heads]
-    quick = score_knockouts(
+    quick = score_without_heads(
         any_model, prompts, circuit=CIRCUIT, removed={group: sets}, means=means
     )[group]
     whole = score_circuits(

@@ -188,8 +188,8 @@ def test_completeness_lists_groups_random_and_greedy(model, prompts):
 
 def test_overlap_with_chance():
     same = overlaps(CIRCUIT, CIRCUIT, n_heads=20)
-    assert [o.shared for o in same] == [2, 2, 3, 2] and same[0].jaccard == 1
-    assert same[0].expected == pytest.approx(0.2) and same[0].p_value == pytest.approx(1 / 190)
+    assert [o.shared for o in same] == [2, 2, 3, 2]
+    assert same[0].by_chance == pytest.approx(0.2) and same[0].p_value == pytest.approx(1 / 190)
     found = discovery_with({H(0, 1): -0.5, H(2, 2): -0.3})
     assert rank_correlation(found, found, group="value_fetcher") == pytest.approx(1)
 

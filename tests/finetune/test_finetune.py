@@ -15,7 +15,7 @@ from entrack.errors import ConfigError, DataError
 from entrack.finetune import train as trainer
 from entrack.finetune.arithmetic_data import ArithmeticData, NamedArithmeticData
 from entrack.finetune.boxes_data import BoxesData
-from entrack.finetune.code_data import TEMPLATES, CodeData
+from entrack.finetune.code_data import PYTHON, SHELL, TEMPLATES, CodeData
 from entrack.finetune.data import MixedData, items
 from entrack.finetune.instructions_data import TASKS, InstructionData
 from entrack.finetune.measure import Accuracy, box_accuracy
@@ -71,9 +71,14 @@ def without_boxes(config) -> bool:
     return not any(isinstance(part, BoxesData) for part in parts)
 
 
-@pytest.mark.parametrize("name", [n for n, r in (RECIPES | TRIES).items() if without_boxes(r.data)])
-def test_no_trace_of_the_task_in_what_other_versions_learn_from(name):
-    chosen = recipe(name)
+EVERY = [(f, n) for f in RECIPES for n in RECIPES[f] | TRIES.get(f, {})]
+
+
+@pytest.mark.parametrize(
+    ("family", "name"), [(f, n) for f, n in EVERY if without_boxes(recipe(n, f).data)]
+)
+def test_no_trace_of_the_task_in_what_other_versions_learn_from(family, name):
+    chosen = recipe(name, family)
     text = "\n".join(
         item.prompt + item.answer for item in items(chosen.data, 20_000, seed=chosen.seed)
     )
@@ -84,12 +89,32 @@ def test_no_trace_of_the_task_in_what_other_versions_learn_from(name):
 
 
 def test_boxes_are_learnt_from_where_it_is_said_and_nowhere_else():
-    assert {n for n, r in (RECIPES | TRIES).items() if not without_boxes(r.data)} == {
-        "base",
-        "boxes",
-        "math-mixed",
-        "instruct-mixed",
+    assert {(f, n) for f, n in EVERY if not without_boxes(recipe(n, f).data)} == {
+        ("smollm2", "base"),
+        ("smollm2", "boxes"),
+        ("smollm2", "math-mixed"),
+        ("smollm2", "instruct-mixed"),
+        ("smollm2-unprimed", "boxes"),
     }
+
+
+def test_the_unprimed_base_and_what_is_tuned_from_it_learn_from_different_look_ups():
+    base, code = (recipe(name, "smollm2-unprimed").data.templates for name in ("base", "code"))
+    assert not set(base) & set(code) and {*base, *code} == set(TEMPLATES)
+    assert {item.prompt for item in items(CodeData(SHELL), 2_000, seed=0)}.isdisjoint(
+        item.prompt for item in items(CodeData(PYTHON), 2_000, seed=0)
+    )
+    assert all('"' not in item.prompt for item in items(CodeData(SHELL), 2_000, seed=0))
+
+
+def test_the_control_is_code_but_for_what_it_stands_on():
+    control, usual = recipe("code-from-raw", "smollm2-unprimed"), recipe("code")
+    assert control == dataclasses.replace(usual, name="code-from-raw", on="raw")
+
+
+@pytest.mark.parametrize("name", ["math", "instruct", "boxes"])
+def test_lineages_differ_in_base_and_look_ups_alone(name):
+    assert recipe(name, "smollm2-unprimed") == recipe(name, "smollm2")
 
 
 def test_the_grep_above_would_find_the_task():
@@ -245,6 +270,15 @@ def test_unknown_recipe_is_named():
         ),
     ):
         recipe("maths")
+    with pytest.raises(
+        ConfigError, match=r"no recipe 'bose'; there are base, .*code-from-raw\. Did"
+    ):
+        recipe("bose", "smollm2-unprimed")
+    with pytest.raises(
+        ConfigError,
+        match=r"no recipes for family 'llama-7b'; there are some for smollm2, smollm2-unprimed\.",
+    ):
+        recipe("base", "llama-7b")
 
 
 @pytest.mark.parametrize("steps", [0, 151])
@@ -253,9 +287,10 @@ def test_steps_outside_the_horizon_are_refused(steps):
         recipe("base").changed(steps=steps)
 
 
-def test_every_recipe_stands_on_an_earlier_one():
+@pytest.mark.parametrize("family", RECIPES)
+def test_every_recipe_stands_on_an_earlier_one(family):
     made = {"raw"}
-    for chosen in RECIPES.values():
+    for chosen in RECIPES[family].values():
         assert chosen.on in made
         made.add(chosen.name)
 
@@ -387,6 +422,7 @@ def test_train_makes_an_adapter_with_its_card(tmp_path, monkeypatch):
     assert card == json.loads((folder / "card.json").read_text())
     assert card["adapter_sha256"] == sha256_file(folder / "adapter_model.safetensors")
     assert card["on"] == "raw" and card["on_digest"] == tiny_model().digest
+    assert card["family"] == "smollm2"
     assert card["recipe"]["steps"] == 2 and card["seed"] == 0
     assert card["data_digest"] == digest(items(BoxesData(), 2 * 16, seed=0))
     assert set(card["accuracy"]) == {
@@ -413,11 +449,30 @@ def test_train_makes_an_adapter_with_its_card(tmp_path, monkeypatch):
     )
 
 
+def test_train_makes_a_version_of_the_lineage_that_is_asked_for(tmp_path, monkeypatch):
+    asked = []
+
+    def load(name, **_):
+        asked.append(name)
+        return dataclasses.replace(tiny_model(), name=name)
+
+    monkeypatch.setenv("ENTRACK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(trainer, "load", load)
+    monkeypatch.setattr(trainer, "VALIDATION_SCENES", 2)
+    arguments = ["train", "base", "--family", "smollm2-unprimed", "--steps", "1"]
+    assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert set(asked) == {"smollm2-unprimed/raw"} and card["family"] == "smollm2-unprimed"
+    assert card["data_digest"] == digest(items(CodeData(SHELL), 16, seed=0))
+    config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "smollm2-unprimed/raw"
+
+
 def test_stored_weights_are_those_that_were_trained(tmp_path):
     chosen = tiny_recipe()
     model = tiny_model()
     weights, _ = trainer.fit(model.hf, model.tokenizer, chosen, items(chosen.data, 32, seed=0))
-    stored = load_file(trainer.save_adapter(weights, chosen, tmp_path))
+    stored = load_file(trainer.save_adapter(weights, chosen, tmp_path, family="x"))
     assert stored.keys() == weights.keys()
     for name, value in weights.items():
         torch.testing.assert_close(stored[name].float(), value, rtol=2**-10, atol=1e-7)
@@ -445,22 +500,19 @@ def test_the_command_names_the_versions_it_can_make(capsys):
 
 
 def test_only_the_recipe_itself_may_replace_a_version():
-    own = trainer._default_folder(recipe("code"))
-    assert own.parts[-3:] == ("models", "smollm2", "code")
-    assert trainer._default_folder(recipe("code").changed(steps=3)).parts[-3:] == (
-        "runs",
-        "models",
-        "code-3-steps-seed-1",
-    )
-    assert trainer._default_folder(recipe("code").changed(seed=3)) != own
-    assert trainer._default_folder(recipe("math-named")).parts[-3:] == (
-        "runs",
-        "models",
-        "math-named-250-steps-seed-1",
-    )
+    def where(chosen, family="smollm2"):
+        return "/".join(trainer._default_folder(chosen, family).parts[-4:])
+
+    usual, other = recipe("code"), recipe("code", "smollm2-unprimed")
+    assert where(usual).endswith("/models/smollm2/code")
+    assert where(other, "smollm2-unprimed").endswith("/models/smollm2-unprimed/code")
+    assert where(usual, "smollm2-unprimed") == "runs/models/smollm2-unprimed/code-250-steps-seed-1"
+    assert where(usual.changed(steps=3)) == "runs/models/smollm2/code-3-steps-seed-1"
+    assert where(usual.changed(seed=3)) == "runs/models/smollm2/code-250-steps-seed-3"
+    assert where(recipe("math-named")) == "runs/models/smollm2/math-named-250-steps-seed-1"
 
 
-@pytest.mark.parametrize("name", TRIES)
+@pytest.mark.parametrize("name", TRIES["smollm2"])
 def test_a_try_changes_one_thing(name):
     """Besides its name: its data, or its rank with the alpha that goes with it, or its learning
     rate, or its length.

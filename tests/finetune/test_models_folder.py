@@ -13,56 +13,70 @@ from entrack.model.weights import sha256_file
 from entrack.store.digests import digest
 
 TRAINED = ("base", "instruct", "math", "code", "boxes")
+MADE = [
+    (family, version)
+    for family in RECIPES
+    for version in versions(family)
+    if version in RECIPES[family]
+]
 
 
-def card(version: str) -> dict:
-    return json.loads((MODELS / "smollm2" / version / "card.json").read_text())
+def card(version: str, family: str = "smollm2") -> dict:
+    return json.loads((MODELS / family / version / "card.json").read_text())
 
 
-def accuracy(version: str, format: str = "alternative") -> dict:
-    return card(version)["accuracy"]["evaluation"][format]
+def accuracy(version: str, format: str = "alternative", family: str = "smollm2") -> dict:
+    return card(version, family)["accuracy"]["evaluation"][format]
 
 
-def test_the_family_is_complete():
+def test_the_default_family_is_complete():
     assert versions("smollm2") == ("raw", *TRAINED)
-    assert tuple(RECIPES) and set(RECIPES) == set(TRAINED)
+    assert set(RECIPES["smollm2"]) == set(TRAINED)
 
 
-@pytest.mark.parametrize("version", TRAINED)
+@pytest.mark.parametrize("family", RECIPES)
+def test_a_family_names_the_versions_that_have_recipes(family):
+    assert set(family_file(family)["versions"]) == {"raw", *RECIPES[family]}
+
+
+@pytest.mark.parametrize(("family", "version"), MADE)
 class TestEveryVersion:
-    def test_adapter_is_the_one_on_the_card(self, version):
-        adapter = MODELS / "smollm2" / version / "adapter_model.safetensors"
-        assert card(version)["adapter_sha256"] == sha256_file(adapter)
-        assert card(version)["adapter_bytes"] == adapter.stat().st_size < 5_000_000
+    def test_adapter_is_the_one_on_the_card(self, family, version):
+        adapter = MODELS / family / version / "adapter_model.safetensors"
+        assert card(version, family)["adapter_sha256"] == sha256_file(adapter)
+        assert card(version, family)["adapter_bytes"] == adapter.stat().st_size < 5_000_000
 
-    def test_card_holds_the_recipe_that_train_would_follow(self, version):
-        assert card(version)["recipe"] == json.loads(json.dumps(RECIPES[version].record()))
+    def test_card_holds_the_recipe_that_train_would_follow(self, family, version):
+        told = card(version, family)
+        assert told["recipe"] == json.loads(json.dumps(RECIPES[family][version].record()))
+        assert told["family"] == family and told["name"] == version
 
-    def test_data_can_be_made_again(self, version):
-        chosen = RECIPES[version]
+    def test_data_can_be_made_again(self, family, version):
+        chosen = RECIPES[family][version]
         data = items(chosen.data, chosen.horizon * chosen.batch, seed=chosen.seed)
-        assert card(version)["data_digest"] == digest(data[: chosen.steps * chosen.batch])
+        assert card(version, family)["data_digest"] == digest(data[: chosen.steps * chosen.batch])
 
-    def test_it_stands_on_what_the_family_says(self, version):
+    def test_it_stands_on_what_the_family_says(self, family, version):
         assert (
-            card(version)["on"]
-            == family_file("smollm2")["versions"][version]["on"]
-            == RECIPES[version].on
+            card(version, family)["on"]
+            == family_file(family)["versions"][version]["on"]
+            == RECIPES[family][version].on
         )
 
-    def test_measured_on_enough_prompts_in_both_formats(self, version):
+    def test_measured_on_enough_prompts_in_both_formats(self, family, version):
+        told = card(version, family)["accuracy"]
         for split in ("validation", "evaluation"):
-            for found in card(version)["accuracy"][split].values():
+            for found in told[split].values():
                 low, high = found["interval_95"]
                 assert (
                     found["n_prompts"] >= 490
                     and low < found["accuracy"] < high
                     or found["accuracy"] == high == 1.0
                 )
-        assert set(card(version)["accuracy"]["evaluation"]) == {"alternative", "standard"}
+        assert set(told["evaluation"]) == {"alternative", "standard"}
 
-    def test_no_pickles_and_no_paths_of_a_machine(self, version):
-        folder = MODELS / "smollm2" / version
+    def test_no_pickles_and_no_paths_of_a_machine(self, family, version):
+        folder = MODELS / family / version
         assert {p.name for p in folder.iterdir()} == {
             "adapter_model.safetensors",
             "adapter_config.json",
@@ -71,9 +85,19 @@ class TestEveryVersion:
         for name in ("card.json", "adapter_config.json"):
             assert not re.search(r'"(/\w|[A-Z]:\\)', (folder / name).read_text())
 
-    def test_readme_tells_its_accuracy(self, version):
-        row = next(line for line in readme().splitlines() if line.startswith(f"| `{version}` |"))
-        assert f"{accuracy(version)['accuracy']:.3f}" in row
+    def test_readme_tells_its_accuracy(self, family, version):
+        told = [line for line in table(family) if line.startswith(f"| `{version}` |")]
+        assert len(told) == 1
+        for format in ("alternative", "standard"):
+            found = accuracy(version, format, family)
+            low, high = found["interval_95"]
+            assert f"| {found['accuracy']:.3f} [{low:.3f}, {high:.3f}] " in told[0]
+
+
+def table(family: str) -> list[str]:
+    """The lines of the README's first table on `family`, in the section of its name."""
+    heading = "## The family" if family == "smollm2" else f"## `{family}`"
+    return readme().split(heading + "\n")[1].split("\n## ")[0].splitlines()
 
 
 class TestOtherRuns:

@@ -58,8 +58,8 @@ def test_plain_pruning_scores_are_those_of_minimality(setting, monkeypatch):
             for group, found in hits.items()
         }
 
-    monkeypatch.setattr("entrack.paper.slips.score_knockouts", knockouts)
-    monkeypatch.setattr("entrack.circuit.minimality.score_knockouts", knockouts)
+    monkeypatch.setattr("entrack.paper.slips.score_without_heads", knockouts)
+    monkeypatch.setattr("entrack.circuit.minimality.score_without_heads", knockouts)
     found = slips.pruning_scores(model, prompts, circuit=WIDE, group="value_fetcher", means=means)
     for way, published in (("plain", False), ("both", True)):
         theirs = measure_minimality(

@@ -8,7 +8,7 @@ from tiny_models import CIRCUIT, HEADS, fine_tuned, tiny_model
 
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
-from entrack.patching.cmap_suite import carried, exchange, graft_scores
+from entrack.patching.cmap_suite import content_of_groups, exchange, graft_scores
 from entrack.task.boxes import scenes
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -64,7 +64,7 @@ def test_grafts_of_nothing_and_of_all_are_the_two_versions():
 
 
 def test_what_groups_carry_is_read_with_a_patch_per_group():
-    found = carried(tiny_model(), CIRCUIT, n_scenes=2)
+    found = content_of_groups(tiny_model(), CIRCUIT, n_scenes=2)
     assert list(found.patches) == ["A", "B", "C"] and found.answers.shape == (3, 14)
     assert found.patches["C"].role == "query_label"
     assert {"object", "position", "label", "unchanged"} == set(found.candidates)

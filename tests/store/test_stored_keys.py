@@ -104,7 +104,7 @@ def samples() -> dict[object, list]:
         Prepared: [
             prepared,
             dataclasses.replace(prepared, model=tuned),
-            dataclasses.replace(prepared, expected="object"),
+            dataclasses.replace(prepared, expected_candidate="object"),
             *(dataclasses.replace(prepared, data=d) for d in other_counterfactuals(data)),
         ],
         Means: [means, Means(z=changed(means.z), n=means.n)],
