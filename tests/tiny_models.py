@@ -49,7 +49,7 @@ def fine_tuned(kind="gqa", *, seed=1, size=0.3):
     """The tiny model with a change of rank one in every q, k, v and o, as a LoRA makes it."""
     model = tiny_model(kind)
     generator = torch.Generator().manual_seed(seed)
-    for layer in model.layers:
+    for layer in model.layers.blocks:
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             weight = getattr(layer.self_attn, name).weight
             weight.add_(

@@ -121,16 +121,16 @@ def _score(model: Model, scenes: Sequence[Scene], format: str) -> TaskScores:
     hits, log_prob = [], []
     for covered, run in clean_runs(model, first):
         chosen = every[list(covered)]
-        tokens = prompts.tokens[chosen[..., None], question[list(covered)][:, None]].to(
-            model.device
-        )
+        places = question[list(covered)][:, None].expand(-1, n_boxes, -1)
+        tokens = prompts.tokens[chosen[..., None], places].to(model.device).flatten(0, 1)
+        asked = model.layers.embed(tokens, places.to(model.device).flatten(0, 1))
         found = outcomes(
             model,
             run,
             positions=question[list(covered)],
             variants=n_boxes,
             start=0,
-            resid=model.hf.model.embed_tokens(tokens),
+            resid=asked.unflatten(0, (-1, n_boxes)),
             answers=prompts.answers[chosen],
         )
         hits.append(found.hit.cpu())

@@ -27,7 +27,7 @@ from entrack.model.replay import Edit, Outcome, by_suffix, outcomes, read_out, r
 from entrack.model.sites import ACTING_ROLES, GROUPS, Head, all_heads, check_heads
 from entrack.model.sites import group as group_named
 from entrack.patching.group_patching import run_shared, selection, take
-from entrack.patching.weight_swap import check_pair, per_head, per_head_run
+from entrack.patching.weight_swap import check_pair, per_head_run
 from entrack.stats.metrics import Difference, Estimate, difference, mean, ratio
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks
@@ -260,7 +260,6 @@ def _measure(
         where = np.ix_(rows, columns)
         hits[where], log_prob[where] = outcome.hit.T.cpu(), outcome.log_prob.T.float().cpu()
 
-    twin = per_head(receiver) if any(cell.inputs != "z" for cell in cells) else receiver
     for indices in chunks(range(len(prompts)), chunk):
         part = prompts.subset(indices)
         own, given = run_shared(receiver, part), run_shared(donor, part)
@@ -274,7 +273,7 @@ def _measure(
             else:
                 values = {
                     earliest: torch.stack(
-                        [_own_z(donor, given, twin, own, cell, earliest) for cell in together],
+                        [_own_z(donor, given, receiver, own, cell, earliest) for cell in together],
                         dim=2,
                     )
                 }
@@ -342,7 +341,7 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
     """What the receiver's heads give at `role` from the donor's q, k or v [layer example head
     d_head].
 
-    `receiver` is the `per_head` twin: keys and values change places for each query head alone.
+    Both runs are given keys and values per query head, so that each head takes its own alone.
     """
     mask = selection(receiver, cell.heads[role]).to(receiver.device)
     ours, theirs = (per_head_run(run, group_size=donor.group_size) for run in (own, given))
@@ -353,14 +352,14 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
             )
             ours = replace(ours, **{name: mixed})
     layers = sorted({h.layer for h in cell.heads[role]})
-    entering = given.resid_at(role)
+    entering, place = given.resid_at(role)[:, :, None], own.prompts.at(role)[:, None]
     edits = (
         [
             Edit(
                 "q",
                 layer,
                 0,
-                project(donor, entering[layer], kind="q", layer=layer)[:, None],
+                project(donor, entering[layer], place, length=given.length, kind="q", layer=layer),
                 mask[None, None, layer],
             )
             for layer in layers
@@ -372,9 +371,9 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
     replay(
         receiver,
         ours,
-        positions=own.prompts.at(role)[:, None],
+        positions=place,
         edits=edits,
         start=layers[0],
-        on_layer=lambda layer, resid, k, v, z: made.update({layer: z[:, 0, 0]}),
+        on_layer=lambda layer, resid, asked, z: made.update({layer: z[:, 0]}),
     )
     return torch.stack([made.get(layer, z) for layer, z in enumerate(own.z_at(role))])

@@ -269,8 +269,8 @@ def target_logit(
         edits = head_edits(prepared, chosen, role=role, weights=patched, layers=layers)
         final = replay(model, run, positions=suffix(run, role), edits=edits, variants=len(weights))
         # One row of the unembedding is enough: the loss does not look at other words.
-        rows = model.hf.lm_head.weight[wanted[chosen].to(model.device)].float()
-        found.append((model.hf.model.norm(final[:, :, -1]).float() * rows[:, None]).sum(-1))
+        tokens = wanted[chosen].to(model.device)[:, None].expand(-1, len(weights))
+        found.append(model.layers.logit(final[:, :, -1], tokens))
     return torch.cat(found)
 
 

@@ -323,7 +323,9 @@ def run_shared(model: Model, prompts: Prompts) -> Run:
     owner = torch.empty(len(prompts), dtype=torch.long)
     for number, indices in enumerate(members.values()):
         owner[indices] = number
-    embedded = model.hf.model.embed_tokens(prompts.tokens.to(model.device))
+    tokens = prompts.tokens.to(model.device)
+    every = torch.arange(tokens.shape[1], device=model.device).expand_as(tokens)
+    embedded = model.layers.embed(tokens, every)
     run = Run(
         prompts=prompts,
         resid=torch.cat([embedded[None], once.resid[1:, owner]]),

@@ -63,7 +63,7 @@ def test_a_planted_head_is_found(model, pair_prompts):
     """Only three heads write anything: every other head's direct effect is exactly nothing."""
     planted = tiny_model("gqa", seed=3)
     alive = [(2, 1), (3, 0), (4, 3)]
-    for layer, block in enumerate(planted.layers):
+    for layer, block in enumerate(planted.layers.blocks):
         weight = block.self_attn.o_proj.weight
         for head in range(planted.n_heads):
             if (layer, head) not in alive:
@@ -75,7 +75,7 @@ def test_a_planted_head_is_found(model, pair_prompts):
 
 def test_a_head_that_writes_nothing_is_pruned(prompts):
     planted = tiny_model("gqa", seed=5)
-    planted.layers[3].self_attn.o_proj.weight[:, :8] = 0  # head 3.0
+    planted.layers.blocks[3].self_attn.o_proj.weight[:, :8] = 0  # head 3.0
     means = mean_z(planted, encode(planted.tokenizer, examples(20, split="discovery")))
     found = measure_minimality(planted, prompts, circuit=CIRCUIT, means=means)
     assert found.scores["value_fetcher"]["3.0"] == 0

@@ -137,7 +137,7 @@ def test_every_attention_implementation_gives_the_same(model, questions, name):
 
 def test_an_implementation_is_put_back_after_an_error(model, questions, monkeypatch):
     run = clean_run(model, questions)
-    monkeypatch.setattr("entrack.patching.attention_knockout._suffix", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("entrack.model.layers.AttentionInputs.scores", lambda *a, **k: 1 / 0)
     with implementation(model, "without_masks"), pytest.raises(ZeroDivisionError):
         blocked_resid(
             model, run, reader=questions.at("last"), goal=questions.at("query_label"), layer=1

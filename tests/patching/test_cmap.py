@@ -83,14 +83,14 @@ def literal_inputs(donor, receiver, prompts, heads, role, inputs):
     z = {}
     resid = ours.resid_at(role)[min(h.layer for h in heads)]
     for layer in range(min(h.layer for h in heads), receiver.n_layers):
-        block = receiver.layers[layer]
+        block = receiver.layers.blocks[layer]
         for row in rows.tolist():
             place = int(prompts.at(role)[row])
             cos, sin = receiver.hf.model.rotary_emb(resid[None], torch.tensor([[place]]))
             x = block.input_layernorm(resid[row])
             q, k, v = (getattr(block.self_attn, f"{m}_proj")(x).view(-1, 8) for m in "qkv")
-            y = donor.layers[layer].input_layernorm(theirs.resid_at(role)[layer, row])
-            q_given = donor.layers[layer].self_attn.q_proj(y).view(-1, 8)
+            y = donor.layers.blocks[layer].input_layernorm(theirs.resid_at(role)[layer, row])
+            q_given = donor.layers.blocks[layer].self_attn.q_proj(y).view(-1, 8)
             out = []
             for head in range(4):
                 kv, patched = head // receiver.group_size, Head(layer, head) in heads

@@ -97,7 +97,7 @@ def planted(alive):
     keep = torch.zeros(model.n_layers, model.n_heads, dtype=torch.bool)
     for head in alive:
         keep[head.layer, head.head] = True
-    for layer, block in enumerate(model.layers):
+    for layer, block in enumerate(model.layers.blocks):
         block.mlp.down_proj.weight.zero_()
         block.self_attn.o_proj.weight.mul_(8 * keep[layer].repeat_interleave(model.d_head)[None])
     return dataclasses.replace(model, digest=f"planted-{alive}")

@@ -99,8 +99,8 @@ def test_norms_are_those_of_the_heads_own_rows_and_columns():
 
 def test_a_change_outside_the_heads_is_reported():
     base, other = tiny_model("gqa"), tiny_model("gqa")
-    other.layers[0].mlp.down_proj.weight[0, 0] += 3
-    magnitude = base.layers[0].mlp.down_proj.weight[0, 0] + 3
+    other.layers.blocks[0].mlp.down_proj.weight[0, 0] += 3
+    magnitude = base.layers.blocks[0].mlp.down_proj.weight[0, 0] + 3
     assert_close(update_norms(other, onto=base).elsewhere, 3.0, terms=2, magnitude=magnitude)
 
 
