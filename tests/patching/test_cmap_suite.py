@@ -2,18 +2,28 @@
 donor.
 """
 
-import numpy as np
 import pytest
-from tiny_models import CIRCUIT, HEADS, fine_tuned, tiny_model
+from closeness import additions, assert_apart, assert_close
+from tiny_models import CIRCUIT, HEADS, fine_tuned, last_logits, tiny_model
 
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
+from entrack.patching.accuracy import score_task
 from entrack.patching.cmap_suite import content_of_groups, exchange, graft_scores
-from entrack.task.boxes import scenes
+from entrack.task.boxes import all_queries, scenes
+from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 SCENES = scenes(3, split="evaluation")
+
+
+def rounding(model):
+    prompts = encode(model.tokenizer, all_queries(SCENES))
+    return {
+        "terms": additions(model, prompts.tokens.shape[1]),
+        "magnitude": last_logits(model, prompts),
+    }
 
 
 def test_an_exchange_has_every_group_its_controls_and_inputs():
@@ -34,7 +44,7 @@ def test_an_exchange_has_every_group_its_controls_and_inputs():
     }
     assert expected <= set(found.all_labels())
     assert (len(found.near.own_hits), len(found.far.own_hits)) == (21, 14)
-    np.testing.assert_allclose(found.far.own_log_prob, found.near.own_log_prob[:14], atol=1e-4)
+    assert_close(found.far.own_log_prob, found.near.own_log_prob[:14], **rounding(tiny_model()))
     assert found.of("D") is found.far and found.of("q of A") is found.near
     with pytest.raises(ConfigError, match="no cell 'E'; there are A, random A 1"):
         found.of("E")
@@ -54,12 +64,13 @@ def test_grafts_of_nothing_and_of_all_are_the_two_versions():
         "others"
     ] == 20 - len(inside)
     none, whole = found.scores["none"].log_prob, found.scores["all"].log_prob
-    assert np.abs(none - whole).max() > 0.1
+    assert_close(none, score_task(base, SCENES).log_prob, **rounding(base))
+    assert_close(whole, score_task(tuned, SCENES).log_prob, unlike=none, **rounding(tuned))
     for part in ("A", "q", "circuit", "others"):
-        assert np.abs(found.scores[part].log_prob - none).max() > 1e-3, part
+        assert_apart(found.scores[part].log_prob, none, **rounding(base))
     unchanged = graft_scores(base, base, CIRCUIT, scenes=SCENES, n_random=1)
     for scores in unchanged.scores.values():
-        np.testing.assert_allclose(scores.log_prob, none, atol=2e-4)
+        assert_close(scores.log_prob, none, **rounding(base))
     assert unchanged.gain("circuit").value == 0
 
 
