@@ -88,7 +88,7 @@ from entrack.circuit.live_positions import live_positions
 from entrack.circuit.search import ablation_means
 from entrack.display.cells import table
 from entrack.figures.tables import live_rows
-from entrack.task.boxes import examples
+from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
 means = ablation_means(model, settings)
@@ -127,9 +127,9 @@ glue("live_shift", live.difference(AFTER, AT))
 # along one path only?* It needs two prompts. The **clean** one has an answer:
 
 # %%
-from entrack.task.boxes import pairs
+from entrack.display.prompt_view import show as show_prompt
+from entrack.task.draws import pairs
 from entrack.task.prompts import encode_pairs
-from entrack.task.prompts import show as show_prompt
 
 pair = pairs(n_pairs, split="discovery", seed=seed)[0]
 one_clean, one_corrupt = encode_pairs(model.tokenizer, [pair])
@@ -401,7 +401,8 @@ medians = [found.circuit.median_layer(group) for group in ascending]
 steps = [exact(later - earlier) for earlier, later in pairwise(medians)]
 
 # %% tags=["hide-input"]
-from entrack.stats.claims import AtLeast, AtMost, Claim, Graded, Order, Sign
+from entrack.stats.claims import Claim
+from entrack.stats.rules import AtLeast, AtMost, Graded, Order, Sign
 
 exists = Claim(
     "circuit_exists",

@@ -40,11 +40,12 @@ from entrack.model import families
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.paper import findings, published
-from entrack.patching.dcm import DCMConfig
 from entrack.patching.group_patching import patch_pairs
-from entrack.stats.claims import Claim, Every, Graded, Nothing, Sign
+from entrack.patching.masks import DCMConfig
+from entrack.stats.claims import Claim
+from entrack.stats.rules import Every, Graded, Nothing, Sign
 from entrack.task.counterfactual_pairs import interchanges
-from entrack.task.prompts import encode_counterfactuals
+from entrack.task.counterfactual_prompts import encode_counterfactuals
 
 # %%
 base = base or families.reference(family)

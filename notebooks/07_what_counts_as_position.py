@@ -41,7 +41,8 @@ from entrack.model import families
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.paper import findings, published
-from entrack.stats.claims import AtLeast, Claim, Nothing, Sign
+from entrack.stats.claims import Claim
+from entrack.stats.rules import AtLeast, Nothing, Sign
 from entrack.task.boxes import FORMATS
 
 # %%
@@ -52,6 +53,9 @@ circuit = circuit_of(
     model, structure_role=structure_role, n_pairs=n_pairs, format=format, seed=seed
 )
 patches = whole_groups(circuit, "position_transmitter", "position_detector")
+glue("version", model.name)
+
+# %% tags=["hide-input"]
 if not patches:
     raise ChapterError(
         f"the circuit of {model.name} has neither position transmitters nor position detectors;"
@@ -59,7 +63,6 @@ if not patches:
     )
 letters = [GROUPS[name].letter for name in patches]
 patched_from = partial(wordings.patch_wording, model, patches=patches, format=format, seed=seed)
-glue("version", model.name)
 glue("carriers", listed(f"{GROUPS[n].title.lower()}s ({len(p.heads)})" for n, p in patches.items()))
 
 # %% [markdown]

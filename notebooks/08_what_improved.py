@@ -47,8 +47,9 @@ from entrack.model.loading import load
 from entrack.paper import findings, published
 from entrack.patching.cmap_suite import exchange, graft_scores
 from entrack.patching.weight_swap import update_norms
-from entrack.stats.claims import AtLeast, Claim, Graded, Nothing, Sign, direction
-from entrack.task.boxes import scenes
+from entrack.stats.claims import Claim, direction
+from entrack.stats.rules import AtLeast, Graded, Nothing, Sign
+from entrack.task.draws import scenes
 
 # %%
 base = base or families.reference(family)

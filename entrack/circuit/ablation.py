@@ -16,9 +16,10 @@ from torch import Tensor
 from entrack.circuits import Circuit
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import CHUNK, Means, Run, clean_run
+from entrack.model.answers import Outcome, joined
 from entrack.model.decoder import Model
-from entrack.model.layers import AttentionInputs
-from entrack.model.replay import Edit, Outcome, by_suffix, joined, outcomes, rerun, suffix
+from entrack.model.lent_attention import AttentionInputs
+from entrack.model.replay import Edit, by_suffix, outcomes, rerun, suffix
 from entrack.model.sites import Head, check_heads
 from entrack.task.prompts import Prompts, chunks
 

@@ -11,12 +11,13 @@ from entrack.circuits import Circuit
 from entrack.model.decoder import Model
 from entrack.model.sites import GROUPS
 from entrack.patching.cmap_suite import Exchange
-from entrack.patching.dcm import DCMConfig, Masks, learn_masks
+from entrack.patching.dcm import learn_masks
 from entrack.patching.group_patching import Patch, Patched, Prepared, patch_pairs
+from entrack.patching.masks import DCMConfig, Masks
 from entrack.stats.claims import direction
 from entrack.stats.metrics import Difference, Estimate, difference
 from entrack.task.counterfactual_pairs import interchanges
-from entrack.task.prompts import CounterfactualPrompts, encode_counterfactuals
+from entrack.task.counterfactual_prompts import CounterfactualPrompts, encode_counterfactuals
 
 TARGETS = ("object", "position", "label")
 """The three things that a group may carry, as candidates of `counterfactual_pairs`."""

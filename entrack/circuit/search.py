@@ -20,7 +20,7 @@ from entrack.model.sites import GROUPS, Head
 from entrack.patching.attention_mass import attention_mass
 from entrack.stats.metrics import Estimate
 from entrack.store.results import stored
-from entrack.task.boxes import examples, pairs
+from entrack.task.draws import examples, pairs
 from entrack.task.prompts import Prompts, encode, encode_pairs
 
 # Not 1.0: all heads that help at all are hundreds, and no circuit of few heads.

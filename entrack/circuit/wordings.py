@@ -12,8 +12,8 @@ from entrack.model.decoder import Model
 from entrack.patching.group_patching import Patch, Patched, patch_pairs
 from entrack.stats.metrics import Difference, Estimate, rank_correlation
 from entrack.task.counterfactual_pairs import expected_candidate, interchanges
+from entrack.task.counterfactual_prompts import CounterfactualPrompts, encode_counterfactuals
 from entrack.task.desiderata import DESIDERATA, Counterfactual
-from entrack.task.prompts import CounterfactualPrompts, encode_counterfactuals
 
 PAPER_WORDINGS = tuple(
     name

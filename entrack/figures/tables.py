@@ -14,7 +14,7 @@ from entrack.figures.circuit import target
 from entrack.figures.improved import OTHERS, ordered
 from entrack.model.sites import GROUPS
 from entrack.patching.cmap_suite import Exchange
-from entrack.patching.path_patching import HeadScores
+from entrack.patching.head_scores import HeadScores
 from entrack.patching.weight_swap import MATRICES, UpdateNorms
 
 GAINS = ["patched", "accuracy", "gain", "p", "random heads", OTHERS, "log probability (nats)"]

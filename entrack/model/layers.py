@@ -12,10 +12,8 @@ The attention function belongs to a config that all layers share: one model must
 threads at once. A second thread meets an error, not another result."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +23,18 @@ from transformers import AttentionInterface
 
 from entrack.errors import ModelError
 from entrack.model.hooks import Trace, TraceDict
+from entrack.model.lent_attention import (
+    _CALL,
+    Attend,
+    AttentionInputs,
+    Call,
+    Given,
+    Places,
+    Seen,
+    Unfit,
+    causal,
+    lent,
+)
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "layers": ("layers", "h"),
@@ -33,122 +43,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "o_proj": ("o_proj", "dense", "c_proj"),
 }
 """What architectures call the parts that are needed by name."""
-SAID_ANYWAY = ("position_ids", "use_cache", "output_attentions", "is_causal")
-"""What layers tell every attention function and that changes nothing here."""
-REASONS = {"s_aux": "attention sinks", "sinks": "attention sinks", "alibi": "alibi biases"}
-
-
-@dataclass(frozen=True, eq=False)
-class AttentionInputs:
-    """What a layer asks its attention to work on; the scores and the reach it wants.
-
-    Attributes:
-        q: queries, normed and rotated [row head slot d_head].
-        k, v: the same of the keys, and the values [row kv_head slot d_head].
-        scaling: factor of the products of q and k.
-        window: a query sees this many positions, its own included; None = all before it.
-        softcap: scores are squeezed into (-softcap, softcap) by tanh; None = not.
-    """
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    scaling: float
-    window: int | None
-    softcap: float | None
-
-    def scores(self, products: Tensor) -> Tensor:
-        """What the softmax is taken of, from products of q and k."""
-        scaled = products * self.scaling
-        return scaled if self.softcap is None else self.softcap * (scaled / self.softcap).tanh()
-
-    def visible(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Whether a query at a position [... slot] may see a key at one [... pos]: booleans
-        [... slot pos]."""
-        queries, keys = queries[..., :, None], keys[..., None, :]
-        seen = keys <= queries
-        return seen if self.window is None else seen & (keys > queries - self.window)
-
-
-Attend = Callable[[AttentionInputs], Tensor]
-"""What is done in place of a layer's attention; gives the heads' outputs z [row slot head
-d_head]."""
-
-
-@dataclass(frozen=True, eq=False)
-class Places:
-    """Where tokens stand: their positions [row slot], and the rotary embedding there by kind of
-    layer (None where all layers share one): cos and sin, each [row slot width]."""
-
-    positions: Tensor
-    rotary: Mapping[str | None, tuple[Tensor, Tensor]]
-
-
-@dataclass(eq=False)
-class _Call:
-    attend: Attend
-    asked: int = 0
-
-
-_CALL: ContextVar[_Call | None] = ContextVar("entrack_attention", default=None)
-
-
-def _lent(
-    module: nn.Module,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **others: Any,
-) -> tuple[Tensor, None]:
-    call = _CALL.get()
-    if call is None:
-        raise ModelError(
-            "a model was run while another thread replaces its attention; one model serves one"
-            " thread. Load it once for each."
-        )
-    strange = {k: v for k, v in others.items() if k not in SAID_ANYWAY}
-    strange |= {"attention_mask": attention_mask, "dropout": dropout or None}
-    unknown = [name for name, given in strange.items() if given is not None]
-    if unknown:
-        named = ", ".join(f"{n} ({REASONS[n]})" if n in REASONS else n for n in unknown)
-        raise _Unfit(f"its attention takes {named}, which experiments on heads do not know")
-    call.asked += 1
-    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
-    z = call.attend(AttentionInputs(query, key, value, scaling, sliding_window, softcap))
-    return z, None
 
 
 LENT = "entrack"
-AttentionInterface.register(LENT, _lent)
-
-
-class _Unfit(Exception):
-    """Why a model cannot be used."""
-
-
-class _Seen(Exception):
-    """Ends a layer once it has asked for its attention."""
-
-    def __init__(self, inputs: AttentionInputs):
-        super().__init__()
-        self.inputs = inputs
-
-
-class _Given(nn.Module):
-    """Stands where a layer's attention is and gives a known output."""
-
-    def __init__(self, output: Tensor):
-        super().__init__()
-        self.output, self.asked = output, 0
-
-    def forward(self, *_: Any, **__: Any) -> tuple[Tensor, None]:
-        self.asked += 1
-        return self.output, None
+AttentionInterface.register(LENT, lent)
 
 
 class Layers:
@@ -168,13 +66,13 @@ class Layers:
             self.norm: nn.Module = self._part(hf.base_model, "final norm")
             self._attentions = [self._part(block, "attention") for block in self.blocks]
             self._outputs = [self._part(attention, "o_proj") for attention in self._attentions]
-        except _Unfit as reason:
+        except Unfit as reason:
             raise self._refusal(reason) from None
 
     def _part(self, module: nn.Module, part: str) -> Any:
         found = [getattr(module, name) for name in NAMES[part] if hasattr(module, name)]
         if not found:
-            raise _Unfit(f"its {type(module).__name__} has no {part} ({', '.join(NAMES[part])})")
+            raise Unfit(f"its {type(module).__name__} has no {part} ({', '.join(NAMES[part])})")
         return found[0]
 
     def _refusal(self, reason: Exception | str) -> ModelError:
@@ -257,7 +155,7 @@ class Layers:
     def with_output(self, layer: int, h: Tensor, output: Tensor) -> Tensor:
         """What `layer` makes of `h` when its attention (after `o_proj`) gives `output`, both [row
         slot d_model]: no attention is computed."""
-        block, given = self.blocks[layer], _Given(output)
+        block, given = self.blocks[layer], Given(output)
         name = next(n for n in NAMES["attention"] if n in block._modules)
         own = block._modules[name]
         block._modules[name] = given
@@ -274,11 +172,11 @@ class Layers:
         is computed."""
 
         def see(inputs: AttentionInputs) -> Tensor:
-            raise _Seen(inputs)
+            raise Seen(inputs)
 
         try:
             self.forward(layer, h, places, see)
-        except _Seen as seen:
+        except Seen as seen:
             return seen.inputs
         raise self._refusal(f"its layer {layer} hides what its attention works on")
 
@@ -308,13 +206,13 @@ class Layers:
         return logits if cap is None else cap * (logits / cap).tanh()
 
     @contextmanager
-    def _lending(self, attend: Attend) -> Iterator[_Call]:
-        config, call = self.hf.base_model.config, _Call(attend)
+    def _lending(self, attend: Attend) -> Iterator[Call]:
+        config, call = self.hf.base_model.config, Call(attend)
         own, token = config._attn_implementation, _CALL.set(call)
         config._attn_implementation = LENT
         try:
             yield call
-        except _Unfit as reason:
+        except Unfit as reason:
             raise self._refusal(reason) from None
         finally:
             config._attn_implementation = own
@@ -396,16 +294,6 @@ class Layers:
         error = (found.float() - expected.float()).abs().max() / size
         if found.shape != expected.shape or not error <= allowed:
             raise self._refusal(f"{what} comes out with a relative error of {float(error):.2g}")
-
-
-def causal(inputs: AttentionInputs) -> Tensor:
-    """Attention of whole sequences to themselves: z [row slot head d_head]."""
-    group = inputs.q.shape[1] // inputs.k.shape[1]
-    products = inputs.q.unflatten(1, (-1, group)) @ inputs.k[:, :, None].transpose(-1, -2)
-    every = torch.arange(inputs.q.shape[2], device=inputs.q.device)
-    scores = inputs.scores(products).masked_fill(~inputs.visible(every, every), float("-inf"))
-    pattern = scores.softmax(-1, dtype=torch.float32).to(inputs.v.dtype)
-    return (pattern @ inputs.v[:, :, None]).flatten(1, 2).transpose(1, 2)
 
 
 def _first(value: Any) -> Tensor:

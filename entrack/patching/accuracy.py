@@ -13,7 +13,8 @@ from entrack.model.loading import load
 from entrack.model.replay import outcomes
 from entrack.stats.metrics import Difference, Estimate, difference, mean, rate
 from entrack.store.results import stored
-from entrack.task.boxes import FORMATS, Scene, all_queries, scenes
+from entrack.task.boxes import FORMATS, Scene
+from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
 

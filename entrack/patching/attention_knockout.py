@@ -18,9 +18,11 @@ from torch import Tensor
 
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import Run
+from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import read_out, replay
-from entrack.patching.group_patching import CHUNK, run_shared, take
+from entrack.model.replay import replay
+from entrack.model.shared_runs import run_shared, take
+from entrack.patching.group_patching import CHUNK
 from entrack.stats.metrics import LEVEL, Difference, Estimate, difference, rate
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks

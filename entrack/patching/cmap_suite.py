@@ -15,11 +15,13 @@ from entrack.errors import ConfigError
 from entrack.model.decoder import Model
 from entrack.model.sites import GROUPS, Head, all_heads
 from entrack.patching.accuracy import TaskScores, score_task
-from entrack.patching.cmap import Cell, CrossPatch, cross_patch, group_cell, other_cells
+from entrack.patching.cells import Cell, group_cell, other_cells
+from entrack.patching.cmap import CrossPatch, cross_patch
 from entrack.patching.weight_swap import MATRICES, graft
 from entrack.stats.metrics import Difference, Estimate, difference, minus
 from entrack.store.results import stored
-from entrack.task.boxes import Scene, all_queries
+from entrack.task.boxes import Scene
+from entrack.task.draws import all_queries
 from entrack.task.prompts import encode
 
 INPUTS = ("q", "k", "v", "qk", "qkv")

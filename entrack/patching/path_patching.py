@@ -36,10 +36,12 @@ from torch import Tensor
 
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import CHUNK, Run, clean_run, project
+from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import Edit, by_suffix, outcomes, read_out, suffix
+from entrack.model.replay import Edit, by_suffix, outcomes, suffix
 from entrack.model.sites import COMPOSITIONS, STRUCTURE_ROLES, Head, check_heads
-from entrack.stats.metrics import Estimate, log_odds_change, mean, relative_change
+from entrack.patching.head_scores import HeadScores
+from entrack.stats.metrics import log_odds_change, relative_change
 from entrack.task.prompts import Prompts, chunks
 
 UNITS = {
@@ -55,38 +57,6 @@ UNITS = {
 
 
 SCORES = {"relative_change": relative_change, "log_odds": log_odds_change}
-
-
-@dataclass(frozen=True)
-class HeadScores:
-    """One score per head and example.
-
-    Attributes:
-        values: [layer head example]. NaN where the head has no causal path to what is measured.
-        unit: what the numbers are, with their sign.
-        baseline: the unpatched quantity the score is relative to [example].
-        label: what was patched, e.g. "value_fetcher senders at last -> logits".
-    """
-
-    values: np.ndarray
-    unit: str
-    baseline: np.ndarray
-    label: str
-
-    def grid(self) -> np.ndarray:
-        """Mean over examples [layer head]."""
-        return self.values.mean(-1)
-
-    def estimate(self, head: Head) -> Estimate:
-        """Mean effect of one head with its interval."""
-        return mean(self.values[head.layer, head.head])
-
-    def ranked(self) -> list[Head]:
-        """Heads with a causal path, the most negative mean first (the paper's order)."""
-        grid = self.grid()
-        order = np.argsort(np.where(np.isnan(grid), np.inf, grid), axis=None, kind="stable")
-        heads = [Head(*map(int, divmod(int(i), grid.shape[1]))) for i in order]
-        return [h for h in heads if not np.isnan(grid[h.layer, h.head])]
 
 
 @dataclass(frozen=True)

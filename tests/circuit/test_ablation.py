@@ -14,9 +14,9 @@ from entrack.circuit.ablation import ablated_run, score_circuits, score_removed,
 from entrack.circuits import Circuit
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import clean_run, mean_z
-from entrack.model.replay import answers_of
+from entrack.model.answers import answers_of
 from entrack.model.sites import GROUPS
-from entrack.task.boxes import examples
+from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
 NOTHING = Circuit({name: () for name in GROUPS}, "tiny")

@@ -16,10 +16,11 @@ from entrack.circuit.search import CircuitSettings, find_circuit
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import mean_z
-from entrack.model.replay import answers_of
+from entrack.model.answers import answers_of
 from entrack.model.sites import GROUPS
-from entrack.patching.path_patching import UNITS, HeadScores, path_patching
-from entrack.task.boxes import examples
+from entrack.patching.head_scores import HeadScores
+from entrack.patching.path_patching import UNITS, path_patching
+from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")

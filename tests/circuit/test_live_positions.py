@@ -9,9 +9,9 @@ from entrack.circuit.live_positions import live_positions
 from entrack.circuits import Circuit
 from entrack.errors import AlignmentError, ConfigError
 from entrack.model.activations import mean_z
-from entrack.model.replay import answers_of
+from entrack.model.answers import answers_of
 from entrack.model.sites import GROUPS, Head
-from entrack.task.boxes import examples
+from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -27,7 +27,7 @@ from entrack.figures.tables import (
 )
 from entrack.model.sites import GROUPS, Head
 from entrack.patching.attention_mass import KINDS, attention_mass
-from entrack.patching.path_patching import HeadScores
+from entrack.patching.head_scores import HeadScores
 from entrack.stats.metrics import exact
 
 EFFECTS = {

@@ -16,7 +16,7 @@ from entrack.figures.improved import (
 )
 from entrack.patching.cmap_suite import exchange, graft_scores
 from entrack.patching.weight_swap import update_norms
-from entrack.task.boxes import scenes
+from entrack.task.draws import scenes
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -9,7 +9,7 @@ from tiny_models import last_logits, tiny_model
 from entrack.errors import ConfigError
 from entrack.model.activations import clean_runs
 from entrack.patching.accuracy import TaskScores, score_family, score_sizes, score_task
-from entrack.task.boxes import all_queries, scenes
+from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")

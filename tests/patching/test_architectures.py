@@ -17,14 +17,16 @@ from entrack.model.replay import Edit, replay, rerun
 from entrack.model.sites import GROUPS, Head
 from entrack.patching.accuracy import score_task
 from entrack.patching.attention_knockout import blocked_resid
-from entrack.patching.cmap import Cell, cross_patch
+from entrack.patching.cells import Cell
+from entrack.patching.cmap import cross_patch
 from entrack.patching.dcm import target_logit
 from entrack.patching.group_patching import Patch, Prepared, answers_with
 from entrack.patching.path_patching import path_patching
 from entrack.patching.weight_swap import graft, per_head
-from entrack.task.boxes import all_queries, pairs, scenes
 from entrack.task.counterfactual_pairs import interchanges
-from entrack.task.prompts import encode, encode_counterfactuals, encode_pairs
+from entrack.task.counterfactual_prompts import encode_counterfactuals
+from entrack.task.draws import all_queries, pairs, scenes
+from entrack.task.prompts import encode, encode_pairs
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

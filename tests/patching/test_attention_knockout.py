@@ -21,7 +21,7 @@ from entrack.patching.attention_knockout import (
     blocked_resid,
     knock_out,
 )
-from entrack.task.boxes import all_queries, scenes
+from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")

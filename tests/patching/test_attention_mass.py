@@ -9,7 +9,7 @@ from tiny_models import tiny_model
 from entrack.errors import SiteError
 from entrack.model.sites import Head
 from entrack.patching.attention_mass import KINDS, attention_mass, token_kinds
-from entrack.task.boxes import all_queries, scenes
+from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -12,8 +12,9 @@ from entrack.errors import AlignmentError, ConfigError, ModelError, SiteError
 from entrack.model.activations import clean_run
 from entrack.model.hooks import TraceDict
 from entrack.model.sites import GROUPS, Head
-from entrack.patching.cmap import Cell, cross_patch, group_cell, other_cells
-from entrack.task.boxes import all_queries, examples, scenes
+from entrack.patching.cells import Cell, group_cell, other_cells
+from entrack.patching.cmap import cross_patch
+from entrack.task.draws import all_queries, examples, scenes
 from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")

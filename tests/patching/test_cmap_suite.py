@@ -10,7 +10,7 @@ from entrack.circuits import Circuit
 from entrack.errors import ConfigError
 from entrack.patching.accuracy import score_task
 from entrack.patching.cmap_suite import content_of_groups, exchange, graft_scores
-from entrack.task.boxes import all_queries, scenes
+from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")

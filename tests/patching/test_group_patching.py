@@ -10,18 +10,12 @@ from tiny_models import tiny_model
 from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import clean_run
 from entrack.model.hooks import Trace
+from entrack.model.shared_runs import run_shared
 from entrack.model.sites import Head
-from entrack.patching.group_patching import (
-    Patch,
-    Patched,
-    Prepared,
-    answers_with,
-    patch_pairs,
-    run_shared,
-)
+from entrack.patching.group_patching import Patch, Patched, Prepared, answers_with, patch_pairs
 from entrack.task.counterfactual_pairs import interchanges
+from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.desiderata import build
-from entrack.task.prompts import encode_counterfactuals
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

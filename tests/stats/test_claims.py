@@ -5,21 +5,20 @@ import json
 import pytest
 
 from entrack.errors import ConfigError
-from entrack.stats.claims import (
+from entrack.stats.claims import Claim, direction
+from entrack.stats.metrics import Difference, Estimate, exact
+from entrack.stats.rules import (
     Apart,
     AtLeast,
     AtMost,
     Beyond,
-    Claim,
     Every,
     Graded,
     Nothing,
     Order,
     Sign,
-    direction,
     overall,
 )
-from entrack.stats.metrics import Difference, Estimate, exact
 
 
 def between(low, high):
