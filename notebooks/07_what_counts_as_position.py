@@ -61,6 +61,8 @@ if not patches:
         f"the circuit of {model.name} has neither position transmitters nor position detectors;"
         " this chapter patches them. Take more pairs (n_pairs), or another version."
     )
+
+# %%
 letters = [GROUPS[name].letter for name in patches]
 patched_from = partial(wordings.patch_wording, model, patches=patches, format=format, seed=seed)
 glue("carriers", listed(f"{GROUPS[n].title.lower()}s ({len(p.heads)})" for n, p in patches.items()))

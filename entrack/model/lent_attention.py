@@ -21,29 +21,12 @@ from transformers import AttentionInterface
 
 from entrack.errors import ModelError
 from entrack.model.hooks import Trace, TraceDict
-    AttentionInputs,
-    Places,
-    Call,
-    Given,
-    lent,
-    Seen,
-    Unfit,
-    causal,
-)
 
 SAID_ANYWAY = ("position_ids", "use_cache", "output_attentions", "is_causal")
 """What layers tell every attention function and that changes nothing here."""
 
 
 REASONS = {"s_aux": "attention sinks", "sinks": "attention sinks", "alibi": "alibi biases"}
-
-
-Attend = Callable[[AttentionInputs], Tensor]
-"""What is done in place of a layer's attention; gives the heads' outputs z [row slot head
-d_head]."""
-
-
-_CALL: ContextVar[Call | None] = ContextVar("entrack_attention", default=None)
 
 
 
@@ -88,10 +71,18 @@ class Places:
     rotary: Mapping[str | None, tuple[Tensor, Tensor]]
 
 
+Attend = Callable[[AttentionInputs], Tensor]
+"""What is done in place of a layer's attention; gives the heads' outputs z [row slot head
+d_head]."""
+
+
 @dataclass(eq=False)
 class Call:
     attend: Attend
     asked: int = 0
+
+
+_CALL:ContextVar[Call | None] = ContextVar("entrack_attention", default=None)
 
 
 def lent(

@@ -9,7 +9,7 @@ from tiny_models import CIRCUIT, HEADS, fine_tuned, last_logits, tiny_model
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
 from entrack.patching.accuracy import score_task
-from entrack.patching.cmap_suite import content_of_groups, exchange, graft_scores
+from entrack.patching.cmap_suite import exchange, graft_scores
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
@@ -74,8 +74,34 @@ def test_grafts_of_nothing_and_of_all_are_the_two_versions():
     assert unchanged.gain("circuit").value == 0
 
 
-def test_what_groups_carry_is_read_with_a_patch_per_group():
-    found = content_of_groups(tiny_model(), CIRCUIT, n_scenes=2)
-    assert list(found.patches) == ["A", "B", "C"] and found.answers.shape == (3, 14)
-    assert found.patches["C"].role == "query_label"
-    assert {"object", "position", "label", "unchanged"} == set(found.candidates)
+def test_an_exchange_says_who_gives_to_whom_and_what_its_controls_bring():
+    found = exchange(
+        fine_tuned(), tiny_model(), CIRCUIT, scenes=SCENES, n_far=2, n_random=2, inputs=True
+    )
+    assert found.title == "gqa into gqa" and found.letters() == ["A", "B", "C", "D"]
+    assert [found.n_heads(letter) for letter in "ABCD"] == [2, 2, 2, 1]
+    near = found.near
+    assert found.edge().value == pytest.approx(near.donor_hits.mean() - near.own_hits.mean())
+    drawn = [near.accuracy(f"random A {i}").value for i in (1, 2)]
+    over = near.accuracy("A").value - np.mean(drawn)
+    assert found.over_random("A").value == pytest.approx(over)
+    assert found.random_gain("A").value == pytest.approx(found.gain("A").value - over)
+    assert found.others("B") == "all others at B" and found.others("D") is None
+    above_chance, gain = found.over("q of A", 0.1)
+    assert above_chance.value == pytest.approx(near.accuracy("q of A").value - 0.1)
+    assert gain == found.gain("q of A") and found.over("q of C", 0.1) is None
+
+
+def test_what_was_not_run_is_none():
+    same = exchange(tiny_model(), tiny_model(), CIRCUIT, scenes=SCENES)
+    assert same.closed("A") is None, "no gap to close"
+    assert same.closed("full circuit") is None, "not patched"
+    assert same.random_gain("A") is None and same.over_random("A") is None
+    assert same.others("A") is None
+
+
+def test_the_circuit_of_weights_is_compared_with_all_random_draws():
+    found = graft_scores(tiny_model(), fine_tuned(), CIRCUIT, scenes=SCENES, n_random=2)
+    drawn = [found.scores[f"random {i}"].accuracy().value for i in (1, 2)]
+    inside = found.scores["circuit"].accuracy().value
+    assert found.over_random().value == pytest.approx(inside - np.mean(drawn))
