@@ -1,6 +1,7 @@
 """The attention of Hugging Face's own layers, lent to whoever asks for it while a block lasts."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,26 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from entrack.errors import ModelError
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cached_property
-from typing import Any
-
-import torch
-from torch import Tensor, nn
-from transformers import AttentionInterface
-
-from entrack.errors import ModelError
-from entrack.model.hooks import Trace, TraceDict
 
 SAID_ANYWAY = ("position_ids", "use_cache", "output_attentions", "is_causal")
 """What layers tell every attention function and that changes nothing here."""
 
 
 REASONS = {"s_aux": "attention sinks", "sinks": "attention sinks", "alibi": "alibi biases"}
-
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +69,7 @@ class Call:
     asked: int = 0
 
 
-_CALL:ContextVar[Call | None] = ContextVar("entrack_attention", default=None)
+_CALL: ContextVar[Call | None] = ContextVar("entrack_attention", default=None)
 
 
 def lent(

@@ -21,8 +21,8 @@ from entrack.model.sites import GROUPS
 from entrack.patching.cmap_suite import exchange
 from entrack.patching.dcm import DCMConfig
 from entrack.patching.group_patching import Patch, Patched, patch_pairs
-from entrack.task.boxes import scenes
 from entrack.task.counterfactual_pairs import interchanges
+from entrack.task.draws import scenes
 from entrack.task.prompts import encode_counterfactuals
 
 pytestmark = pytest.mark.usefixtures("own_cache")
