@@ -39,7 +39,7 @@ def handed_over(exchanges: Sequence[Exchange]) -> Picture:
             sharex=True,
             sharey=alike,
             squeeze=False,
-            figsize=(style.WIDTH, 2.4 * rows + 0.8),
+            figsize=(style.WIDTH, 2.8 * rows + 0.8),
         )
         for axes in grid.flat[len(exchanges) :]:
             axes.set_visible(False)
