@@ -21,7 +21,7 @@ Done literally, steps 2 and 3 are a forward pass of the whole prompt each, per s
 The results are equal to the literal algorithm's (`tests/reference/literal_path_patching.py`) up to
 rounding.
 
-Where a norm stands behind the attention (OLMo 2, Gemma 2 and 3), a sender's change goes through it
+Where a norm stands behind the attention, a sender's change goes through it
 together with the clean outputs of the layer's other heads. Such a norm fixes the size of what the
 attention adds, so a smaller head makes its siblings larger, and the effects of single heads do not
 add up to the effect of all."""

@@ -241,6 +241,14 @@ def _answer_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> Ten
     return torch.tensor([known[word] for word in words])
 
 
+def opening(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The special tokens that `tokenizer` puts before every text, such as Gemma's <bos>; often
+    none. Whoever tokenises a text in parts puts them before the first."""
+    bare = tokenizer("the", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("the")["input_ids"]
+    return whole[: next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)]
+
+
 def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that fills up rows; which one does not matter, as no real token sees it."""
     return 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id

@@ -2,6 +2,7 @@
 donor.
 """
 
+import numpy as np
 import pytest
 from closeness import additions, assert_apart, assert_close
 from tiny_models import CIRCUIT, HEADS, fine_tuned, last_logits, tiny_model
