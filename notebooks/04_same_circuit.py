@@ -40,6 +40,8 @@ from entrack.figures import same_circuit as figures
 from entrack.model import families
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS
+
+# %% tags=["hide-input"]
 from entrack.stats.claims import Claim
 from entrack.stats.metrics import difference
 from entrack.stats.rules import Apart, AtLeast, Beyond, Graded, Sign

@@ -42,6 +42,8 @@ from entrack.model.sites import GROUPS
 from entrack.paper import findings, published
 from entrack.patching.group_patching import patch_pairs
 from entrack.patching.masks import DCMConfig
+
+# %% tags=["hide-input"]
 from entrack.stats.claims import Claim
 from entrack.stats.rules import Every, Graded, Nothing, Sign
 from entrack.task.counterfactual_pairs import interchanges

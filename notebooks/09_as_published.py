@@ -34,7 +34,6 @@ seed: int = 0  # of all prompts [0, 1000000]
 # %% tags=["hide-input"]
 from dataclasses import replace
 
-# %% tags=["hide-input"]
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.faithfulness import measure_faithfulness
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
@@ -43,9 +42,12 @@ from entrack.figures import slips as figures
 from entrack.model import families
 from entrack.model.loading import load
 from entrack.paper import batch_slips, circuit_slips, slips
+
+# %% tags=["hide-input"]
 from entrack.paper.slip import shown
 from entrack.patching import dcm
-from entrack.patching.group_patching import Patch, Prepared, answers_with
+from entrack.patching.group_patching import Prepared, answers_with
+from entrack.patching.patches import Patch
 from entrack.stats.claims import Claim
 from entrack.stats.rules import Sign
 from entrack.task.counterfactual_pairs import interchanges

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from entrack.book.freshness import State, check, models_folders
+from entrack.book.freshness import State, check
 from entrack.book.notebooks import (
     cell_tree,
     code_cells,
@@ -26,7 +26,7 @@ from entrack.book.notebooks import (
     read_source,
     title,
 )
-from entrack.book.parameters import Parameter, Value, parse, read_all
+from entrack.book.parameters import Parameter, Value, models_folders, parse, read_all
 from entrack.errors import ChapterError, ParameterError
 
 _GLUE = "application/papermill.record/text/plain"

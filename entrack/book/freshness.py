@@ -13,7 +13,6 @@ stamp records without comparing them."""
 import ast
 import functools
 import hashlib
-import os
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +20,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from entrack.book.notebooks import PARAMETERS, cell_tree, code_cells
+from entrack.book.parameters import models_folders
 from entrack.errors import StampError
 from entrack.store.digests import code_shape, digest, imported_modules, module_digests
 
@@ -147,14 +147,6 @@ def used_modules(notebook: NotebookNode, *, package: Path) -> dict[str, str]:
     return module_digests(
         *{m for t in trees for m in imported_modules(t, package=package)}, package=package
     )
-
-
-def models_folders(root: Path) -> tuple[Path, ...]:
-    """Where families are described: the folder that `ENTRACK_MODELS` names, if any, then the
-    project's own.
-    """
-    own = os.environ.get("ENTRACK_MODELS")
-    return (Path(own), root / "models") if own else (root / "models",)
 
 
 def used_models(notebook: NotebookNode, parameters: dict, *, root: Path) -> dict[str, str]:

@@ -15,10 +15,12 @@ import ast
 import difflib
 import io
 import math
+import os
 import re
 import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from entrack.errors import ChapterError, ParameterError
 
@@ -224,3 +226,11 @@ def read_all(
         if value != known[name].default:
             values[name] = value
     return values
+
+
+def models_folders(root: Path) -> tuple[Path, ...]:
+    """Where families are described: the folder that `ENTRACK_MODELS` names, if any, then the
+    project's own.
+    """
+    own = os.environ.get("ENTRACK_MODELS")
+    return (Path(own), root / "models") if own else (root / "models",)

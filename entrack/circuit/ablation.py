@@ -18,8 +18,9 @@ from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import CHUNK, Means, Run, clean_run
 from entrack.model.answers import Outcome, joined
 from entrack.model.decoder import Model
+from entrack.model.edits import Edit, by_suffix, suffix
 from entrack.model.lent_attention import AttentionInputs
-from entrack.model.replay import Edit, by_suffix, outcomes, rerun, suffix
+from entrack.model.replay import outcomes, rerun
 from entrack.model.sites import Head, check_heads
 from entrack.task.prompts import Prompts, chunks
 

@@ -12,8 +12,9 @@ from entrack.model.decoder import Model
 from entrack.model.sites import GROUPS
 from entrack.patching.cmap_suite import Exchange
 from entrack.patching.dcm import learn_masks
-from entrack.patching.group_patching import Patch, Patched, Prepared, patch_pairs
+from entrack.patching.group_patching import Prepared, patch_pairs
 from entrack.patching.masks import DCMConfig, Masks
+from entrack.patching.patches import Patch, Patched
 from entrack.stats.claims import direction
 from entrack.stats.metrics import Difference, Estimate, difference
 from entrack.task.counterfactual_pairs import interchanges

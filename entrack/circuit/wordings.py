@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from entrack.model.decoder import Model
-from entrack.patching.group_patching import Patch, Patched, patch_pairs
+from entrack.patching.group_patching import patch_pairs
+from entrack.patching.patches import Patch, Patched
 from entrack.stats.metrics import Difference, Estimate, rank_correlation
 from entrack.task.counterfactual_pairs import expected_candidate, interchanges
 from entrack.task.counterfactual_prompts import CounterfactualPrompts, encode_counterfactuals

@@ -18,8 +18,8 @@ from entrack.display.style import ROLE_WORDS
 from entrack.figures.position import CANDIDATE_MARKERS, CANDIDATE_WORDS, CANDIDATES
 from entrack.model.sites import GROUPS
 from entrack.paper import findings
-from entrack.patching.group_patching import Patched
 from entrack.patching.masks import Masks
+from entrack.patching.patches import Patched
 from entrack.task.desiderata import DESIDERATA, Counterfactual
 
 Key = tuple[str, str]

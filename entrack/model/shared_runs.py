@@ -9,7 +9,8 @@ import torch
 
 from entrack.model.activations import Run, clean_run
 from entrack.model.decoder import Model
-from entrack.model.replay import rerun, suffix
+from entrack.model.edits import suffix
+from entrack.model.replay import rerun
 from entrack.task.prompts import Prompts
 
 

@@ -16,8 +16,9 @@ from entrack.model.decoder import Model
 from entrack.model.sites import GROUPS, all_heads
 from entrack.paper.slip import Slip, paired
 from entrack.patching.accuracy import score_task
-from entrack.patching.group_patching import Patch, Patched, patch_pairs
+from entrack.patching.group_patching import patch_pairs
 from entrack.patching.masks import Masks
+from entrack.patching.patches import Patch, Patched
 from entrack.patching.path_patching import PathConfig
 from entrack.patching.weight_swap import graft
 from entrack.stats.metrics import Estimate, exact

@@ -23,7 +23,8 @@ from entrack.errors import AlignmentError, ConfigError
 from entrack.model.activations import Run, project
 from entrack.model.answers import Outcome, read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import Edit, by_suffix, outcomes, replay, suffix
+from entrack.model.edits import Edit, by_suffix, suffix
+from entrack.model.replay import outcomes, replay
 from entrack.model.shared_runs import run_shared, take
 from entrack.model.sites import ACTING_ROLES, check_heads
 from entrack.patching.cells import Cell

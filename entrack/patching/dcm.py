@@ -22,11 +22,13 @@ from torch import Tensor
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
 from entrack.model.decoder import Model
-from entrack.model.replay import by_suffix, replay, suffix
+from entrack.model.edits import by_suffix, suffix
+from entrack.model.replay import replay
 from entrack.model.shared_runs import take
 from entrack.model.sites import Head, check_heads
-from entrack.patching.group_patching import Patch, Prepared, answers_with, head_edits
+from entrack.patching.group_patching import Prepared, answers_with, head_edits
 from entrack.patching.masks import DCMConfig, MaskPath, Masks
+from entrack.patching.patches import Patch
 from entrack.store.results import stored
 
 PUBLISHED = DCMConfig(

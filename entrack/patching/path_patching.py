@@ -38,7 +38,8 @@ from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import CHUNK, Run, clean_run, project
 from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import Edit, by_suffix, outcomes, suffix
+from entrack.model.edits import Edit, by_suffix, suffix
+from entrack.model.replay import outcomes
 from entrack.model.sites import COMPOSITIONS, STRUCTURE_ROLES, Head, check_heads
 from entrack.patching.head_scores import HeadScores
 from entrack.stats.metrics import log_odds_change, relative_change

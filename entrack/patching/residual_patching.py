@@ -18,7 +18,8 @@ from entrack.errors import SiteError
 from entrack.model.activations import CHUNK, Run, clean_run
 from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import by_suffix, outcomes, suffix
+from entrack.model.edits import by_suffix, suffix
+from entrack.model.replay import outcomes
 from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
 from entrack.task.counterfactual_prompts import CounterfactualPrompts, encode_counterfactuals

@@ -20,7 +20,8 @@ from entrack.circuits import Circuit
 from entrack.model.sites import GROUPS
 from entrack.patching.cmap_suite import exchange
 from entrack.patching.dcm import DCMConfig
-from entrack.patching.group_patching import Patch, Patched, patch_pairs
+from entrack.patching.group_patching import patch_pairs
+from entrack.patching.patches import Patch, Patched
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.draws import scenes
 from entrack.task.prompts import encode_counterfactuals

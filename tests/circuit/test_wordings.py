@@ -16,7 +16,7 @@ from entrack.circuit.wordings import (
     surviving,
     weakest_lead,
 )
-from entrack.patching.group_patching import Patch, Patched
+from entrack.patching.patches import Patch, Patched
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -16,7 +16,7 @@ from entrack.figures.position import (
     variation_scores,
     wording_rows,
 )
-from entrack.patching.group_patching import Patch, Patched
+from entrack.patching.patches import Patch, Patched
 from entrack.task.counterfactual_pairs import interchanges
 
 B = "position_transmitter"

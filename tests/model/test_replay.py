@@ -7,8 +7,9 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from entrack.errors import AlignmentError, SiteError
 from entrack.model.activations import clean_run, project
 from entrack.model.answers import read_out
+from entrack.model.edits import Edit, by_suffix, suffix
 from entrack.model.hooks import TraceDict
-from entrack.model.replay import Edit, by_suffix, outcomes, replay, rerun, suffix
+from entrack.model.replay import outcomes, replay, rerun
 
 
 def close(actual, expected):

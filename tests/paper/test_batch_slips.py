@@ -22,8 +22,9 @@ from entrack.paper.batch_slips import (
 from entrack.patching.cells import group_cell
 from entrack.patching.cmap import cross_patch
 from entrack.patching.dcm import PUBLISHED
-from entrack.patching.group_patching import Patch, Prepared, answers_with
+from entrack.patching.group_patching import Prepared, answers_with
 from entrack.patching.masks import MaskPath, Masks
+from entrack.patching.patches import Patch
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.draws import all_queries, examples, scenes

@@ -13,14 +13,16 @@ from entrack.circuits import Circuit
 from entrack.errors import ModelError
 from entrack.model.activations import clean_run, mean_z
 from entrack.model.attention import patterns
-from entrack.model.replay import Edit, replay, rerun
+from entrack.model.edits import Edit
+from entrack.model.replay import replay, rerun
 from entrack.model.sites import GROUPS, Head
 from entrack.patching.accuracy import score_task
 from entrack.patching.attention_knockout import blocked_resid
 from entrack.patching.cells import Cell
 from entrack.patching.cmap import cross_patch
 from entrack.patching.dcm import target_logit
-from entrack.patching.group_patching import Patch, Prepared, answers_with
+from entrack.patching.group_patching import Prepared, answers_with
+from entrack.patching.patches import Patch
 from entrack.patching.path_patching import path_patching
 from entrack.patching.weight_swap import graft, per_head
 from entrack.task.counterfactual_pairs import interchanges

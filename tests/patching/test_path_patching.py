@@ -8,7 +8,7 @@ from reference.literal_path_patching import literal_effect
 from tiny_models import last_logits
 
 from entrack.errors import AlignmentError, ConfigError, SiteError
-from entrack.model.replay import by_suffix
+from entrack.model.edits import by_suffix
 from entrack.model.sites import Head
 from entrack.patching.path_patching import PathConfig, path_patching
 

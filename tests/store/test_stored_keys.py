@@ -25,7 +25,8 @@ from entrack.model.activations import Means, mean_z
 from entrack.model.decoder import Model
 from entrack.model.sites import Head
 from entrack.patching.cells import Cell
-from entrack.patching.group_patching import Patch, Prepared
+from entrack.patching.group_patching import Prepared
+from entrack.patching.patches import Patch
 from entrack.patching.path_patching import PathConfig
 from entrack.store.results import Stored
 from entrack.task.boxes import Scene
