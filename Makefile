@@ -39,6 +39,7 @@ test: $(STAMP)
 
 lint: $(STAMP)
 	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
 
 # Built pages and reruns; the environment and the model's cache stay.
 clean:

@@ -136,7 +136,8 @@ def main() -> None:
         f" {model.device}, {torch.get_num_threads()} threads"
     )
     print(
-        f"{'stage':<24}{'ours s':>9}{'plain s*':>11}{'wall ratio':>12}{'FLOP ratio':>12}{'peak GB':>9}{'max diff':>11}"
+        f"{'stage':<24}{'ours s':>9}{'plain s*':>11}{'wall ratio':>12}{'FLOP ratio':>12}"
+        f"{'peak GB':>9}{'max diff':>11}"
     )
     for name, group in GROUPS.items():
         receivers[name] = () if group.receivers is None else discovery.top(group.receivers, 0.5)
@@ -187,8 +188,8 @@ def main() -> None:
         total += seconds
         row = stages[group.letter]
         print(
-            f"{group.letter}"
-            f" {group.title:<22}{seconds:>9.1f}{plain_seconds * factor:>11.0f}{row['wall_ratio']:>12.1f}{row['flop_ratio']:>12.1f}"
+            f"{group.letter} {group.title:<22}{seconds:>9.1f}{plain_seconds * factor:>11.0f}"
+            f"{row['wall_ratio']:>12.1f}{row['flop_ratio']:>12.1f}"
             f"{peak:>9.2f}{difference:>11.1e}",
             flush=True,
         )

@@ -81,7 +81,7 @@ table(rows, ["what", "axes", "shape"], caption=f"What hooks see in layer {layer}
 # %%
 with torch.no_grad():
     # [d_model head d_head]
-    blocks = lm.layers[layer].self_attn.o_proj.weight.unflatten(1, z.shape[2:])
+    blocks = lm.hf.get_submodule(o_site).weight.unflatten(1, z.shape[2:])
     by_head = torch.einsum("bphd,mhd->bphm", z, blocks)
 gap = (by_head.sum(2) - traces[o_site].output).abs().max().item()
 largest = by_head.abs().max().item()
@@ -130,7 +130,7 @@ glue("swap_difference", moved_by_others)
 # keyword. An ordinary hook is shown an empty tuple.
 
 # %%
-attention = lm.layers[layer].self_attn
+attention = lm.hf.get_submodule(f"{site}.self_attn")
 shown = []
 handle = attention.register_forward_pre_hook(lambda module, args: shown.append(args))
 with torch.no_grad():
@@ -149,7 +149,7 @@ print(f"ordinary hook: {shown[0]};  Trace: a tensor of shape {tuple(trace.input.
 
 # %%
 kept = []
-o_proj = lm.layers[layer].self_attn.o_proj
+o_proj = lm.hf.get_submodule(o_site)
 last = prompts.tokens.shape[1] - 1
 
 
@@ -189,7 +189,7 @@ def old_edit(module, args, output):
     output[0][last] = 0  # meant: the last token of every prompt
 
 
-handle = lm.layers[layer].register_forward_hook(old_edit)
+handle = lm.hf.get_submodule(site).register_forward_hook(old_edit)
 with torch.no_grad():
     old = lm.hf(tokens).logits
 handle.remove()

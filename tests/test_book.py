@@ -366,7 +366,8 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this
 
 MEASURE = """async (page, window) => {
   const root = page.documentElement;
-  const ink = () => Array.from(page.querySelectorAll(".live-canvas .gtitle, .live-canvas .xtick text"), (e) => e.style.fill);
+  const inked = ".live-canvas .gtitle, .live-canvas .xtick text";
+  const ink = () => Array.from(page.querySelectorAll(inked), (e) => e.style.fill);
   const figures = page.querySelectorAll(".live-figure").length;
   const drawn = page.querySelectorAll(".live-canvas .plot-container").length;
   const wide = Math.max(root.scrollWidth, page.body.scrollWidth);
@@ -378,7 +379,8 @@ MEASURE = """async (page, window) => {
   const figure = page.querySelector("svg.entrack-figure");
   return { figures, drawn, csv, wide, light, dark, text: window.getComputedStyle(page.body).color,
            ink: figure ? window.getComputedStyle(figure).color : null,
-           maths: page.querySelectorAll(".math").length, typeset: page.querySelectorAll("mjx-container").length };
+           maths: page.querySelectorAll(".math").length,
+           typeset: page.querySelectorAll("mjx-container").length };
 }"""
 
 

@@ -162,6 +162,10 @@ def test_one_pair_has_a_scene_to_be_corrupted_by():
     assert pair.corrupt.scene != pair.clean.scene
 
 
+UNKNOWN_SPLIT = (
+    "unknown split 'test'; the splits are training, validation, discovery, pruning, evaluation. Use"
+    " one of them."
+)
 BAD = {
     "n_boxes 1; a scene has 2 to 10 boxes. Choose a number in that range.": lambda: scenes(
         1, split="training", n_boxes=1
@@ -173,9 +177,7 @@ BAD = {
     "unknown format 'digits'; the formats are alternative, standard. Use one of them.": lambda: (
         Example(TWO, 0, "digits")
     ),
-    "unknown split 'test'; the splits are training, validation, discovery, pruning, evaluation. Use one of them.": lambda: (
-        scenes(1, split="test")
-    ),
+    UNKNOWN_SPLIT: lambda: scenes(1, split="test"),
     "n 0; at least one is needed. Ask for 1 or more.": lambda: pairs(0, split="training"),
     "query 2; the boxes of this scene are 0 to 1. Use one of them.": lambda: Example(TWO, 2),
     "box label 'f'; labels are single letters from A to Z. Use a capital letter.": lambda: Example(
@@ -190,9 +192,10 @@ BAD = {
     "object 'coin' twice in one scene; all must differ. Use it once.": lambda: Scene(
         ("coin", "coin"), ("A", "B")
     ),
-    "a scene of 1 objects and 2 labels; every box holds one object. Give as many objects as labels.": lambda: (
-        Scene(("coin",), ("A", "B"))
-    ),
+    (
+        "a scene of 1 objects and 2 labels; every box holds one object. Give as many objects as"
+        " labels."
+    ): lambda: Scene(("coin",), ("A", "B")),
     "word 'coin' twice in the word list; all must differ. Remove one.": lambda: scenes(
         1, split="training", n_boxes=2, words=("coin", "hat", "coin")
     ),

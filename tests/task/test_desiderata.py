@@ -324,13 +324,19 @@ def test_what_the_paper_does_not_have_has_no_published_form(name):
     )
 
 
+UNKNOWN_SPLIT = (
+    "unknown split 'test'; the splits are training, validation, discovery, pruning, evaluation. Use"
+    " one of them."
+)
 BAD = {
-    "no box 'E' in the base; desideratum 'label' asks the source for a label that the base has too. Query another box.": lambda: (
-        counterfactual("label", BASE, Example(SOURCE.scene, 0))
-    ),
-    "source query 3 for base query 3; the answers of desideratum 'position' would coincide or lie outside the scene. Query another box.": lambda: (
-        counterfactual("position", BASE, Example(SOURCE.scene, 3))
-    ),
+    (
+        "no box 'E' in the base; desideratum 'label' asks the source for a label that the base has"
+        " too. Query another box."
+    ): lambda: counterfactual("label", BASE, Example(SOURCE.scene, 0)),
+    (
+        "source query 3 for base query 3; the answers of desideratum 'position' would coincide or"
+        " lie outside the scene. Query another box."
+    ): lambda: counterfactual("position", BASE, Example(SOURCE.scene, 3)),
     "object 'hat' in base and source; their answers could not be told apart. Change one.": (
         lambda: counterfactual(
             "position",
@@ -353,9 +359,7 @@ BAD = {
     "n 0; at least one is needed. Ask for 1 or more.": lambda: build(
         "object", 0, split="evaluation"
     ),
-    "unknown split 'test'; the splits are training, validation, discovery, pruning, evaluation. Use one of them.": lambda: (
-        build("object", 3, split="test")
-    ),
+    UNKNOWN_SPLIT: lambda: build("object", 3, split="test"),
     "unknown format 'short'; the formats are alternative, standard. Use one of them.": (
         lambda: build("object", 3, split="evaluation", format="short")
     ),
