@@ -5,8 +5,10 @@ exist, and nothing was run; 130 interrupted."""
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from entrack import __version__
 from entrack.book import building
@@ -66,7 +68,7 @@ def list_chapters(options: argparse.Namespace) -> int:
 
 def run_chapter(options: argparse.Namespace) -> int:
     chapter = project().find(options.chapter)
-    path = run(chapter, chapter.values(_texts(options)))
+    path = run(chapter, chapter.values(_own_family(_texts(options))))
     print(path.relative_to(chapter.project.root))
     if options.compare:
         print(compare(chapter.read(path), chapter.read(chapter.notebook)))
@@ -78,7 +80,7 @@ def _run_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "-p", dest="given", action="append", default=[], metavar="name=value", help="a parameter"
     )
-    sub.add_argument("--family", help="short for -p family=...")
+    sub.add_argument("--family", help="a family by name, or its file: models/smollm2.json")
     sub.add_argument("--model", help="short for -p model=...")
     sub.add_argument(
         "--compare",
@@ -99,6 +101,20 @@ def _texts(options: argparse.Namespace) -> dict[str, str]:
     return texts | {
         name: getattr(options, name) for name in ("family", "model") if getattr(options, name)
     }
+
+
+def _own_family(texts: dict[str, str]) -> dict[str, str]:
+    """A family given as a file: its folder becomes one of those where families are looked for."""
+    path = Path(texts.get("family", ""))
+    if path.suffix != ".json":
+        return texts
+    if not path.is_file():
+        raise ParameterError(
+            f"no family file {path}; a JSON file such as models/smollm2.json is needed."
+            " Check the path."
+        )
+    os.environ["ENTRACK_MODELS"] = str(path.resolve().parent)
+    return texts | {"family": path.stem}
 
 
 def build(options: argparse.Namespace) -> int:

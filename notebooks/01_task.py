@@ -25,11 +25,11 @@ seed: int = 0  # of the scenes [0, 1000000]
 # that says another word can therefore be right less often than a guess among the objects.
 
 # %%
+from entrack.display.prompt_view import show as show_prompt
 from entrack.model import families
 from entrack.model.loading import load
-from entrack.task.boxes import all_queries, scenes
+from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
-from entrack.task.prompts import show as show_prompt
 
 base = base or families.reference(family)
 model = load(f"{family}/{base}")
@@ -217,8 +217,9 @@ glue("acc_10_boxes", sizes[base][10].accuracy())
 # none. A wide interval around zero is no evidence of nothing: it is *undecided*.
 
 # %%
-from entrack.stats.claims import Claim, Graded, Nothing, Sign
+from entrack.stats.claims import Claim
 from entrack.stats.metrics import minus
+from entrack.stats.rules import Graded, Nothing, Sign
 
 arithmetic, instructions, task = (
     families.tuned_on(family, subject) for subject in ("arithmetic", "instructions", "task")

@@ -38,7 +38,7 @@ seed: int = 0  # of the scenes [0, 1000000]
 # %%
 from entrack.model import families
 from entrack.model.loading import load
-from entrack.task.boxes import examples
+from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
 lm = load(model or f"{family}/{families.reference(family)}")
@@ -255,8 +255,8 @@ table(
 # ```
 
 # %%
+from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.desiderata import build
-from entrack.task.prompts import encode_counterfactuals
 
 counterfactuals = {
     name: build(name, n_prompts, split="evaluation", seed=seed)
@@ -265,7 +265,7 @@ counterfactuals = {
 pairs = encode_counterfactuals(lm.tokenizer, counterfactuals["position"])
 
 # %%
-from entrack.model.replay import answers_of
+from entrack.model.answers import answers_of
 
 # The first four pairs whose prompts are both answered rightly.
 tried = pairs.subset(range(min(14, n_prompts)))
@@ -480,8 +480,9 @@ glue("found_head_on_other_object", float((objects - right).mean()) / n_others)
 
 # %%
 from entrack.paper import published
-from entrack.stats.claims import Claim, Sign
+from entrack.stats.claims import Claim
 from entrack.stats.metrics import difference
+from entrack.stats.rules import Sign
 
 theirs = published.activation_patching().values["llama"]["llama"]
 b, c = (theirs[group]["position"].mean for group in ("position_transmitter", "position_detector"))

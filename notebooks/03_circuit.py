@@ -87,8 +87,8 @@ sets = {
 from entrack.circuit.live_positions import live_positions
 from entrack.circuit.search import ablation_means
 from entrack.display.cells import table
-from entrack.figures.circuit_tables import live_rows
-from entrack.task.boxes import examples
+from entrack.figures.tables import live_rows
+from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
 means = ablation_means(model, settings)
@@ -127,9 +127,9 @@ glue("live_shift", live.difference(AFTER, AT))
 # along one path only?* It needs two prompts. The **clean** one has an answer:
 
 # %%
-from entrack.task.boxes import pairs
+from entrack.display.prompt_view import show as show_prompt
+from entrack.task.draws import pairs
 from entrack.task.prompts import encode_pairs
-from entrack.task.prompts import show as show_prompt
 
 pair = pairs(n_pairs, split="discovery", seed=seed)[0]
 one_clean, one_corrupt = encode_pairs(model.tokenizer, [pair])
@@ -149,7 +149,7 @@ show_prompt(one_corrupt, 0)
 
 # %%
 from entrack.circuit.search import find_circuit
-from entrack.figures.circuit_tables import strongest_rows
+from entrack.figures.tables import strongest_rows
 
 found = find_circuit(model, settings)
 direct = found.discovery.scores["value_fetcher"]
@@ -216,7 +216,7 @@ show(score_maps(found.discovery))
 
 # %%
 from entrack.display.style import ROLE_WORDS
-from entrack.figures.circuit_tables import stage_rows
+from entrack.figures.tables import stage_rows
 
 table(
     stage_rows(found),
@@ -259,7 +259,7 @@ glue("acc_aim", 0.95 * curve.scores.full_accuracy().value)
 # gone, stays under 1 % ({doc}`next chapter <04_same_circuit>`).
 
 # %%
-from entrack.figures.circuit_tables import group_rows
+from entrack.figures.tables import group_rows
 
 table(
     group_rows(found),
@@ -320,8 +320,8 @@ show(circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers))
 # object, B at the query label, C at the {glue:text}`structure_where`, D at the earlier label.
 
 # %%
-from entrack.circuit.attention import attention_of_strongest
-from entrack.figures.circuit_tables import attention_rows
+from entrack.circuit.search import attention_of_strongest
+from entrack.figures.tables import attention_rows
 
 looks = attention_of_strongest(model, held_out, found=found)
 table(
@@ -375,7 +375,7 @@ show(depths(side_by_side))
 glue("llama_size", llama.size)
 
 # %%
-from entrack.figures.circuit_tables import median_rows
+from entrack.figures.tables import median_rows
 
 table(
     median_rows(side_by_side),
@@ -401,7 +401,8 @@ medians = [found.circuit.median_layer(group) for group in ascending]
 steps = [exact(later - earlier) for earlier, later in pairwise(medians)]
 
 # %% tags=["hide-input"]
-from entrack.stats.claims import AtLeast, AtMost, Claim, Graded, Order, Sign
+from entrack.stats.claims import Claim
+from entrack.stats.rules import AtLeast, AtMost, Graded, Order, Sign
 
 exists = Claim(
     "circuit_exists",

@@ -40,9 +40,10 @@ from entrack.figures import same_circuit as figures
 from entrack.model import families
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS
-from entrack.stats.claims import Apart, AtLeast, Beyond, Claim, Graded, Sign
+from entrack.stats.claims import Claim
 from entrack.stats.metrics import difference
-from entrack.task.boxes import examples
+from entrack.stats.rules import Apart, AtLeast, Beyond, Graded, Sign
+from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
 # %%

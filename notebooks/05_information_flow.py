@@ -29,8 +29,9 @@ from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.patching.attention_knockout import EDGES, knock_out
 from entrack.patching.attention_mass import attention_mass
-from entrack.stats.claims import Claim, Nothing, Order, Sign
-from entrack.task.boxes import all_queries, scenes
+from entrack.stats.claims import Claim
+from entrack.stats.rules import Nothing, Order, Sign
+from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
 # %%

@@ -34,6 +34,7 @@ seed: int = 0  # of all prompts [0, 1000000]
 # %% tags=["hide-input"]
 from dataclasses import replace
 
+# %% tags=["hide-input"]
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.faithfulness import measure_faithfulness
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
@@ -45,10 +46,12 @@ from entrack.paper import batch_slips, circuit_slips, slips
 from entrack.paper.slip import shown
 from entrack.patching import dcm
 from entrack.patching.group_patching import Patch, Prepared, answers_with
-from entrack.stats.claims import Claim, Sign
-from entrack.task.boxes import examples, pairs
+from entrack.stats.claims import Claim
+from entrack.stats.rules import Sign
 from entrack.task.counterfactual_pairs import interchanges
-from entrack.task.prompts import encode, encode_counterfactuals, encode_pairs
+from entrack.task.counterfactual_prompts import encode_counterfactuals
+from entrack.task.draws import examples, pairs
+from entrack.task.prompts import encode, encode_pairs
 
 COLUMNS = ["slip: what is measured", "off", "on", "change", "beyond chance"]
 

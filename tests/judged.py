@@ -4,8 +4,9 @@ import nbformat
 import pytest
 
 from entrack.display.cells import judge
-from entrack.stats.claims import Claim, Sign
+from entrack.stats.claims import Claim
 from entrack.stats.metrics import Estimate
+from entrack.stats.rules import Sign
 
 HELPS, HARMS, UNCLEAR = (
     Estimate(sum(ends) / 2, *ends, 70) for ends in ((0.1, 0.2), (-0.2, -0.1), (-0.1, 0.2))

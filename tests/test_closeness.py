@@ -11,6 +11,7 @@ from closeness import (
     assert_apart,
     assert_close,
     assert_printed,
+    finite_differences,
     tolerance,
 )
 from tiny_models import fine_tuned, tiny_model
@@ -112,6 +113,17 @@ def test_a_number_as_printed():
     assert_printed(0.6699, 0.66, decimals=2, half_units=2)
     with pytest.raises(AssertionError, match="0.6701 is not 0.66 as printed with 2 decimals"):
         assert_printed(0.6701, 0.66, decimals=2, half_units=2)
+
+
+def test_finite_differences_of_known_functions():
+    at = torch.tensor([[0.3, 2.0], [-1.0, 0.5]], dtype=torch.float64)
+    for loss, gradient in (
+        (lambda x: (x**3).sum(), 3 * at**2),
+        (lambda x: x.exp().sum(), at.exp()),
+        (lambda x: x.prod(), at.prod() / at),
+    ):
+        # A step's fourth power times the fifth derivative is what remains.
+        torch.testing.assert_close(finite_differences(loss, at), gradient, rtol=1e-7, atol=0)
 
 
 @pytest.mark.parametrize("make", [tiny_model, fine_tuned])

@@ -28,9 +28,9 @@ def save_model(model: Model, folder: Path) -> Path:
 def convert_to(tiny):
     """A conversion that gives the tiny model, and counts how often it was asked."""
 
-    def convert(wheel: Path, name: str, folder: Path) -> None:
+    def convert(wheel: Path, source: dict, folder: Path) -> None:
         convert.calls += 1
-        assert wheel.is_file() and name == "tiny.gguf"
+        assert wheel.is_file() and source["file"] == "tiny.gguf"
         save_model(tiny, folder)
         files = [path for path in folder.iterdir() if path.is_file()]
         (folder / "digest.json").write_text(

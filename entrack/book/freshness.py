@@ -13,6 +13,7 @@ stamp records without comparing them."""
 import ast
 import functools
 import hashlib
+import os
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -90,7 +91,7 @@ def make_stamp(
         parameters=parameters,
         default=default,
         modules=used_modules(notebook, package=root / "entrack"),
-        models=used_models(notebook, parameters, models=root / "models"),
+        models=used_models(notebook, parameters, root=root),
         versions=_versions(),
     )
 
@@ -148,14 +149,21 @@ def used_modules(notebook: NotebookNode, *, package: Path) -> dict[str, str]:
     )
 
 
-def used_models(notebook: NotebookNode, parameters: dict, *, models: Path) -> dict[str, str]:
-    """{family, and family/version for each of its adapters: digest of the files} of every family
-    that is named.
+def models_folders(root: Path) -> tuple[Path, ...]:
+    """Where families are described: the folder that `ENTRACK_MODELS` names, if any, then the
+    project's own.
+    """
+    own = os.environ.get("ENTRACK_MODELS")
+    return (Path(own), root / "models") if own else (root / "models",)
+
+
+def used_models(notebook: NotebookNode, parameters: dict, *, root: Path) -> dict[str, str]:
+    """{family, and family/version for each of its adapters or folders: digest of the files} of
+    every family that is named.
 
     A family is named by a text in a code cell or a parameter that is its name or begins with
-    `name/`. All versions of
-    it count, because a chapter may ask for the list. models: the folder with `<family>.json` and
-    the adapters."""
+    `name/`. All versions of it count, because a chapter may ask for the list.
+    """
     trees = [cell_tree(cell.source) for cell in code_cells(notebook)]
     texts = {
         n.value
@@ -166,12 +174,13 @@ def used_models(notebook: NotebookNode, parameters: dict, *, models: Path) -> di
     texts |= {value for value in parameters.values() if isinstance(value, str)}
     named = {text.partition("/")[0] for text in texts}
     found = {}
-    for file in sorted(models.glob("*.json")):
-        if file.stem in named:
-            found[file.stem] = _files_digest(file)
-            for folder in sorted(p for p in (models / file.stem).glob("*") if p.is_dir()):
-                files = sorted(path for path in folder.rglob("*") if path.is_file())
-                found[f"{file.stem}/{folder.name}"] = _files_digest(*files)
+    for models in reversed(models_folders(root)):
+        for file in sorted(models.glob("*.json")):
+            if file.stem in named:
+                found[file.stem] = _files_digest(file)
+                for folder in sorted(p for p in (models / file.stem).glob("*") if p.is_dir()):
+                    files = sorted(path for path in folder.rglob("*") if path.is_file())
+                    found[f"{file.stem}/{folder.name}"] = _files_digest(*files)
     return found
 
 
@@ -282,9 +291,7 @@ def _stale_reasons(
         else:
             yield f"code cell{'s' if len(changed) > 1 else ''} {', '.join(changed)} changed"
     yield from _differences("module", stamp.modules, used_modules(source, package=root / "entrack"))
-    yield from _differences(
-        "model", stamp.models, used_models(source, stamp.parameters, models=root / "models")
-    )
+    yield from _differences("model", stamp.models, used_models(source, stamp.parameters, root=root))
 
 
 def _differences(kind: str, then: dict[str, str], now: dict[str, str]):

@@ -21,7 +21,7 @@ from entrack.book.freshness import get_stamp
 from entrack.display.cells import CLAIMS
 from entrack.display.tables import table_html
 from entrack.errors import ChapterError
-from entrack.stats.claims import OF_OURS, VERDICTS
+from entrack.stats.rules import OF_OURS, VERDICTS
 
 _STATUS_FILES = ("_build/timings.json", "notebooks/status.json")  # executed here, and published
 

@@ -16,8 +16,10 @@ from torch import Tensor
 from entrack.circuits import Circuit
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import CHUNK, Means, Run, clean_run
+from entrack.model.answers import Outcome, joined
 from entrack.model.decoder import Model
-from entrack.model.replay import Edit, Outcome, by_suffix, joined, outcomes, rerun, suffix
+from entrack.model.lent_attention import AttentionInputs
+from entrack.model.replay import Edit, by_suffix, outcomes, rerun, suffix
 from entrack.model.sites import Head, check_heads
 from entrack.task.prompts import Prompts, chunks
 
@@ -168,22 +170,19 @@ def ablated_run(model: Model, prompts: Prompts, means: Means) -> Run:
             f" {sorted(set(prompts.lengths.tolist()))}; both need one length. Make the means from"
             " prompts of the same format and number of boxes."
         )
-    h = model.hf.model.embed_tokens(prompts.tokens.to(model.device))
-    cos, sin = model.hf.model.rotary_emb(h, torch.arange(n_pos, device=model.device)[None])
+    tokens = prompts.tokens.to(model.device)
+    places = torch.arange(n_pos, device=model.device)[None]
+    h = model.layers.embed(tokens, places.expand_as(tokens))
+    places = model.layers.places(places, length=n_pos)
     resid, keys, values = [h], [], []
-    for layer, block in enumerate(model.layers):
-        x = block.input_layernorm(h)
-        k, v = (
-            getattr(block.self_attn, f"{n}_proj")(x)
-            .unflatten(-1, (-1, model.d_head))
-            .transpose(1, 2)
-            for n in "kv"
-        )
-        first, second = k.chunk(2, dim=-1)
-        keys.append(k * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None])
-        values.append(v)
-        h = h + block.self_attn.o_proj(means.z[layer].flatten(-2))
-        h = h + block.mlp(block.post_attention_layernorm(h))
+    for layer in range(model.n_layers):
+
+        def attend(inputs: AttentionInputs, layer: int = layer) -> Tensor:
+            keys.append(inputs.k)
+            values.append(inputs.v)
+            return means.z[layer].expand(len(prompts), -1, -1, -1)
+
+        h = model.layers.forward(layer, h, places, attend)
         resid.append(h)
     z = means.z[:, None].expand(-1, len(prompts), -1, -1, -1)
     return Run(

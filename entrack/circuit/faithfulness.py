@@ -11,8 +11,8 @@ from entrack.circuit.ablation import score_circuits
 from entrack.circuit.discovery import Discovery
 from entrack.circuits import Circuit
 from entrack.model.activations import Means
+from entrack.model.answers import answers_of
 from entrack.model.decoder import Model
-from entrack.model.replay import answers_of
 from entrack.model.sites import GROUPS, Head
 from entrack.stats.metrics import Difference, Estimate, difference, mean, rate, ratio
 from entrack.store.results import stored

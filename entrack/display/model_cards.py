@@ -6,7 +6,7 @@ Nothing is typed here: every number stands on a card beside an adapter, or in `r
 from collections.abc import Mapping, Sequence
 
 from entrack.display.tables import table_html
-from entrack.model.families import MODELS, families, family_file
+from entrack.model.families import adapter_folder, families, family_file, family_path
 from entrack.model.weights import read_json
 
 
@@ -82,7 +82,7 @@ def models_html() -> str:
                     ),
                 )
             )
-        runs = MODELS / family / "runs.json"
+        runs = family_path(family).parent / family / "runs.json"
         parts += _other_runs(read_json(runs), cards) if runs.is_file() else []
     return "\n".join(parts)
 
@@ -150,7 +150,7 @@ def _other_runs(runs: Mapping[str, list[dict]], cards: Mapping[str, dict | None]
 
 
 def _card(family: str, version: str) -> dict | None:
-    path = MODELS / family / version / "card.json"
+    path = adapter_folder(family, version) / "card.json"
     return read_json(path) if path.is_file() else None
 
 

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
-from entrack.circuit.attention import HeadAttention
 from entrack.circuit.discovery import Discovery
 from entrack.circuit.faithfulness import SizeCurve
+from entrack.circuit.search import HeadAttention
 from entrack.circuits import Circuit, reads_from
 from entrack.display import style
 from entrack.display.cells import LiveFigure, Picture

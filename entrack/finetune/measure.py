@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from entrack.stats.metrics import difference, mean
-from entrack.task.boxes import Scene, all_queries, scenes
+from entrack.task.boxes import Scene
+from entrack.task.draws import all_queries, scenes
 
 
 @dataclass(frozen=True)

@@ -12,23 +12,39 @@ from pathlib import Path
 from entrack.errors import ModelError
 from entrack.model.weights import read_json
 
-MODELS = Path(os.environ.get("ENTRACK_MODELS", Path(__file__).resolve().parents[2] / "models"))
+MODELS = Path(__file__).resolve().parents[2] / "models"
+"""The families of the book."""
+
+
+def folders() -> tuple[Path, ...]:
+    """Where families are looked for: the folder that the environment variable `ENTRACK_MODELS`
+    names, if any, then the book's own `models/`.
+    """
+    own = os.environ.get("ENTRACK_MODELS")
+    return (Path(own), MODELS) if own else (MODELS,)
 
 
 def families() -> tuple[str, ...]:
-    """The families described in `models/`, the default one first."""
-    return tuple(sorted((p.stem for p in MODELS.glob("*.json")), key=lambda f: (f != "smollm2", f)))
+    """The families that there are, the default one first."""
+    stems = {path.stem for folder in folders() for path in folder.glob("*.json")}
+    return tuple(sorted(stems, key=lambda family: (family != "smollm2", family)))
+
+
+def family_path(family: str) -> Path:
+    """The file that describes `family`; ModelError names the families there are."""
+    for folder in folders():
+        if (folder / f"{family}.json").is_file():
+            return folder / f"{family}.json"
+    near = difflib.get_close_matches(family, families(), n=1)
+    raise ModelError(
+        f"no family {family!r}; there are {', '.join(families())}. "
+        + (f"Did you mean {near[0]!r}?" if near else "Use one of those.")
+    )
 
 
 def family_file(family: str) -> dict:
     """The description of `family`; ModelError names the families there are."""
-    if family not in families():
-        near = difflib.get_close_matches(family, families(), n=1)
-        raise ModelError(
-            f"no family {family!r}; there are {', '.join(families())}. "
-            + (f"Did you mean {near[0]!r}?" if near else "Use one of those.")
-        )
-    return read_json(MODELS / f"{family}.json")
+    return read_json(family_path(family))
 
 
 def versions(family: str = "smollm2") -> tuple[str, ...]:
@@ -72,7 +88,14 @@ def tuned_from(family: str, base: str) -> tuple[str, ...]:
 
 def adapter_folder(family: str, version: str) -> Path:
     """Where the adapter that makes `version` lies, if it is one."""
-    return MODELS / family / version
+    return family_path(family).parent / family / version
+
+
+def model_folder(family: str, version: str) -> Path:
+    """Where the whole model `version` of a family of folders lies, by its "folder", which counts
+    from the family's file.
+    """
+    return family_path(family).parent / family_file(family)["versions"][version]["folder"]
 
 
 def reference(family: str) -> str:

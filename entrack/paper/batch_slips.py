@@ -15,21 +15,18 @@ from entrack.errors import ConfigError
 from entrack.model.activations import project
 from entrack.model.decoder import Model
 from entrack.model.replay import Edit, outcomes
+from entrack.model.shared_runs import run_shared
 from entrack.model.sites import Head, check_heads
 from entrack.paper.slip import Slip, paired
 from entrack.paper.slips import heads_selected
-from entrack.patching.dcm import Masks, targets
-from entrack.patching.group_patching import (
-    Patch,
-    Prepared,
-    answers_with,
-    run_shared,
-    selection,
-)
+from entrack.patching.dcm import targets
+from entrack.patching.group_patching import Patch, Prepared, answers_with, selection
+from entrack.patching.masks import Masks
 from entrack.patching.weight_swap import check_pair
 from entrack.store.results import stored
-from entrack.task.boxes import all_queries, scenes
-from entrack.task.prompts import CounterfactualPrompts, Prompts, chunks, encode
+from entrack.task.counterfactual_prompts import CounterfactualPrompts
+from entrack.task.draws import all_queries, scenes
+from entrack.task.prompts import Prompts, chunks, encode
 
 
 def read_elsewhere(

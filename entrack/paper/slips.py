@@ -16,15 +16,16 @@ from entrack.model.decoder import Model
 from entrack.model.sites import GROUPS, all_heads
 from entrack.paper.slip import Slip, paired
 from entrack.patching.accuracy import score_task
-from entrack.patching.dcm import Masks
 from entrack.patching.group_patching import Patch, Patched, patch_pairs
+from entrack.patching.masks import Masks
 from entrack.patching.path_patching import PathConfig
 from entrack.patching.weight_swap import graft
 from entrack.stats.metrics import Estimate, exact
-from entrack.task.boxes import scenes
 from entrack.task.counterfactual_pairs import interchanges
+from entrack.task.counterfactual_prompts import CounterfactualPrompts, encode_counterfactuals
 from entrack.task.desiderata import build
-from entrack.task.prompts import CounterfactualPrompts, Prompts, encode_counterfactuals
+from entrack.task.draws import scenes
+from entrack.task.prompts import Prompts
 
 
 def random_corrupt_position(

@@ -13,7 +13,8 @@ from entrack.model.loading import load
 from entrack.model.replay import outcomes
 from entrack.stats.metrics import Difference, Estimate, difference, mean, rate
 from entrack.store.results import stored
-from entrack.task.boxes import FORMATS, Scene, all_queries, scenes
+from entrack.task.boxes import FORMATS, Scene
+from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
 
@@ -121,16 +122,16 @@ def _score(model: Model, scenes: Sequence[Scene], format: str) -> TaskScores:
     hits, log_prob = [], []
     for covered, run in clean_runs(model, first):
         chosen = every[list(covered)]
-        tokens = prompts.tokens[chosen[..., None], question[list(covered)][:, None]].to(
-            model.device
-        )
+        places = question[list(covered)][:, None].expand(-1, n_boxes, -1)
+        tokens = prompts.tokens[chosen[..., None], places].to(model.device).flatten(0, 1)
+        asked = model.layers.embed(tokens, places.to(model.device).flatten(0, 1))
         found = outcomes(
             model,
             run,
             positions=question[list(covered)],
             variants=n_boxes,
             start=0,
-            resid=model.hf.model.embed_tokens(tokens),
+            resid=asked.unflatten(0, (-1, n_boxes)),
             answers=prompts.answers[chosen],
         )
         hits.append(found.hit.cpu())

@@ -3,26 +3,26 @@
 After Geva et al. 2023, as the paper uses it (section 4.3): every head of the layers from L up is
 kept from attending from one token role to another, and the accuracy shows whether that information
 had arrived below L. What comes before the reading token cannot change, so only the tokens from it
-on are run again, through the model's own layers, with a mask that hides one position, on top of the
-keys and values of the clean run."""
+on are run again, with one position hidden from the first of them, on top of the keys and values of
+the clean run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor
-from transformers import DynamicCache
 
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import Run
+from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import read_out
-from entrack.patching.group_patching import CHUNK, run_shared
+from entrack.model.replay import replay
+from entrack.model.shared_runs import run_shared, take
+from entrack.patching.group_patching import CHUNK
 from entrack.stats.metrics import LEVEL, Difference, Estimate, difference, rate
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks
@@ -39,8 +39,6 @@ EDGES = (
 )
 """From the reading role to the role that is read: six that the paper blocks, and one that it does
 not, the token after the earlier label, where SmolLM2 collects what a segment says."""
-
-MASKABLE = ("eager", "sdpa")
 
 
 @dataclass(frozen=True)
@@ -145,8 +143,7 @@ def knock_out(
             it.
         SiteError: a layer that the model does not have.
 
-    Works under any attention implementation: where it takes no mask (flash attention), the blocked
-    layers run under "sdpa". Cost: for each edge and layer, the tokens from the reading role on
+    Cost: for each edge and layer, the tokens from the reading role on
     through the layers above."""
     layers = (
         tuple(range(0, model.n_layers, 2)) + (model.n_layers,) if layers is None else tuple(layers)
@@ -175,63 +172,17 @@ def blocked_resid(model: Model, run: Run, *, reader: Tensor, goal: Tensor, layer
     last, rows = run.prompts.at("last"), torch.arange(len(run.prompts))
     found = run.resid[-1][rows, last].clone()
     if layer < model.n_layers:
-        with _maskable(model):
-            for first, end, indices in _same_places(reader, last):
-                found[indices] = _suffix(
-                    model, run, indices, first=first, end=end, goal=goal[indices], layer=layer
-                )
+        for length in (last - reader).unique().tolist():
+            chosen = torch.nonzero(last - reader == length)[:, 0]
+            final = replay(
+                model,
+                take(run, chosen.tolist()),
+                positions=reader[chosen][:, None] + torch.arange(length + 1),
+                start=layer,
+                unseen=goal[chosen],
+            )
+            found[chosen] = final[:, 0, -1]
     return found
-
-
-def _suffix(
-    model: Model, run: Run, indices: Tensor, *, first: int, end: int, goal: Tensor, layer: int
-) -> Tensor:
-    """The last token's final residual stream of prompts whose reader stands at `first` and last
-    token at `end`.
-    """
-    cache = DynamicCache(config=model.hf.config)
-    for above in range(layer, model.n_layers):
-        cache.update(
-            run.keys[above][indices, :, :first], run.values[above][indices, :, :first], above
-        )
-    positions = torch.arange(first, end + 1, device=model.device)
-    hidden = torch.arange(end + 1, device=model.device)[None] > positions[:, None]
-    hidden = hidden.expand(len(indices), 1, -1, -1).clone()
-    hidden[torch.arange(len(indices)), 0, 0, goal.to(model.device)] = True
-    mask = torch.zeros(hidden.shape, dtype=model.dtype, device=model.device).masked_fill(
-        hidden, torch.finfo(model.dtype).min
-    )
-    h = run.resid[layer][indices, first : end + 1]
-    rotary = model.hf.model.rotary_emb(h, positions[None])
-    for block in model.layers[layer:]:
-        h = block(
-            h,
-            attention_mask=mask,
-            position_ids=positions[None],
-            position_embeddings=rotary,
-            past_key_values=cache,
-        )
-    return h[:, -1]
-
-
-def _same_places(reader: Tensor, last: Tensor) -> Iterator[tuple[int, int, Tensor]]:
-    """(reader, last, indices) of the prompts that share both places."""
-    for first, end in torch.stack([reader, last], 1).unique(dim=0).tolist():
-        yield first, end, torch.nonzero((reader == first) & (last == end))[:, 0]
-
-
-@contextmanager
-def _maskable(model: Model) -> Iterator[None]:
-    """An attention implementation that takes a mask, for the length of the block."""
-    own = model.hf.config._attn_implementation
-    if own in MASKABLE:
-        yield
-        return
-    model.hf.set_attn_implementation("sdpa")
-    try:
-        yield
-    finally:
-        model.hf.set_attn_implementation(own)
 
 
 def _goal(prompts: Prompts, edge: tuple[str, str], seed: int) -> Tensor:

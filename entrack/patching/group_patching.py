@@ -12,7 +12,7 @@ Two references stand beside each patch: the *floor*, the same pairs with nothing
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,13 +20,16 @@ import torch
 from torch import Tensor
 
 from entrack.errors import ConfigError, SiteError
-from entrack.model.activations import Run, clean_run
+from entrack.model.activations import Run
+from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import Edit, by_suffix, outcomes, read_out, rerun, suffix
+from entrack.model.replay import Edit, by_suffix, outcomes, suffix
+from entrack.model.shared_runs import run_shared, take
 from entrack.model.sites import ACTING_ROLES, Head, check_heads
 from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
-from entrack.task.prompts import CounterfactualPrompts, Prompts, chunks
+from entrack.task.counterfactual_prompts import CounterfactualPrompts
+from entrack.task.prompts import chunks
 
 CHUNK = 49  # pairs whose runs are held at once: seven scenes of seven boxes, 1 GB for SmolLM2
 
@@ -292,46 +295,6 @@ def head_edits(
         Edit("z", layer, 0, source[layer][list(indices)][:, None], weights[None, :, layer])
         for layer in layers
     ]
-
-
-def take(run: Run, indices: Sequence[int]) -> Run:
-    """The run of some of its prompts."""
-    rows = list(indices)
-    cut = {
-        name: getattr(run, name)[:, rows]
-        for name in ("resid", "keys", "values", "z")
-        if len(getattr(run, name))
-    }
-    return replace(run, prompts=run.prompts.subset(rows), **cut)
-
-
-@torch.no_grad()
-def run_shared(model: Model, prompts: Prompts) -> Run:
-    """`clean_run`, with every context that several prompts share run only once.
-
-    Prompts share a context when all tokens before their query label are the same. Their questions
-    run on top of it, which equals a run of the whole prompts up to rounding."""
-    first, members = prompts.at("query_label").tolist(), {}
-    for index, row in enumerate(prompts.tokens.tolist()):
-        members.setdefault((tuple(row[: first[index]]), int(prompts.lengths[index])), []).append(
-            index
-        )
-    same_question = len((prompts.at("last") - prompts.at("query_label")).unique()) == 1
-    if len(members) == len(prompts) or not same_question:
-        return clean_run(model, prompts)
-    once = clean_run(model, prompts.subset([indices[0] for indices in members.values()]))
-    owner = torch.empty(len(prompts), dtype=torch.long)
-    for number, indices in enumerate(members.values()):
-        owner[indices] = number
-    embedded = model.hf.model.embed_tokens(prompts.tokens.to(model.device))
-    run = Run(
-        prompts=prompts,
-        resid=torch.cat([embedded[None], once.resid[1:, owner]]),
-        keys=once.keys[:, owner],
-        values=once.values[:, owner],
-        z=once.z[:, owner],
-    )
-    return rerun(model, run, positions=suffix(run, "query_label"), edits=[])
 
 
 @stored("patched")

@@ -16,12 +16,14 @@ from torch import Tensor
 
 from entrack.errors import SiteError
 from entrack.model.activations import CHUNK, Run, clean_run
+from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import by_suffix, outcomes, read_out, suffix
+from entrack.model.replay import by_suffix, outcomes, suffix
 from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
+from entrack.task.counterfactual_prompts import CounterfactualPrompts, encode_counterfactuals
 from entrack.task.desiderata import Counterfactual
-from entrack.task.prompts import CounterfactualPrompts, Prompts, chunks, encode_counterfactuals
+from entrack.task.prompts import Prompts, chunks
 
 
 @dataclass(frozen=True)

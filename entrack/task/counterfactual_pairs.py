@@ -19,9 +19,10 @@ import random
 from collections.abc import Sequence
 
 from entrack.errors import TaskError
-from entrack.task.boxes import NOUNS, Example, Scene, check_n_boxes, scenes
+from entrack.task.boxes import NOUNS, Example, Scene, check_n_boxes
 from entrack.task.desiderata import Counterfactual, counterfactual, find
-from entrack.task.desideratum_rules import MAX_FILLER, Setting
+from entrack.task.desideratum import MAX_FILLER, Setting
+from entrack.task.draws import scenes
 
 CANDIDATES = ("object", "position", "label", "unchanged")
 DRAWS = 1000

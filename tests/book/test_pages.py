@@ -14,8 +14,9 @@ from entrack.book.chapters import Project, project
 from entrack.display.model_cards import models_html
 from entrack.errors import ChapterError
 from entrack.model.families import MODELS, families
-from entrack.stats.claims import Claim, Nothing
+from entrack.stats.claims import Claim
 from entrack.stats.metrics import Estimate
+from entrack.stats.rules import Nothing
 
 
 def test_claims_are_the_records_in_the_outputs():

@@ -15,8 +15,9 @@ from entrack.display import style
 from entrack.display.cells import CLAIMS, LiveFigure, Picture, glue, judge, listed, show, table
 from entrack.errors import EntrackError, FigureError
 from entrack.model.families import looks
-from entrack.stats.claims import Claim, Sign
+from entrack.stats.claims import Claim
 from entrack.stats.metrics import Difference, Estimate
+from entrack.stats.rules import Sign
 
 ALT = "Line plot: accuracy falls in the middle."
 

@@ -4,12 +4,11 @@ same."""
 import numpy as np
 import pytest
 
-from entrack.circuit.attention import HeadAttention, attention_of_strongest
 from entrack.circuit.discovery import Discovery
 from entrack.circuit.faithfulness import Faithfulness, SizeCurve
 from entrack.circuit.live_positions import LivePositions
 from entrack.circuit.minimality import Minimality
-from entrack.circuit.search import FoundCircuit
+from entrack.circuit.search import FoundCircuit, HeadAttention, attention_of_strongest
 from entrack.circuits import Circuit, reads_from
 from entrack.figures.circuit import (
     attention_masses,
@@ -18,7 +17,7 @@ from entrack.figures.circuit import (
     score_maps,
     size_curve,
 )
-from entrack.figures.circuit_tables import (
+from entrack.figures.tables import (
     attention_rows,
     group_rows,
     live_rows,
@@ -28,7 +27,7 @@ from entrack.figures.circuit_tables import (
 )
 from entrack.model.sites import GROUPS, Head
 from entrack.patching.attention_mass import KINDS, attention_mass
-from entrack.patching.path_patching import HeadScores
+from entrack.patching.head_scores import HeadScores
 from entrack.stats.metrics import exact
 
 EFFECTS = {

@@ -23,7 +23,8 @@ from entrack.finetune.recipes import RECIPES, TRIES, Recipe, recipe
 from entrack.finetune.words import WORDS
 from entrack.model.weights import sha256_file
 from entrack.store.digests import digest
-from entrack.task.boxes import NOUNS, all_queries, scenes
+from entrack.task.boxes import NOUNS
+from entrack.task.draws import all_queries, scenes
 
 CONFIGS = (
     BoxesData(),

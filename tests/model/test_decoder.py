@@ -6,6 +6,7 @@ import pytest
 from tiny_models import tiny_model
 
 from entrack.errors import ModelError
+from entrack.model.layers import Layers
 
 
 def test_the_check_passes_for_every_kind_of_attention(any_model):
@@ -18,8 +19,8 @@ def test_the_check_refuses_a_config_that_does_not_describe_the_weights():
     with pytest.raises(
         ModelError,
         match=(
-            r"the projections of tiny/gqa have widths \{'z': 32, 'k': 16\}, not \{'z': 32, 'k':"
-            r" 32\}; its config"
+            r"the layers of tiny/gqa have heads and widths \{'q': \(4, 8\), 'k': \(2, 8\)\}, not"
+            r" \{'q': \(4, 8\), 'k': \(4, 8\)\}; its config"
         ),
     ):
         model.self_check()
@@ -34,6 +35,7 @@ def test_the_check_refuses_a_model_that_looks_ahead(monkeypatch):
         return dataclasses.replace(out, logits=out.logits + out.logits.mean(1, keepdim=True))
 
     monkeypatch.setattr(model.hf, "forward", everywhere)
+    monkeypatch.setattr(Layers, "check", lambda view: None)  # it would be first to see this
     with pytest.raises(
         ModelError,
         match=(
@@ -46,7 +48,7 @@ def test_the_check_refuses_a_model_that_looks_ahead(monkeypatch):
 
 def test_the_check_refuses_a_model_whose_heads_reach_nothing():
     model = tiny_model("gqa", n_layers=2)
-    model.layers[1].self_attn.o_proj.weight.data.zero_()
+    model.layers.blocks[1].self_attn.o_proj.weight.data.zero_()
     with pytest.raises(
         ModelError, match="moved the logits by .*only that position and later ones may move"
     ):

@@ -5,6 +5,7 @@ import types
 
 import pytest
 import torch
+from architectures import tiny_decoder
 from closeness import additions, assert_close
 from peft import LoraConfig, get_peft_model
 from tiny_family import logits, save_model, write_card
@@ -49,14 +50,14 @@ class TestNames:
             load("org/name")
 
     def test_a_hub_that_cannot_be_reached(self, monkeypatch):
-        from transformers import LlamaForCausalLM
+        from transformers import AutoConfig
 
         def unreachable(name, *, revision, **options):
             raise OSError(
                 f"We couldn't connect to the hub for {name} at {revision}\nand more lines"
             )
 
-        monkeypatch.setattr(LlamaForCausalLM, "from_pretrained", unreachable)
+        monkeypatch.setattr(AutoConfig, "from_pretrained", unreachable)
         with pytest.raises(
             ModelError,
             match=(
@@ -92,19 +93,44 @@ class TestFolder:
         with pytest.raises(
             ModelError,
             match=(
-                f"the folder '{tmp_path}' holds no config.json; allowed is a model of Llama"
-                " architecture"
+                f"the folder '{tmp_path}' holds no config.json; allowed is a causal decoder that"
+                " transformers knows"
             ),
         ):
             load(str(tmp_path))
 
     def test_another_architecture(self, folder):
         config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
+        (folder / "config.json").write_text(json.dumps(config | {"model_type": "vit"}))
         with pytest.raises(
-            ModelError, match="holds a 'gpt2' model; allowed is a model of Llama architecture"
+            ModelError, match="holds a 'vit' model; allowed is a causal decoder that transformers"
         ):
             load(str(folder))
+
+    @pytest.mark.parametrize("kind", ["qwen2", "qwen3", "gemma2", "olmo2", "mistral", "gpt2"])
+    def test_another_architecture_is_loaded_as_what_it_is(self, kind, tmp_path):
+        made = tiny_decoder(kind)
+        found = load(str(save_model(made, tmp_path / kind)), device="cpu")
+        assert found.hf.config.model_type == kind
+        assert torch.equal(logits(found), logits(made))
+
+    @pytest.mark.parametrize("kind", ["qwen2", "qwen3", "gemma2", "olmo2"])
+    def test_weights_that_its_config_has_no_place_for(self, kind, tmp_path):
+        """As a Llama these load without a missing key, and with other logits."""
+        path = save_model(tiny_decoder(kind), tmp_path / kind)
+        config = json.loads((path / "config.json").read_text())
+        (path / "config.json").write_text(json.dumps(config | {"model_type": "llama"}))
+        with pytest.raises(
+            ModelError,
+            match=r"cannot be read \(it (lacks|has no place in a 'llama' model for) model\.layers",
+        ):
+            load(str(path), device="cpu")
+
+    def test_an_architecture_that_experiments_do_not_know(self, tmp_path):
+        settings = {"num_local_experts": 2, "num_experts_per_tok": 1, "head_dim": 8}
+        path = save_model(tiny_decoder("gpt_oss", settings), tmp_path / "sinks")
+        with pytest.raises(ModelError, match="cannot be experimented on: .*attention sinks"):
+            load(str(path), device="cpu")
 
     def test_a_config_that_is_no_json(self, folder):
         (folder / "config.json").write_text("{")
@@ -181,7 +207,7 @@ class TestFolder:
         tensors = load_file(path)
         tensors["model.layers.1.self_attn.o_proj.weight"].zero_()
         save_file(tensors, path, metadata={"format": "pt"})
-        with pytest.raises(ModelError, match="is not a plain causal Llama"):
+        with pytest.raises(ModelError, match="is not a plain causal decoder"):
             load(str(folder), device="cpu")
 
 

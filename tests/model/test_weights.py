@@ -53,7 +53,7 @@ class TestConvertedCopy:
             "import json, shutil, sys, time\n"
             "from pathlib import Path\n"
             "from entrack.model import weights\n"
-            "def convert(wheel, name, folder):\n"
+            "def convert(wheel, source, folder):\n"
             f"    with open({str(tmp_path / 'calls')!r}, 'a') as file:\n"
             "        file.write('x')\n"
             "    folder.mkdir()\n"
@@ -90,7 +90,7 @@ class TestConvertedCopy:
             ModelError,
             match=(
                 r"tiny.gguf in tiny_llama-1.0-py3-none-any.whl cannot be converted \(.*\); an"
-                r" intact gguf of Llama"
+                r" intact gguf of a 'llama' model is needed"
             ),
         ):
             converted(wheel, "tiny")

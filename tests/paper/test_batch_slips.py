@@ -19,12 +19,15 @@ from entrack.paper.batch_slips import (
     q_handed_over,
     read_elsewhere,
 )
-from entrack.patching.cmap import cross_patch, group_cell
-from entrack.patching.dcm import PUBLISHED, MaskPath, Masks
+from entrack.patching.cells import group_cell
+from entrack.patching.cmap import cross_patch
+from entrack.patching.dcm import PUBLISHED
 from entrack.patching.group_patching import Patch, Prepared, answers_with
-from entrack.task.boxes import all_queries, examples, scenes
+from entrack.patching.masks import MaskPath, Masks
 from entrack.task.counterfactual_pairs import interchanges
-from entrack.task.prompts import encode, encode_counterfactuals
+from entrack.task.counterfactual_prompts import encode_counterfactuals
+from entrack.task.draws import all_queries, examples, scenes
+from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -18,10 +18,10 @@ from entrack.model.activations import mean_z
 from entrack.model.sites import Head
 from entrack.paper import circuit_slips, slips
 from entrack.paper.slip import Slip, paired, shown
-from entrack.patching.dcm import DCMConfig, MaskPath, Masks
+from entrack.patching.masks import DCMConfig, MaskPath, Masks
 from entrack.patching.path_patching import path_patching
 from entrack.stats.metrics import Estimate, difference, exact
-from entrack.task.boxes import examples, pairs
+from entrack.task.draws import examples, pairs
 from entrack.task.prompts import encode, encode_pairs
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -9,8 +9,8 @@ import torch
 from entrack.errors import AlignmentError, SiteError
 from entrack.model.hooks import Trace
 from entrack.patching.residual_patching import ResidualPatching, patch_residual
+from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.desiderata import build
-from entrack.task.prompts import encode_counterfactuals
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -99,8 +99,8 @@ def test_norms_are_those_of_the_heads_own_rows_and_columns():
 
 def test_a_change_outside_the_heads_is_reported():
     base, other = tiny_model("gqa"), tiny_model("gqa")
-    other.layers[0].mlp.down_proj.weight[0, 0] += 3
-    magnitude = base.layers[0].mlp.down_proj.weight[0, 0] + 3
+    other.layers.blocks[0].mlp.down_proj.weight[0, 0] += 3
+    magnitude = base.layers.blocks[0].mlp.down_proj.weight[0, 0] + 3
     assert_close(update_norms(other, onto=base).elsewhere, 3.0, terms=2, magnitude=magnitude)
 
 
@@ -136,3 +136,11 @@ def test_a_missing_adapter_is_named(tmp_path, monkeypatch):
         match=r"the adapter of smollm2/base is missing from smollm2/base.*entrack train base",
     ):
         load("smollm2/code")
+
+
+def test_the_mean_update_of_some_heads_is_theirs_alone():
+    norms = update_norms(fine_tuned(), onto=tiny_model())
+    heads = [Head(1, 2), Head(3, 0)]
+    expected = (norms.relative[:, 1, 2] + norms.relative[:, 3, 0]) / 2
+    np.testing.assert_allclose(norms.mean_relative(heads), expected)
+    np.testing.assert_allclose(norms.mean_relative(), norms.relative.reshape(4, -1).mean(1))

@@ -5,20 +5,20 @@ import json
 import pytest
 
 from entrack.errors import ConfigError
-from entrack.stats.claims import (
+from entrack.stats.claims import Claim, direction
+from entrack.stats.metrics import Difference, Estimate, exact
+from entrack.stats.rules import (
     Apart,
     AtLeast,
     AtMost,
     Beyond,
-    Claim,
+    Every,
     Graded,
     Nothing,
     Order,
     Sign,
-    direction,
     overall,
 )
-from entrack.stats.metrics import Difference, Estimate, exact
 
 
 def between(low, high):
@@ -83,6 +83,16 @@ def test_a_graded_claim_holds_partly_in_its_weak_form():
     assert rule.words.startswith("above random circuits: the interval lies above 0")
     with pytest.raises(ConfigError, match="2 rules with 1 meanings; a graded rule has two or more"):
         Graded((Sign(+1), Sign(+1)), ("one",))
+
+
+def test_a_claim_of_several_numbers_needs_every_one():
+    rule = Every(Nothing(0.1), "A and B")
+    none, some, unclear = between(-0.05, 0.05), between(0.2, 0.4), between(-0.05, 0.4)
+    assert rule.judge([none, none]) == "replicates"
+    assert rule.judge([none, unclear]) == "undecided"
+    assert rule.judge([none, unclear, some]) == "does not replicate"
+    assert rule.words.startswith("A and B, each: the interval lies within 0.1 of 0")
+    assert rule.words.endswith("; does not if one does not")
 
 
 def test_more_than_chance_is_corrected_for_the_number_of_tests():

@@ -17,7 +17,7 @@ import torch
 from entrack.errors import ConfigError, DataError
 from entrack.model.sites import Head
 from entrack.patching.accuracy import TaskScores
-from entrack.patching.path_patching import HeadScores
+from entrack.patching.head_scores import HeadScores
 from entrack.patching.residual_patching import ResidualPatching
 from entrack.stats.metrics import Estimate
 from entrack.store import results

@@ -24,14 +24,16 @@ from entrack.circuits import Circuit
 from entrack.model.activations import Means, mean_z
 from entrack.model.decoder import Model
 from entrack.model.sites import Head
-from entrack.patching.cmap import Cell
+from entrack.patching.cells import Cell
 from entrack.patching.group_patching import Patch, Prepared
 from entrack.patching.path_patching import PathConfig
 from entrack.store.results import Stored
-from entrack.task.boxes import Scene, all_queries, scenes
+from entrack.task.boxes import Scene
 from entrack.task.counterfactual_pairs import interchanges
+from entrack.task.counterfactual_prompts import CounterfactualPrompts, encode_counterfactuals
 from entrack.task.desiderata import Counterfactual
-from entrack.task.prompts import CounterfactualPrompts, Prompts, encode, encode_counterfactuals
+from entrack.task.draws import all_queries, scenes
+from entrack.task.prompts import Prompts, encode
 
 MODULES = [m.name for m in pkgutil.walk_packages(entrack.__path__, "entrack.") if not m.ispkg]
 

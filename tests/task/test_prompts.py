@@ -10,24 +10,14 @@ import torch
 from tokenizers_for_tests import BARE, TWO_PIECES, make_tokenizer
 from transformers import AutoTokenizer
 
+from entrack.display.prompt_view import show
 from entrack.errors import AlignmentError, TaskError
 from entrack.store.digests import cache_dir, digest
-from entrack.task.boxes import (
-    FORMATS,
-    LABELS,
-    NOUNS,
-    ROLES,
-    Example,
-    Pair,
-    RoleText,
-    Scene,
-    all_queries,
-    examples,
-    pairs,
-    scenes,
-)
+from entrack.task.boxes import FORMATS, LABELS, NOUNS, ROLES, Example, RoleText, Scene
+from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.desiderata import DESIDERATA, build
-from entrack.task.prompts import AFTER_LABEL, encode, encode_counterfactuals, encode_pairs, show
+from entrack.task.draws import Pair, all_queries, examples, pairs, scenes
+from entrack.task.prompts import AFTER_LABEL, encode, encode_pairs
 
 TOKENIZER = make_tokenizer()
 TWO = Scene(("apple", "coin"), ("F", "C"))
