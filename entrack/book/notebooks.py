@@ -29,6 +29,7 @@ _LANGUAGE = {
 }
 _VOLATILE = ("papermill", "jupytext", "widgets", "execution", "vscode", "colab")
 _CELL_KEYS = ("tags", "mystnb")
+_RECORDS = "application/vnd.entrack."
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -175,6 +176,8 @@ def cell_tree(source: str) -> ast.Module:
 def with_figures(notebook: NotebookNode) -> NotebookNode:
     """A copy in which the comments that name and caption figures have become figures of MyST-NB.
 
+    Records of this package in the outputs, which no page shows, are left out: Sphinx would warn.
+
     Raises ChapterError as `figure_comment` does.
     """
     page = copy.deepcopy(notebook)
@@ -182,6 +185,9 @@ def with_figures(notebook: NotebookNode) -> NotebookNode:
         figure, cell.source = figure_comment(cell.source)
         if figure:
             cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), "figure": figure}
+        for output in cell.outputs:
+            for kind in [k for k in output.get("data", {}) if k.startswith(_RECORDS)]:
+                del output.data[kind]
     return page
 
 

@@ -35,18 +35,27 @@ PRUNED = {
 PAIRS = {"llama_goat": "Llama and Goat", "llama_float": "Llama and FLoat"}
 
 
-def faithfulness_rows(scores: Mapping[str, Faithfulness], *, base: str) -> list[Row]:
+def faithfulness_rows(scores: Mapping[str, Faithfulness]) -> list[Row]:
     """The paper's Table 1: a row per version with the accuracy of the whole, of the first circuit
-    alone and of random circuits, faithfulness, the p-value of no difference between whole and
-    circuit, and how much more accurate the circuit is than in `base`, on the same prompts.
+    alone and of random circuits, and faithfulness.
     """
     rows = []
     for name, score in scores.items():
-        p_value = difference(score.hits[0], score.full).p_value
-        change = "-" if name == base else difference(score.hits[0], scores[base].hits[0])
-        accuracies = [score.full_accuracy(), score.accuracy(), score.random_accuracy()]
         share = score.faithfulness() if score.full.any() else "undefined"
-        rows.append([name, *accuracies, share, f"{p_value:.2g}", change])
+        accuracies = [score.full_accuracy(), score.accuracy(), score.random_accuracy()]
+        rows.append([name, *accuracies, share])
+    return rows
+
+
+def gap_rows(scores: Mapping[str, Faithfulness], *, base: str) -> list[Row]:
+    """A row per version: accuracy of the first circuit less that of the whole, with the p-value of
+    no difference, and less that of the same circuit in `base`, all on the same prompts.
+    """
+    rows = []
+    for name, score in scores.items():
+        gap = difference(score.hits[0], score.full)
+        change = "-" if name == base else difference(score.hits[0], scores[base].hits[0])
+        rows.append([name, gap, f"{gap.p_value:.2g}", change])
     return rows
 
 

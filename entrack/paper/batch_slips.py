@@ -206,13 +206,15 @@ def _q_handed_over(
                 [part.at(role) == place, torch.ones(len(part), dtype=torch.bool)], dim=1
             ).to(receiver.device)  # [example variant]
             for layer in sorted({h.layer for h in heads}):
-                q = project(donor, given.resid[layer][:, place], kind="q", layer=layer)
+                entering = given.resid[layer][:, place : place + 1]
+                at = torch.full((len(part), 1), place)
+                q = project(donor, entering, at, length=given.length, kind="q", layer=layer)
                 edits.append(
                     Edit(
                         "q",
                         layer,
                         place - places[0],
-                        q[:, None],
+                        q,
                         patched[..., None] & chosen[layer],
                     )
                 )

@@ -301,6 +301,15 @@ def test_a_figure_has_a_caption(project):
         with_figures(project.find("02").source)
 
 
+def test_records_that_no_page_shows_stay_out_of_the_page(project):
+    executed = pretend(project.find("02"))
+    data = {"text/plain": "a table", "application/vnd.entrack.claims+json": [{"slug": "x"}]}
+    executed.cells[2].outputs = [nbformat.v4.new_output("display_data", data)]
+    page = with_figures(executed)
+    assert page.cells[2].outputs[0].data == {"text/plain": "a table"}
+    assert executed.cells[2].outputs[0].data == data, "the notebook itself keeps them"
+
+
 @pytest.mark.parametrize("source", ["x = 1", "# a remark\nx = 1", ""])
 def test_other_cells_have_no_figure(source):
     assert figure_comment(source) == (None, source)

@@ -38,11 +38,16 @@ def scored(whole, *circuits, random=0.1):
 SCORES = {"one": scored(0.8, 0.4, 0.2), "two": scored(1.0, 0.6, 0.9), "none": scored(0.0, 0.0, 0.0)}
 
 
-def test_a_row_of_table_one_has_the_paired_change_of_the_circuit():
-    one, two, none = figures.faithfulness_rows(SCORES, base="one")
-    assert one[0] == "one" and [e.value for e in one[1:5]] == [0.8, 0.4, 0.1, 0.5]
-    assert one[6] == "-" and two[6].value == pytest.approx(0.2) and two[6].better == 4
+def test_a_row_of_table_one():
+    one, _, none = figures.faithfulness_rows(SCORES)
+    assert one[0] == "one" and [e.value for e in one[1:]] == [0.8, 0.4, 0.1, 0.5]
     assert none[4] == "undefined", "no share of an accuracy of 0"
+
+
+def test_gaps_are_paired_with_the_whole_and_with_the_reference():
+    one, two, _ = figures.gap_rows(SCORES, base="one")
+    assert one[1].value == pytest.approx(-0.4) and one[2] == "0.0078" and one[3] == "-"
+    assert two[3].value == pytest.approx(0.2) and two[3].better == 4
 
 
 def test_the_grid_has_a_row_per_circuit_and_one_for_the_whole():
