@@ -29,7 +29,7 @@ from entrack.model.decoder import Model
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS
 from entrack.patching.path_patching import path_patching, send
-from entrack.task.boxes import pairs
+from entrack.task.draws import pairs
 from entrack.task.prompts import encode_pairs
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))

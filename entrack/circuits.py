@@ -5,6 +5,7 @@ can take one without knowing about the search."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 from entrack.errors import ConfigError, SiteError
 from entrack.model.sites import GROUPS, STRUCTURE_ROLES, Head
@@ -13,6 +14,20 @@ from entrack.model.sites import GROUPS, STRUCTURE_ROLES, Head
 def role_of(group: str, structure_role: str) -> str:
     """The token role at which a group acts, given where structure readers do."""
     return structure_role if group == "structure_reader" else GROUPS[group].role
+
+
+def reads_from(group: str, structure_role: str) -> str:
+    """The token role that a group should attend to if it does its job (paper, section 5): A the
+    right object, B the query label, C where structure readers act, D the earlier label, or the
+    object of its own segment where it acts at that label itself.
+    """
+    segment = {"prev_query_label": "correct_object"}
+    return {
+        "value_fetcher": "correct_object",
+        "position_transmitter": "query_label",
+        "position_detector": structure_role,
+        "structure_reader": segment.get(structure_role, "prev_query_label"),
+    }[group]
 
 
 def check_structure_role(role: str) -> None:
@@ -60,6 +75,11 @@ class Circuit:
         return frozenset(
             h for name, heads in self.groups.items() if self.role(name) == role for h in heads
         )
+
+    def median_layer(self, group: str) -> float:
+        """Median layer of a group's heads; NaN for a group without heads."""
+        layers = [head.layer for head in self.groups[group]]
+        return float(median(layers)) if layers else float("nan")
 
     def without(self, group: str, heads: Sequence[Head]) -> "Circuit":
         """This circuit less some heads of one group."""

@@ -5,12 +5,15 @@ exist, and nothing was run; 130 interrupted."""
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from entrack import __version__
 from entrack.book import building
-from entrack.book.chapters import Chapter, glued, project
+from entrack.book.chapters import project
+from entrack.book.comparison import compare
 from entrack.book.execution import run
 from entrack.errors import EntrackError, ParameterError
 from entrack.model.weights import converted, read_json
@@ -65,10 +68,10 @@ def list_chapters(options: argparse.Namespace) -> int:
 
 def run_chapter(options: argparse.Namespace) -> int:
     chapter = project().find(options.chapter)
-    path = run(chapter, chapter.values(_texts(options)))
+    path = run(chapter, chapter.values(_own_family(_texts(options))))
     print(path.relative_to(chapter.project.root))
     if options.compare:
-        _compare(chapter, glued(chapter.read(path)))
+        print(compare(chapter.read(path), chapter.read(chapter.notebook)))
     return 0
 
 
@@ -77,10 +80,12 @@ def _run_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "-p", dest="given", action="append", default=[], metavar="name=value", help="a parameter"
     )
-    sub.add_argument("--family", help="short for -p family=...")
+    sub.add_argument("--family", help="a family by name, or its file: models/smollm2.json")
     sub.add_argument("--model", help="short for -p model=...")
     sub.add_argument(
-        "--compare", action="store_true", help="show its numbers beside the published ones"
+        "--compare",
+        action="store_true",
+        help="show its claims and numbers beside the published ones",
     )
 
 
@@ -98,21 +103,18 @@ def _texts(options: argparse.Namespace) -> dict[str, str]:
     }
 
 
-def _compare(chapter: Chapter, here: dict[str, object]) -> None:
-    """Print each glued value of this run beside that of the committed notebook."""
-    notebook = chapter.read(chapter.notebook)
-    published = glued(notebook) if notebook else {}
-    width = max(map(len, [*here, *published, "value"]))
-    print(f"{'value':{width}}  {'published':>12}  {'this run':>12}  {'difference':>12}")
-    for name in sorted({*here, *published}):
-        then, now = published.get(name), here.get(name)
-        both = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (then, now))
-        gap = f"{now - then:+.4g}" if both else ""
-        print(f"{name:{width}}  {_short(then):>12}  {_short(now):>12}  {gap:>12}")
-
-
-def _short(value: object) -> str:
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+def _own_family(texts: dict[str, str]) -> dict[str, str]:
+    """A family given as a file: its folder becomes one of those where families are looked for."""
+    path = Path(texts.get("family", ""))
+    if path.suffix != ".json":
+        return texts
+    if not path.is_file():
+        raise ParameterError(
+            f"no family file {path}; a JSON file such as models/smollm2.json is needed."
+            " Check the path."
+        )
+    os.environ["ENTRACK_MODELS"] = str(path.resolve().parent)
+    return texts | {"family": path.stem}
 
 
 def build(options: argparse.Namespace) -> int:

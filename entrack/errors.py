@@ -49,6 +49,10 @@ class ConfigError(EntrackError):
     """An experiment's settings contradict each other or lie outside their range."""
 
 
+class FigureError(EntrackError):
+    """A figure, table or glued number that a reader could not understand or could not load."""
+
+
 class ChapterError(EntrackError):
     """A chapter that cannot be read, executed or shown: a cell that failed, outputs that are not
     fresh.

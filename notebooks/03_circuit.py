@@ -12,38 +12,36 @@
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
-version: str = "base"  # the version whose circuit is searched
+version: str = ""  # the version whose circuit is searched; empty = the reference of the family
 n_pairs: int = 21  # clean and corrupt pairs for path patching [7, 700]
 n_held_out: int = 140  # prompts for choosing the size [14, 2000]
 n_prune: int = 84  # prompts for minimality, at most n_held_out [14, 2000]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]
 n_evaluation: int = 119  # prompts on which the final circuit is scored [14, 5000]
 score: str = "log_odds"  # what path patching measures {log_odds, relative_change}
-structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
+# empty: as the family file says
+structure_role: str = ""  # where structure readers act {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
-# %% tags=["hide-input"]
-import numpy as np
-
-from entrack.circuit.discovery import DiscoveryConfig
-from entrack.circuit.faithfulness import measure_faithfulness
-from entrack.circuit.live_positions import live_positions
-from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
-from entrack.figures.circuit import attention_masses, circuit_graph, depths, score_maps, size_curve
-from entrack.figures.display import glue, show, table
-from entrack.figures.style import ROLE_WORDS
-from entrack.model.loading import load
-from entrack.model.sites import GROUPS
-from entrack.paper import published
-from entrack.patching.attention_mass import attention_mass
-from entrack.patching.path_patching import PathConfig
-from entrack.stats.metrics import difference
-from entrack.task.boxes import examples, pairs
-from entrack.task.prompts import encode, encode_pairs
-from entrack.task.prompts import show as show_prompt
+# %% [markdown]
+# Everything below is about one model, and all its sizes and rules stand in one object. Prompts come
+# from three sets of scenes that share none: one to discover heads on, one to decide how many to
+# keep, and one to score what was kept.
 
 # %%
-model = load(f"{family}/{version}")
+from entrack.circuit.discovery import DiscoveryConfig
+from entrack.circuit.search import CircuitSettings
+from entrack.display.cells import glue
+from entrack.model import families
+from entrack.model.loading import load
+from entrack.patching.path_patching import PathConfig
+
+model = load(f"{family}/{version or families.reference(family)}")
+structure_role = structure_role or families.structure_role(family)
+glue("version", model.name)
+glue("n_heads", model.n_layers * model.n_heads)
+
+# %%
 settings = CircuitSettings(
     n_pairs=n_pairs,
     n_means=n_means,
@@ -52,72 +50,73 @@ settings = CircuitSettings(
     seed=seed,
     discovery=DiscoveryConfig(structure_role=structure_role, path=PathConfig(score=score)),
 )
-means = ablation_means(model, settings)
-held_out = encode(model.tokenizer, examples(n_evaluation, split="evaluation", seed=seed))
-glue("version", model.name)
-glue("n_heads", model.n_layers * model.n_heads)
-glue("n_pairs_used", n_pairs)
 
 # %% [markdown]
 # ## At which tokens?
 #
-# Before asking which heads, ask where. Let all heads work at a few tokens only (they are *live*
-# there) and give every head elsewhere its mean output over other prompts (*mean ablation*). The
-# paper's circuit for Llama works at three tokens: the last token, the query label and the *earlier
-# label*. In {glue:text}`version` these three give an accuracy of {glue:text}`acc_live_paper`. With
-# the *token after the earlier label* as the third they give {glue:text}`acc_live_after`; the whole
-# model has {glue:text}`acc_live_whole`.
+# Before asking which heads, ask where. Let all heads work at a few tokens only: they are *live*
+# there. Every head elsewhere gives its mean output over other prompts, which tells nothing about
+# this one (*mean ablation*). If the model still answers, the work is done at those few tokens.
+#
+# The paper's circuit for Llama works at three: the last token, the query label and the *earlier
+# label*. {doc}`Chapter 1 <01_task>` named them, and the *token after the earlier label* beside
+# them, which the paper does not use.
+#
+# ```{admonition} Predict before you run
+# :class: tip
+# Here are six sets of tokens. Which is the smallest that will do nearly as well as the whole model?
+# ```
 
 # %%
-pruning = encode(model.tokenizer, examples(n_held_out, split="pruning", seed=seed))
+AT, AFTER, ALL = (
+    "with the earlier label (the paper's three)",
+    "with the token after it",
+    "every token",
+)
 common = ["query_label", "last"]
-live = live_positions(
-    model,
-    pruning,
-    means=means,
-    sets={
-        "query label and last token only": common,
-        "with the earlier label (the paper's three)": ["prev_query_label", *common],
-        "with the token after it instead": ["after_prev_query_label", *common],
-        "with both": ["prev_query_label", "after_prev_query_label", *common],
-        "with the tokens after all labels": ["after every label", *common],
-        "every token: the whole model": ["all"],
-    },
-)
-for key, name in (
-    ("paper", "with the earlier label (the paper's three)"),
-    ("after", "with the token after it instead"),
-    ("whole", "every token: the whole model"),
-):
-    glue(f"acc_live_{key}", f"{live.accuracy(name):.2f}")
-shift = difference(
-    live.hits["with the token after it instead"],
-    live.hits["with the earlier label (the paper's three)"],
-)
-glue("live_shift", f"{shift:+.2f}")
-glue(
-    "live_where",
-    "the token after the earlier label"
-    if shift.low > 0
-    else "the earlier label itself"
-    if shift.high < 0
-    else "either of the two, as far as this shows",
-)
+sets = {
+    "query label and last token only": common,
+    AT: ["prev_query_label", *common],
+    AFTER: ["after_prev_query_label", *common],
+    "with both": ["prev_query_label", "after_prev_query_label", *common],
+    "with the tokens after all labels": ["after every label", *common],
+    ALL: ["all"],
+}
+
+# %%
+from entrack.circuit.live_positions import live_positions
+from entrack.circuit.search import ablation_means
+from entrack.display.cells import table
+from entrack.figures.tables import live_rows
+from entrack.task.draws import examples
+from entrack.task.prompts import encode
+
+means = ablation_means(model, settings)
+deciding = encode(model.tokenizer, examples(n_held_out, split="pruning", seed=seed))
+live = live_positions(model, deciding, means=means, sets=sets)
 table(
-    [[name, f"{live.accuracy(name):.2f}", float(live.log_prob[name].mean())] for name in live.hits],
-    [
-        "tokens with live heads",
-        "accuracy with 95 % interval",
-        "mean log probability of the answer, nats",
-    ],
-    caption=f"All heads live at these tokens, mean-ablated at all others: accuracy on {n_held_out} prompts of the pruning split.",
+    live_rows(live),
+    ["tokens with live heads", "accuracy", "mean log probability of the answer, nats"],
+    caption=f"All heads live at these tokens and at their mean elsewhere; {n_held_out} prompts.",
 )
 
+# %% tags=["hide-input"]
+glue("acc_live_paper", live.accuracy(AT))
+glue("acc_live_after", live.accuracy(AFTER))
+glue("acc_live_whole", live.accuracy(ALL))
+glue("live_shift", live.difference(AFTER, AT))
+
 # %% [markdown]
-# The difference is {glue:text}`live_shift`, on the same prompts: this model does its reading at
-# {glue:text}`live_where`. The token after an earlier occurrence is where an induction head looks
-# {cite:p}`olsson2022induction`. Structure readers (D) are searched at the token that the parameter
-# `structure_role` names; the paper's is `prev_query_label`.
+# With the paper's three tokens {glue:text}`version` is right on {glue:text}`acc_live_paper` of the
+# prompts. With the token after the earlier label in place of the label it is right on
+# {glue:text}`acc_live_after`, and with every token live on {glue:text}`acc_live_whole`. From the
+# first to the second the change is {glue:text}`live_shift`, on the same prompts: above zero, the
+# model reads one token later than the paper's Llama; below, at the label itself.
+#
+# The token after an earlier occurrence is where an induction head looks
+# {cite:p}`olsson2022induction`: one that asks "what followed this letter before?" lands there.
+# The parameter `structure_role` says at which of the two tokens the search below looks for
+# structure readers (D); the paper's is `prev_query_label`.
 #
 # We leave the paper's recipe in three places: that token, the score (next section), and how
 # receivers and sizes are chosen (after it).
@@ -125,104 +124,106 @@ table(
 # ## One head first
 #
 # Path patching asks: *what is lost if this head had seen another prompt, and the change may travel
-# along one path only?* It needs two prompts. The **clean** one has an answer. The **corrupt** one
-# is another scene with other boxes and objects, and its question names a box that is in neither;
-# its marks show the tokens whose activations stand in for those of the clean prompt:
+# along one path only?* It needs two prompts. The **clean** one has an answer:
 
 # %%
-found = find_circuit(model, settings)
+from entrack.display.prompt_view import show as show_prompt
+from entrack.task.draws import pairs
+from entrack.task.prompts import encode_pairs
+
 pair = pairs(n_pairs, split="discovery", seed=seed)[0]
 one_clean, one_corrupt = encode_pairs(model.tokenizer, [pair])
 show_prompt(one_clean, 0)
+
+# %% [markdown]
+# The **corrupt** one is another scene with other boxes and objects, and its question names a box
+# that is in neither. Its marks show the tokens whose activations stand in for those of the clean
+# prompt:
 
 # %%
 show_prompt(one_corrupt, 0)
 
 # %% [markdown]
-# The head with the largest direct effect is {glue:text}`top_head`. It is the **sender**: its output
-# at the last token is taken from the corrupt run; every other head stays frozen at what it did in
-# the clean run, and MLPs are recomputed. Over {glue:text}`n_pairs_used` pairs this changes the
-# {glue:text}`score_name` by {glue:text}`top_effect` on average. Negative means that the head helps;
-# zero, that what it sends makes no difference.
+# One call makes the whole search. This section looks at its first step: the direct effect of each
+# head on the answer.
+
+# %%
+from entrack.circuit.search import find_circuit
+from entrack.figures.tables import strongest_rows
+
+found = find_circuit(model, settings)
+direct = found.discovery.scores["value_fetcher"]
+table(
+    strongest_rows(direct),
+    ["head", "most negative pair", "mean", "most positive pair", "pairs with a loss"],
+    caption=f"Direct effect of the five strongest heads, over {n_pairs} pairs.",
+)
+
+# %% tags=["hide-input"]
+top = direct.ranked()[0]
+glue("top_head", str(top))
+glue("top_effect", f"{direct.estimate(top):+.2f}")
+glue("n_pairs_used", n_pairs)
+glue("score_unit", direct.unit)
+
+# %% [markdown]
+# The first row is head {glue:text}`top_head`. It is the **sender**: its output at the last token is
+# taken from the corrupt run. Every other head stays frozen at what it did in the clean run, so the
+# change cannot reach the answer through another head; MLPs are recomputed. Over
+# {glue:text}`n_pairs_used` pairs the score moves by {glue:text}`top_effect` on average. Negative
+# means that the head helps: without what it read here, the right answer is less likely. Zero means
+# that what it sends makes no difference.
 #
 # The paper scores the *relative change of the answer's probability*, over 300 pairs. With few
 # pairs, one pair on which the model is unsure can dominate that mean, and a pair of which it is
-# sure hardly moves it. So we rank heads by log odds. The parameter `score` goes back to the
-# paper's.
-
-# %%
-direct = found.discovery.scores["value_fetcher"]
-top = direct.ranked()[0]
-glue("top_head", str(top))
-glue(
-    "score_name",
-    {
-        "log_odds": "log odds of the right answer",
-        "relative_change": "relative probability of the right answer",
-    }[score],
-)
-glue("score_unit", direct.unit)
-glue("top_effect", f"{direct.estimate(top):+.2f}")
-table(
-    [
-        [
-            str(h),
-            float(direct.values[h.layer, h.head].min()),
-            direct.estimate(h).value,
-            float(direct.values[h.layer, h.head].max()),
-            int((direct.values[h.layer, h.head] < 0).sum()),
-        ]
-        for h in direct.ranked()[:5]
-    ],
-    ["head", "most negative pair", "mean", "most positive pair", f"pairs of {n_pairs} with a loss"],
-    caption=f"The five heads with the largest direct effect on the answer, over {n_pairs} pairs. Unit: {direct.unit}.",
-)
-
-# %% [markdown]
+# sure hardly moves it. So we rank heads by log odds, in which both count alike. The parameter
+# `score` goes back to the paper's. Here: {glue:text}`score_unit`.
+#
 # ```{admonition} Predict before you read on
 # :class: tip
-# The next stage patches the *queries* of these heads. At which token must the senders sit, if only queries at the last token count?
+# The next stage patches the *queries* of these heads. At which token must the senders sit, if only
+# queries at the last token count?
 # ```
 #
 # ## All heads, four stages
 #
-# The search runs backwards, and the heads found in one stage are the **receivers** of the next.
-# Stage A finds heads at the last token that change the answer directly. B: heads at the last token
-# that change it through A's queries. C: heads at the query label that change it through B's values
-# there. D: heads at {glue:text}`structure_where` that change it through C's values. The receivers
-# are the fewest heads that make up half of the helpful effect of their stage; the paper fixed their
-# number, 20, 5 and 10 for Llama. Unit: {glue:text}`score_unit`.
-
-# %% mystnb={"figure": {"name": "fig-score-maps", "caption": "Effect of every head as sender in the four stages, mean over pairs, change of the score. Negative: the head helps. Empty: a layer with no path to the receivers. Each panel has its own colour scale. Hover to read a head."}}
-score_maps(found.discovery)
+# The search runs backwards, and the heads found in one stage are the **receivers** of the next:
+#
+# - **A, value fetchers**: heads at the last token that change the answer directly.
+# - **B, position transmitters**: heads at the last token that change it through A's *queries*. A
+#   query says what to look for.
+# - **C, position detectors**: heads at the query label that change it through B's *values* there.
+#   A value is what is handed over.
+# - **D, structure readers**: heads at the {glue:text}`structure_where` that change it through C's
+#   values.
+#
+# The receivers are the fewest heads that make up half of the helpful effect of their stage; the
+# paper fixed their number, 20, 5 and 10 for Llama.
 
 # %%
-rows = []
-for name, group in GROUPS.items():
-    scores = found.discovery.scores[name]
-    for head in scores.ranked()[:4]:
-        receivers = (
-            f"{len(found.discovery.receivers[name])} {GROUPS[group.receivers].letter} heads"
-            if group.receivers
-            else "logits"
-        )
-        rows.append(
-            [
-                f"{group.letter} {head}",
-                ROLE_WORDS[found.circuit.role(name)],
-                f"{scores.estimate(head):+.2f}",
-                receivers,
-            ]
-        )
-glue(
-    "structure_where",
-    "the " + ROLE_WORDS[found.circuit.structure_role].replace("after earlier", "after the earlier"),
-)
+# figure: fig-score-maps
+# caption: Effect of every head as sender in the four stages, mean over pairs, change of the score.
+#   Negative: the head helps. Empty: a layer with no path to the receivers. Each panel has its own
+#   colour scale. Hover to read a head.
+from entrack.display.cells import show
+from entrack.figures.circuit import score_maps
+
+show(score_maps(found.discovery))
+
+# %% [markdown]
+# Most of each map is pale. A few heads make most of the effect, and they sit in bands of layers:
+# a sender must lie below its receivers.
+
+# %%
+from entrack.display.style import ROLE_WORDS
+from entrack.figures.tables import stage_rows
+
 table(
-    rows,
-    ["group and head", "acts at", "mean effect with 95 % interval", "receivers"],
-    caption=f"The four strongest heads of each stage, over {n_pairs} pairs; the interval resamples pairs. Unit: {direct.unit}.",
+    stage_rows(found),
+    ["group and head", "acts at", "mean effect", "measured through"],
+    caption=f"The four strongest heads of each stage; the interval is over {n_pairs} pairs.",
 )
+glue("structure_where", ROLE_WORDS[structure_role])
 
 # %% [markdown]
 # ## How many heads to keep
@@ -231,114 +232,114 @@ table(
 # fewest heads that make up a share of the group's helpful effect, and take the smallest share whose
 # circuit **alone** reaches 95 % of the model's accuracy on scenes that discovery never saw; if none
 # does, the smallest that is not clearly less accurate than the best. Alone means that every other
-# head, everywhere, gives its mean output. The rule chose a share of {glue:text}`share`,
-# {glue:text}`size_candidate` heads, which {glue:text}`reached` that 95 %.
+# head, everywhere, gives its mean output.
 
 # %%
+# figure: fig-size
+# caption: Accuracy of candidate circuits alone against their size, before pruning, on the pruning
+#   split. Bars and band: 95 % intervals.
+from entrack.figures.circuit import size_curve
+
 curve = found.curve
+show(size_curve(curve))
+
+# %% tags=["hide-input"]
+chosen = curve.scores.accuracy(curve.chosen)
 glue("share", f"{curve.shares[curve.chosen]:.0%}")
 glue("size_candidate", curve.circuit.size)
-glue(
-    "reached",
-    "reaches"
-    if curve.scores.hits[curve.chosen].mean() >= 0.95 * curve.scores.full.mean()
-    else "does not reach",
-)
-
-# %% mystnb={"figure": {"name": "fig-size", "caption": "Accuracy of candidate circuits alone against their size, before pruning, on the pruning split. Bars and band: 95 % intervals."}}
-show(
-    size_curve(curve),
-    alt=f"Line plot of circuit accuracy against size; the chosen circuit of {curve.circuit.size} heads {'reaches' if curve.scores.hits[curve.chosen].mean() >= 0.95 * curve.scores.full.mean() else 'does not reach'} 95 percent of the model.",
-)
+glue("acc_chosen", chosen.value)
+glue("acc_aim", 0.95 * curve.scores.full_accuracy().value)
 
 # %% [markdown]
-# Pruning then drops every head whose minimality score, what it adds when its nearest rivals are
-# gone, stays under 1 % ({doc}`next chapter <04_same_circuit>`); {glue:text}`size_pruned` remain. On
-# a third set of {glue:text}`n_evaluation_used` scenes the pruned circuit alone answers
-# {glue:text}`acc_circuit` right, the candidates before pruning {glue:text}`acc_candidate`, the
-# model {glue:text}`acc_full`. The *faithfulness* of the circuit, its accuracy over the model's, is
-# {glue:text}`faithfulness`. Ten random circuits of the same sizes answer {glue:text}`acc_random`
-# right.
+# The rule chose a share of {glue:text}`share`, which is {glue:text}`size_candidate` heads. Alone
+# they are right on {glue:text}`acc_chosen:.2f` of these prompts; 95 % of the model's accuracy is
+# {glue:text}`acc_aim:.2f`.
 #
-# *Caveat.* Pruning goes by accuracy, not by the effects above: {glue:text}`dropped_strong`.
+# Pruning then drops every head whose minimality score, what it adds when its nearest rivals are
+# gone, stays under 1 % ({doc}`next chapter <04_same_circuit>`).
 
 # %%
-scores = measure_faithfulness(
-    model, held_out, circuits=[found.circuit, curve.circuit], means=means, n_random=10
-)
-glue("size_pruned", found.circuit.size)
-glue("acc_circuit", f"{scores.accuracy(0):.2f}")
-glue("acc_candidate", f"{scores.accuracy(1):.2f}")
-glue("acc_full", f"{scores.full_accuracy():.2f}")
-glue("acc_random", f"{scores.random_accuracy():.2f}")
-glue("faithfulness", f"{scores.faithfulness(0):.2f}")
-glue("n_evaluation_used", len(held_out))
-strong = {
-    g.letter: [
-        h for h in found.discovery.scores[n].ranked()[:4] if h not in found.circuit.groups[n]
-    ]
-    for n, g in GROUPS.items()
-}
-glue(
-    "dropped_strong",
-    "of the four strongest heads of each stage it dropped "
-    + "; ".join(
-        f"{len(hs)} in {letter} ({', '.join(map(str, hs))})" for letter, hs in strong.items() if hs
-    )
-    if any(strong.values())
-    else "here it dropped none of the four strongest heads of any stage",
-)
-table(
-    [
-        [
-            f"{g.letter} {g.title}",
-            ROLE_WORDS[found.circuit.role(n)],
-            len(curve.circuit.groups[n]),
-            len(found.circuit.groups[n]),
-            " ".join(
-                str(h)
-                for h in sorted(
-                    found.circuit.groups[n],
-                    key=lambda h: found.discovery.scores[n].grid()[h.layer, h.head],
-                )[:12]
-            )
-            + (" …" if len(found.circuit.groups[n]) > 12 else ""),
-        ]
-        for n, g in GROUPS.items()
-    ],
-    ["group", "acts at", "candidates", "kept", "kept heads, strongest first"],
-    caption="The circuit by group: heads before pruning, and those kept.",
-)
+from entrack.figures.tables import group_rows
 
-# %% mystnb={"figure": {"name": "fig-circuit", "caption": "The circuit over the prompt. A dot is a head at the token where it acts, its size the effect within its group. Arrows: what each group passes on. Dotted: the token that a group should attend to if it does its job."}}
-show(
-    circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers),
-    alt=f"Diagram: structure readers at the {ROLE_WORDS[found.circuit.structure_role]} feed position detectors at the query label, which feed position transmitters and value fetchers at the last token, which name the apple.",
+table(
+    group_rows(found),
+    ["group", "acts at", "candidates", "kept", "kept, strongest first", "dropped of the top four"],
+    caption="The circuit by group: how many heads before pruning and after, and which.",
 )
 
 # %% [markdown]
+# Do the heads that are left do the task? A third set of scenes decides, which neither discovery nor
+# pruning has seen. Ten random circuits with as many heads at the same tokens show what any such
+# number of heads would do.
+
+# %%
+from entrack.circuit.faithfulness import measure_faithfulness
+
+held_out = encode(model.tokenizer, examples(n_evaluation, split="evaluation", seed=seed))
+both = [found.circuit, curve.circuit]
+scores = measure_faithfulness(model, held_out, circuits=both, means=means, n_random=10)
+
+# %% tags=["hide-input"]
+glue("size_pruned", found.circuit.size)
+glue("acc_circuit", scores.accuracy(0))
+glue("acc_candidate", scores.accuracy(1))
+glue("acc_full", scores.full_accuracy())
+glue("acc_random", scores.random_accuracy())
+glue("faithfulness", scores.faithfulness(0))
+glue("n_evaluation_used", n_evaluation)
+
+# %% [markdown]
+# On these {glue:text}`n_evaluation_used` prompts the pruned circuit of {glue:text}`size_pruned`
+# heads alone answers {glue:text}`acc_circuit` right, the candidates before pruning
+# {glue:text}`acc_candidate`, the whole model {glue:text}`acc_full`, the random circuits
+# {glue:text}`acc_random`. The *faithfulness* of the circuit, its accuracy over the model's, is
+# {glue:text}`faithfulness`.
+#
+# *Caveat.* Pruning goes by accuracy, not by the effects above. A head with a strong effect can go
+# because others do the same work, and one with a weak effect can stay. The last column of the
+# table names those of the four strongest heads of each stage that were dropped.
+
+# %%
+# figure: fig-circuit
+# caption: The circuit over the prompt. A dot is a head at the token where it acts, its size the
+#   effect within its group. Arrows: what each group passes on. Dotted: the token that a group
+#   should attend to if it does its job.
+from entrack.figures.circuit import circuit_graph
+
+show(circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers))
+
+# %% [markdown]
+# Read it from below. D notes, one token into the segment, which segment has this label. C, at the
+# question's label, reads from there which segment is meant. B brings that to the last token, and
+# A uses it to look up the object. This is the paper's reading of the groups; what they carry is
+# tested in {doc}`chapter 6 <06_what_the_heads_carry>`.
+#
 # ## Where the strongest heads look
 #
 # Attention is not effect, but it fits the groups' roles or it does not. A should look at the right
-# object: its two strongest kept heads give it {glue:text}`attention_A` of their attention. B should
-# look at the query label: {glue:text}`attention_B`. C should look at {glue:text}`structure_where`:
-# {glue:text}`attention_C`. D should look at the earlier label: {glue:text}`attention_D`. Where the
-# share is near zero, the head has its effect in another way than by reading there. Means over
-# {glue:text}`n_evaluation_used` prompts:
+# object, B at the query label, C at the {glue:text}`structure_where`, D at the earlier label.
 
-# %% mystnb={"figure": {"name": "fig-attention", "caption": "Share of attention of the two strongest kept heads of each group, from the token where the group acts."}}
-looks = {
-    role: attention_mass(model, held_out, role=role)
-    for role in dict.fromkeys(found.circuit.role(name) for name in GROUPS)
-}
+# %%
+from entrack.circuit.search import attention_of_strongest
+from entrack.figures.tables import attention_rows
 
+looks = attention_of_strongest(model, held_out, found=found)
+table(
+    attention_rows(looks),
+    ["group and head", "looks from", "should look at", "share of attention there"],
+    caption=f"The two strongest kept heads of each group, mean over {n_evaluation} prompts.",
+)
 
-def attention_to(kind, head, role):
-    """Mean attention of a head from `role` to one kind of token; a kind that is the role's own
-    token is "itself".
-    """
-    return looks[role].of([head])["itself" if kind == role else kind]
+# %% [markdown]
+# Where the share is near zero, the head has its effect in another way than by reading there: it may
+# pass on what an earlier head has already brought to its own token. The map shows where such heads
+# look instead.
 
+# %%
+# figure: fig-attention
+# caption: Share of attention of the two strongest kept heads of each group, from the token where
+#   the group acts.
+from entrack.figures.circuit import attention_masses
 
 columns = {
     "right object": "correct_object",
@@ -349,133 +350,113 @@ columns = {
     "query label": "query_label",
     "first token": "first",
 }
-wanted = {"A": "correct_object", "B": "query_label", "C": structure_role, "D": "prev_query_label"}
-masses = {}
-for name, group in GROUPS.items():
-    role = found.circuit.role(name)
-    heads = [h for h in found.discovery.scores[name].ranked() if h in found.circuit.groups[name]][
-        :2
-    ]
-    for head in heads:
-        masses[f"{group.letter} {head}"] = {
-            column: attention_to(kind, head, role).value for column, kind in columns.items()
-        }
-    glue(
-        f"attention_{group.letter}",
-        " and ".join(f"{attention_to(wanted[group.letter], h, role):.2f} ({h})" for h in heads)
-        or "no head kept",
-    )
-show(
-    attention_masses(masses),
-    alt="Heat map of attention shares: two rows per group, columns for the right object, the other objects, the earlier label, the token after it, the other labels, the query label and the first token.",
-)
+show(attention_masses(looks, columns))
 
 # %% [markdown]
 # ## Beside Llama-7B
 #
 # The paper's Llama circuit has {glue:text}`llama_size` heads, counted once per group, in a model of
-# 1,024. Median layers, in Llama-7B: {glue:text}`llama_medians`; here: {glue:text}`our_medians`. The
-# order is partly built into the search, for a sender must lie below its receivers.
+# 1,024. How deep do the groups lie in it, and how deep here? The order is partly built into the
+# search, for a sender must lie below its receivers.
 
-# %% mystnb={"figure": {"name": "fig-depth", "caption": "Relative depth of the circuit's heads by group, ours above and the released Llama-7B circuit below. Bar: median."}}
-llama = published.circuits().values["llama"]
-glue("llama_size", sum(len(h) for h in llama.values()))
-show(
-    depths(
-        {
-            model.name: (
-                {n: [h.layer for h in hs] for n, hs in found.circuit.groups.items()},
-                model.n_layers,
-            ),
-            "Llama-7B, as released": (
-                {n: [layer for layer, _ in hs] for n, hs in llama.items()},
-                32,
-            ),
-        }
-    ),
-    alt="Two strip plots of head depth by group, ours above and Llama-7B below; position detectors, position transmitters and value fetchers follow each other in depth.",
+# %%
+# figure: fig-depth
+# caption: Relative depth of the circuit's heads by group, ours above and the released Llama-7B
+#   circuit below. Bar: median.
+from entrack.figures.circuit import depths
+from entrack.paper.released import N_LAYERS, released_circuit
+
+llama = released_circuit("llama")
+side_by_side = {
+    model.name: (found.circuit, model.n_layers),
+    f"{llama.model}, as released": (llama, N_LAYERS),
+}
+show(depths(side_by_side))
+glue("llama_size", llama.size)
+
+# %%
+from entrack.figures.tables import median_rows
+
+table(
+    median_rows(side_by_side),
+    ["circuit", "layers", "D", "C", "B", "A"],
+    caption="Median layer of the heads of each group, counted from 0.",
 )
 
 # %% [markdown]
-# ## What the paper claims, what we find, verdict
+# ## What the paper claims, what we find
 #
-# Each verdict follows from the rule in its last column.
+# Each verdict follows from the rule in its last column. In the released circuit the median of D
+# lies above that of C, so the claim about depth leaves D out.
+
+# %%
+from itertools import pairwise
+
+from entrack.stats.metrics import exact
+
+half = sum(len(found.discovery.top(group, 0.5)) for group in found.circuit.groups)
+n_heads = model.n_layers * model.n_heads
+ascending = ("position_detector", "position_transmitter", "value_fetcher")
+medians = [found.circuit.median_layer(group) for group in ascending]
+steps = [exact(later - earlier) for earlier, later in pairwise(medians)]
 
 # %% tags=["hide-input"]
-DEPTH = (
-    "position_detector",
-    "position_transmitter",
-    "value_fetcher",
-)  # in the released Llama circuit D does not come before C
-median = {
-    n: float(np.median([h.layer for h in found.circuit.groups[n]]))
-    if found.circuit.groups[n]
-    else np.nan
-    for n in GROUPS
-}
-theirs = {n: float(np.median([layer for layer, _ in hs])) for n, hs in llama.items()}
-ordered = median["position_detector"] <= median["position_transmitter"] <= median["value_fetcher"]
+from entrack.stats.claims import Claim
+from entrack.stats.rules import AtLeast, AtMost, Graded, Order, Sign
 
-
-def depth_words(layers):
-    return ", ".join(
-        f"{GROUPS[n].letter} {layers[n]:g}" for n in reversed(GROUPS) if not np.isnan(layers[n])
-    )
-
-
-glue("llama_medians", depth_words(theirs))
-glue("our_medians", depth_words(median))
-faithful = scores.faithfulness(0)
-half = {n: len(found.discovery.top(n, 0.5)) for n in GROUPS}
-sparse = sum(half.values()) <= 0.1 * model.n_layers * model.n_heads
-verdicts = {
-    "circuit_exists": "replicates"
-    if faithful.low >= 0.8
-    else "partly"
-    if scores.accuracy(0).low > scores.random_accuracy().high
-    else "does not replicate",
-    "circuit_sparse": "replicates" if sparse else "does not replicate",
-    "circuit_order": "replicates" if ordered else "does not replicate",
-    "structure_place": "replicates"
-    if shift.high < 0
-    else "does not replicate"
-    if shift.low > 0
-    else "partly",
-}
-for key, value in verdicts.items():
-    glue(f"verdict_{key}", value)
-glue("half_effect_heads", sum(half.values()))
-table(
-    [
-        [
-            "a circuit of few heads does the task alone",
-            "faithfulness 1.00 with 72 of 1,024 heads",
-            f"{faithful:.2f} with {found.circuit.size} of {model.n_layers * model.n_heads}",
-            verdicts["circuit_exists"],
-            "lower end of the interval 0.8 or more; partly: clearly more accurate than random circuits",
-        ],
-        [
-            "few heads carry each stage",
-            "20, 5 and 10 receivers chosen, of 1,024 heads",
-            f"{sum(half.values())} of {model.n_layers * model.n_heads} heads make half the helpful effect of all four stages",
-            verdicts["circuit_sparse"],
-            "at most a tenth of all heads",
-        ],
-        [
-            "position detectors, position transmitters and value fetchers follow each other in depth",
-            ", ".join(f"{GROUPS[n].letter} {theirs[n]:g}" for n in DEPTH),
-            ", ".join(f"{GROUPS[n].letter} {median[n]:g}" for n in DEPTH),
-            verdicts["circuit_order"],
-            "median layers in order C, B, A",
-        ],
-        [
-            "the segment is read at the earlier label",
-            "structure readers act there",
-            f"at {'the token after it' if shift.low > 0 else 'it' if shift.high < 0 else 'either'}: {shift:+.2f} of accuracy",
-            verdicts["structure_place"],
-            "live heads there give clearly more than one token later; partly: no clear difference",
-        ],
-    ],
-    ["claim", "the paper", "here", "verdict", "rule"],
-    caption="Finding (i), first part: is there such a circuit?",
+exists = Claim(
+    "circuit_exists",
+    "A circuit of few heads does the task alone",
+    here=(scores.over_random(0), scores.faithfulness(0)),
+    rule=Graded(
+        (Sign(+1), AtLeast(0.8)),
+        ("accuracy minus that of random circuits", "faithfulness"),
+    ),
+    paper="faithfulness 1.00 with 72 of 1,024 heads",
+    source="Table 1",
+    finding="i",
+    note=f"with {found.circuit.size} of {n_heads} heads",
 )
+
+# %% tags=["hide-input"]
+sparse = Claim(
+    "circuit_sparse",
+    "Few heads carry each stage",
+    here=exact(half / n_heads),
+    rule=AtMost(0.1),
+    paper="20, 5 and 10 receivers chosen, of 1,024 heads",
+    source="released code",
+    finding="i",
+    spec=".2f",
+    note=f"{half} of {n_heads} heads make half the helpful effect of the four stages",
+)
+
+# %% tags=["hide-input"]
+order = Claim(
+    "circuit_order",
+    "Position detectors, position transmitters and value fetchers follow each other in depth",
+    here=steps,
+    rule=Order("median layers of C, B and A"),
+    paper="layers 9, 13 and 19",
+    source="released circuit",
+    finding="i",
+    spec="+.1f",
+    note="layers from C to B and from B to A",
+)
+
+# %% tags=["hide-input"]
+place = Claim(
+    "structure_place",
+    "The segment is read at the earlier label",
+    here=live.difference(AT, AFTER),
+    rule=Sign(+1),
+    paper="structure readers act there",
+    source="section 4.1",
+    finding="i",
+    note="accuracy with heads live at the label minus one token later",
+)
+
+# %% tags=["hide-input"]
+from entrack.display.cells import judge
+
+judge(exists, sparse, order, place, caption="Finding (i), first part: is there such a circuit?")

@@ -1,7 +1,9 @@
 # %% [markdown]
 # # Which token reads which
 #
-# **Through which tokens does the answer travel?** {glue:text}`flow_sentence`
+# **Through which tokens does the answer travel?** The readings that cannot be spared in
+# {glue:text}`version`, from the lowest to the highest: {glue:text}`needed_readings`. In brackets,
+# the depth as a share of the layers at which half of the loss is won back.
 #
 # The method is *attention knock-out* {cite:p}`geva2023dissecting`: from a layer up, no head may
 # read one given token from another. If accuracy holds, what was to be read had arrived before.
@@ -10,117 +12,76 @@
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
-version: str = "base"  # the version that is looked into
+version: str = ""  # the version that is looked into; empty: the reference of the family
 format: str = "alternative"  # text format {alternative, standard}
 n_scenes: int = 12  # scenes of seven boxes; every box of each is asked for [2, 1000]
 n_pairs: int = 21  # clean and corrupt pairs behind the circuit [7, 700]
-structure_role: str = "after_prev_query_label"  # where structure readers act {after_prev_query_label, prev_query_label}
+structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
 # %% tags=["hide-input"]
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings, find_circuit
-from entrack.figures.display import glue, show, table
-from entrack.figures.flow import attention_shares, edge_words, knockout_curves
-from entrack.figures.style import ROLE_WORDS
+from entrack.display.cells import glue, judge, listed, show, table
+from entrack.figures import flow as figures
+from entrack.model import families
 from entrack.model.loading import load
 from entrack.model.sites import GROUPS
-from entrack.paper import published
 from entrack.patching.attention_knockout import EDGES, knock_out
 from entrack.patching.attention_mass import attention_mass
-from entrack.stats.claims import of_ours, verdict
-from entrack.task.boxes import all_queries, scenes
+from entrack.stats.claims import Claim
+from entrack.stats.rules import Nothing, Order, Sign
+from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
 # %%
+version = version or families.reference(family)
 model = load(f"{family}/{version}")
-prompts = encode(
-    model.tokenizer, all_queries(scenes(n_scenes, split="evaluation", seed=seed), format=format)
-)
+drawn = scenes(n_scenes, split="evaluation", seed=seed)
+prompts = encode(model.tokenizer, all_queries(drawn, format=format))
 glue("version", model.name)
 glue("n_prompts", len(prompts))
 
 # %% [markdown]
 # ```{admonition} Predict before you read on
 # :class: tip
-# In "..., the apple is in Box F, ... . Box F contains the", which reading must be open in the *last* layers for the answer "apple", and
-# which only in early ones? Order these: the last token reads *apple*; the last token reads the second *F*; the second *F* reads the first.
+# In "..., the apple is in Box F, ... . Box F contains the", which reading must be open in the
+# *last* layers for the answer "apple", and which only in early ones? Order these: the last token
+# reads *apple*; the last token reads the second *F*; the second *F* reads the first.
 # ```
 #
 # ## Blocking one reading at a time
 #
 # Each panel blocks one reading in all layers from some depth up. At the left edge it is blocked
 # everywhere, to the right ever less. Where the curve climbs, the reading takes place: what is
-# blocked further up no longer matters. {glue:text}`halfway_sentence`
+# blocked further up no longer matters. The loss is clear for {glue:text}`n_needed` of
+# {glue:text}`n_readings` readings.
 
-# %% mystnb={"figure": {"name": "fig-knockout", "caption": "Accuracy with one reading blocked in all layers from a depth up, as a share of the unblocked accuracy. Band: 95 % interval over scenes. Dashed: the paper's Llama-7B, 500 prompts, where it has the reading. Random tokens: here one without a role, in the paper any."}}
+# %%
+# figure: fig-knockout
+# caption: Accuracy with one reading blocked in all layers from a depth up, as a share of the
+#   unblocked accuracy. Band: 95 % interval over scenes. Dashed: the paper's Llama-7B, 500 prompts,
+#   where it has the reading. Random tokens: here one without a role, in the paper any.
 found = knock_out(model, prompts, edges=EDGES, seed=seed)
-paper, llama = published.knockout(), published.table1().values["llama"].full
-figure, alt = knockout_curves(
-    found, version=version, paper=paper.values, paper_accuracy=llama, paper_title="Llama-7B (paper)"
-)
-show(figure, alt=alt)
+show(figures.knockout_curves(found, version=version))
+
+# %% [markdown]
+# What is each reading worth, and where does it happen? The table gives the change in accuracy with
+# the reading blocked in all layers, beside an unblocked accuracy of {glue:text}`unblocked:.2f` over
+# {glue:text}`n_prompts` prompts. The half-way depth is the share of layers that must stay open to
+# win back half of the loss. Intervals are over scenes.
 
 # %% tags=["hide-input"]
-lowest = {edge: found.loss(edge, found.layers[0]) for edge in EDGES}
-half = {edge: found.half_way(edge) for edge in EDGES}
-
-
-def paper_half(edge):
-    """Depth at which half of what blocking everywhere costs is made up for in the paper's curve;
-    None without a cost of 0.05.
-    """
-    curve = paper.values.get("_to_".join(edge))
-    if curve is None or llama - curve[0] < 0.05:
-        return None
-    return next(i for i, y in enumerate(curve) if y >= (curve[0] + llama) / 2) / len(curve)
-
-
-def depth_text(depth):
-    return "no clear loss" if depth is None else f"{depth:.2f}"
-
-
+needed = found.needed()
+told = (f"{figures.edge_words(edge)} ({depth:.2f})" for edge, depth in needed)
+glue("needed_readings", listed(told, none="none of those that were blocked"))
+glue("n_needed", len(needed))
+glue("n_readings", len(EDGES))
+glue("unblocked", found.plain.mean())
 table(
-    [
-        [
-            edge_words(edge),
-            f"{lowest[edge]:+.2f}",
-            depth_text(half[edge]),
-            f"{paper.values['_to_'.join(edge)][0] - llama:+.2f}"
-            if "_to_".join(edge) in paper.values
-            else "not in the paper",
-            depth_text(paper_half(edge))
-            if "_to_".join(edge) in paper.values
-            else "not in the paper",
-        ]
-        for edge in EDGES
-    ],
-    [
-        "blocked reading",
-        "change in accuracy, all layers blocked",
-        "half-way depth",
-        "Llama-7B: change",
-        "Llama-7B: half-way depth",
-    ],
-    caption=f"What each reading is worth and where it happens, over {len(prompts)} prompts with an unblocked accuracy of {found.plain.mean():.2f}; "
-    "95 % intervals over scenes, of no width where no answer changed. Half-way depth: the share of layers that must stay open to win back half of the loss.",
-)
-ordered = sorted(
-    (depth, edge) for edge, depth in half.items() if depth is not None and "random" not in edge
-)
-glue(
-    "halfway_sentence",
-    f"The loss is clear for {len(ordered)} of {len(EDGES)} readings."
-    if ordered
-    else "No reading costs accuracy clearly when it is blocked on these prompts.",
-)
-glue(
-    "flow_sentence",
-    f"In {model.name} the readings that cannot be spared happen in this order: "
-    + "; then ".join(f"{edge_words(edge)} ({depth:.2f})" for depth, edge in ordered)
-    + ". In brackets, the depth as a share of the layers at which half of the loss is won back."
-    if ordered
-    else f"In {model.name} no single reading that was blocked is indispensable on these prompts.",
+    figures.knockout_rows(found),
+    ["blocked reading", "change", "half-way depth", "Llama-7B: change", "Llama-7B: half-way depth"],
+    caption="What each reading is worth, and where it happens",
 )
 
 # %% [markdown]
@@ -131,75 +92,45 @@ glue(
 #
 # ## Where the heads of each group look
 #
-# {glue:text}`attention_sentence` Means over all {glue:text}`n_prompts` prompts.
+# Each group gives the token that its role names {glue:text}`least_times` to
+# {glue:text}`most_times` times the attention that the mean of all heads gives it there. Looking is
+# not telling apart: value fetchers give the right object {glue:text}`on_correct_object`, and the
+# other objects together {glue:text}`on_other_objects`. Means over all {glue:text}`n_prompts`
+# prompts.
 
-# %% mystnb={"figure": {"name": "fig-attention-mass", "caption": "Share of attention that the circuit's heads give to each kind of token, from the token where the group acts; mean over heads and prompts, with 95 % intervals over scenes. Grey ticks: mean of all heads at that token. Each group's bars sum to one."}}
+# %%
 settings = CircuitSettings(
     format=format,
     n_pairs=n_pairs,
     seed=seed,
-    discovery=DiscoveryConfig(structure_role=structure_role),
+    discovery=DiscoveryConfig(structure_role=structure_role or families.structure_role(family)),
 )
 circuit = find_circuit(model, settings).circuit
-masses = {
-    role: attention_mass(model, prompts, role=role)
-    for role in dict.fromkeys(circuit.role(name) for name in GROUPS)
-}
-groups = {
-    name: masses[circuit.role(name)].of(heads) for name, heads in circuit.groups.items() if heads
-}
-average = {name: masses[circuit.role(name)].everywhere for name in groups}
-figure, alt = attention_shares(groups, average=average)
-show(figure, alt=alt)
+roles = dict.fromkeys(circuit.role(name) for name in GROUPS)
+masses = {role: attention_mass(model, prompts, role=role) for role in roles}
+kept = {name: heads for name, heads in circuit.groups.items() if heads}
+groups = {name: masses[circuit.role(name)].of(heads) for name, heads in kept.items()}
+average = {name: masses[circuit.role(name)].everywhere for name in kept}
+
+# %%
+# figure: fig-attention-mass
+# caption: Share of attention that the circuit's heads give to each kind of token, from the token
+#   where the group acts; mean over heads and prompts, with 95 % intervals over scenes. Grey ticks:
+#   mean of all heads at that token. Each group's bars sum to one.
+show(figures.attention_shares(groups, average=average))
 
 # %% tags=["hide-input"]
-# Detectors should look where the structure readers act, and these at their own segment.
-expected = {
-    "value_fetcher": "correct_object",
-    "position_transmitter": "query_label",
-    "position_detector": circuit.structure_role,
-    "structure_reader": "correct_object"
-    if circuit.structure_role == "prev_query_label"
-    else "prev_query_label",
-}
-rows = []
-for name, kinds in groups.items():
-    wanted = expected[name]
-    rows.append(
-        [
-            f"{GROUPS[name].letter} {GROUPS[name].title}",
-            len(circuit.groups[name]),
-            ROLE_WORDS[circuit.role(name)],
-            ROLE_WORDS[wanted],
-            f"{kinds[wanted]:.2f}",
-            average[name][wanted],
-            kinds[wanted].value / average[name][wanted],
-        ]
-    )
-    glue(f"attention_{GROUPS[name].letter}", kinds[wanted].value)
+rows = figures.attention_rows(groups, average=average, circuit=circuit)
+times = [row[-1] for row in rows]
+glue("least_times", f"{min(times):.1f}")
+glue("most_times", f"{max(times):.1f}")
+fetchers = groups.get("value_fetcher", {})
+for kind in ("correct_object", "other_objects"):
+    glue(f"on_{kind}", f"{fetchers[kind]:.2f}" if fetchers else "not measured")
 table(
     rows,
-    [
-        "group",
-        "heads",
-        "acts at",
-        "should look at",
-        "share of attention",
-        "of all heads there",
-        "times as much",
-    ],
-    caption=f"Does each group look where its role says? Mean over heads and {len(prompts)} prompts, with 95 % intervals over scenes.",
-)
-glue(
-    "attention_sentence",
-    f"Each group gives the token that its role names {min(row[6] for row in rows):.1f} to {max(row[6] for row in rows):.1f} times the attention that the mean of all heads gives it there."
-    + (
-        f" Looking is not telling apart: value fetchers give the right object {groups['value_fetcher']['correct_object']:.2f} and the other objects together {groups['value_fetcher']['other_objects']:.2f}."
-        if "value_fetcher" in groups
-        else ""
-    )
-    if rows
-    else "No head of the circuit was kept.",
+    ["group", "heads", "acts at", "should look at", "attention", "of all heads", "times as much"],
+    caption="Does each group look where its role says? Mean share of attention, over heads",
 )
 
 # %% [markdown]
@@ -210,92 +141,75 @@ glue(
 # earlier label itself. The rules judge the sign of a loss and not its size. In Llama-7B the query
 # label's reading of the earlier label is worth {glue:text}`recall_paper`, here
 # {glue:text}`recall_here`; its reading of the token after it, which the paper did not block, is
-# worth {glue:text}`after_here`.
+# worth {glue:text}`after_here`. The order is judged by the steps between the half-way depths, each
+# with its interval over scenes.
 
 # %% tags=["hide-input"]
-fetch, pass_on, recall, direct = EDGES[0], EDGES[1], EDGES[2], EDGES[3]
-after = EDGES[6]
-glue("recall_paper", f"{paper.values['query_label_to_prev_query_label'][0] - llama:+.2f}")
-glue("recall_here", f"{lowest[recall]:+.2f}")
-glue("after_here", f"{lowest[after]:+.2f}")
-order_known = all(half[e] is not None for e in (recall, pass_on, fetch))
-verdicts = {
-    "last_reads_object": verdict(lowest[fetch], expected=-1),
-    "last_reads_query_label": verdict(lowest[pass_on], expected=-1),
-    "query_label_reads_earlier_label": verdict(lowest[recall], expected=-1),
-    "last_skips_earlier_label": verdict(lowest[direct], expected=0),
-    "order_of_readings": "undecided"
-    if not order_known
-    else "replicates"
-    if half[recall] < half[pass_on] < half[fetch]
-    else "does not replicate",
-    "query_label_reads_after": of_ours(verdict(lowest[after], expected=-1)),
-}
-for slug, value in verdicts.items():
-    glue(f"verdict_{slug}", value)
-lose = "the interval of the change, all layers blocked, lies below 0"
-depths = ", ".join(depth_text(half[e]) for e in (recall, pass_on, fetch))
-table(
-    [
-        [
-            "the last token must read the right object",
-            f"{paper.values['last_to_correct_object'][0] - llama:+.2f}",
-            f"{lowest[fetch]:+.2f}",
-            verdicts["last_reads_object"],
-            lose,
-        ],
-        [
-            "the last token must read the query label",
-            f"{paper.values['last_to_query_label'][0] - llama:+.2f}",
-            f"{lowest[pass_on]:+.2f}",
-            verdicts["last_reads_query_label"],
-            lose,
-        ],
-        [
-            "the query label must read the earlier label",
-            f"{paper.values['query_label_to_prev_query_label'][0] - llama:+.2f}",
-            f"{lowest[recall]:+.2f}",
-            verdicts["query_label_reads_earlier_label"],
-            lose,
-        ],
-        [
-            "the last token does not read the earlier label",
-            f"{paper.values['last_to_prev_query_label'][0] - llama:+.2f}",
-            f"{lowest[direct]:+.2f}",
-            verdicts["last_skips_earlier_label"],
-            "the interval lies within 0.05 of 0",
-        ],
-        [
-            "these three happen in this order: earlier label, query label, right object",
-            ", ".join(depth_text(paper_half(e)) for e in (recall, pass_on, fetch)),
-            depths,
-            verdicts["order_of_readings"],
-            "half-way depths ascend; undecided if one reading costs nothing",
-        ],
-        [
-            "ours: the query label must read the token after the earlier label",
-            "-",
-            f"{lowest[after]:+.2f}",
-            verdicts["query_label_reads_after"],
-            lose,
-        ],
-    ],
-    ["claim", "the paper", "here", "verdict", "rule"],
-    caption="Finding (ii), first part: the way of the answer through the prompt.",
+fetch, pass_on, recall, direct, *_, after = EDGES
+change = {edge: found.loss(edge, found.layers[0]) for edge in EDGES}
+paper = {edge: f"{figures.published_change(edge):+.2f}" for edge in EDGES[:-1]}
+glue("recall_paper", paper[recall])
+glue("recall_here", f"{change[recall]:+.2f}")
+glue("after_here", f"{change[after]:+.2f}")
+readings = [
+    Claim(slug, text, change[edge], Sign(-1), paper=paper[edge], finding="ii")
+    for slug, text, edge in (
+        ("last_reads_object", "the last token must read the right object", fetch),
+        ("last_reads_query_label", "the last token must read the query label", pass_on),
+        ("query_label_reads_earlier_label", "the query label must read the earlier label", recall),
+    )
+]
+
+# %% tags=["hide-input"]
+skips = Claim(
+    slug="last_skips_earlier_label",
+    text="the last token does not read the earlier label",
+    here=change[direct],
+    rule=Nothing(),
+    paper=paper[direct],
+    finding="ii",
 )
+
+# %% tags=["hide-input"]
+detour = Claim(
+    slug="query_label_reads_after",
+    text="the query label must read the token after the earlier label",
+    here=change[after],
+    rule=Sign(-1),
+    ours=True,
+    finding="ii",
+)
+
+# %% tags=["hide-input"]
+ascending = (recall, pass_on, fetch)
+depths = ", ".join(figures.depth_words(found.half_way(edge)) for edge in ascending)
+theirs = ", ".join(figures.depth_words(figures.published_half_way(edge)) for edge in ascending)
+order = Claim(
+    slug="order_of_readings",
+    text="these three happen in this order: earlier label, query label, right object",
+    here=[found.step(recall, pass_on), found.step(pass_on, fetch)],
+    rule=Order("half-way depths"),
+    paper=theirs,
+    finding="ii",
+    given={"each of the three costs accuracy": None not in map(found.half_way, ascending)},
+    note=f"from depths {depths}",
+)
+caption = "Finding (ii), first part: the way of the answer through the prompt"
+judge(*readings, skips, order, detour, caption=caption)
 
 # %% [markdown]
 # ```{exercise} Two roads at once
 # :label: ex-flow-detour
 #
-# Block *two* readings at once: the query label from the earlier label and from the token after it. Is the loss more than the
-# sum of the two? `blocked_resid` in `entrack/knockout.py` hides one position; what has to change for two?
+# Block *two* readings at once: the query label from the earlier label and from the token after it.
+# Is the loss more than the sum of the two? `blocked_resid` in
+# `entrack/patching/attention_knockout.py` hides one position; what has to change for two?
 # ```
 #
 # ```{solution} ex-flow-detour
 # :class: dropdown
 #
-# `goal` becomes Long[example goal], and `hidden[rows[:, None], 0, 0, goal] = True` hides all of them; nothing else changes. If either token
-# could stand in for the other, each alone costs little and both together cost much: a sum that is more than its parts is the mark
-# of a detour.
+# `goal` becomes Long[example goal], and `hidden[rows[:, None], 0, 0, goal] = True` hides all of
+# them; nothing else changes. If either token could stand in for the other, each alone costs little
+# and both together cost much: a sum that is more than its parts is the mark of a detour.
 # ```

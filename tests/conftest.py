@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny_models import KV_HEADS, tiny_model
 
-from entrack.task.boxes import examples, pairs
+from entrack.task.draws import examples, pairs
 from entrack.task.prompts import encode, encode_pairs
 
 

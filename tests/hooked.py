@@ -6,7 +6,9 @@ from entrack.model.hooks import TraceDict
 
 
 def hooked_logits(model, data, *, role, heads, weight=1.0):
-    """Logits at the last token of whole base passes in which heads come from whole source passes."""
+    """Logits at the last token of whole base passes in which heads come from whole source
+    passes.
+    """
     rows, where = torch.arange(len(data)), data.base.at(role)
     logits = None
     layers = sorted({h.layer for h in heads})

@@ -12,9 +12,9 @@ FILES = {
         '"""Twice."""\n\n\ndef double(x):\n    """Two times x."""\n    return 2 * x\n'
     ),
     "entrack/shapes.py": (
-        "from IPython.display import display\n\n\ndef show(text, *, alt):\n    html = f'<p"
-        ' title="{alt}">{text}</p>\'\n    display({"text/html": html, "text/plain": alt},'
-        " raw=True)\n\n\ndef glue(name, value):\n   "
+        "from IPython.display import display\n\n\ndef show(text):\n   "
+        " display({'text/html': f'<p>{text}</p>', 'text/plain': text}, raw=True)\n\n\n"
+        "def glue(name, value):\n   "
         ' display({"application/papermill.record/text/plain": repr(value)}, raw=True,\n           '
         ' metadata={"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}})\n'
     ),
@@ -32,8 +32,8 @@ FILES = {
     "notebooks/02_show.py": (
         "# %% [markdown]\n# # Showing\n\n"
         '# %% tags=["parameters"]\nfamily: str = "tiny"  # model family\n\n'
-        "# %%\nfrom entrack.shapes import glue, show\n\n"
-        'show("a figure", alt="A line that rises.")\n\n'
+        "# %%\n# figure: fig-line\n# caption: A line\n#   that rises.\n"
+        'from entrack.shapes import glue, show\n\nshow("a figure")\n\n'
         '# %%\nglue("answer", 42)\n\n'
         "# %% [markdown]\n# The answer is {glue:text}`answer`.\n"
     ),

@@ -92,7 +92,7 @@ def test_a_run_prints_where_it_went_and_compares(book, capsys):
     assert cli.main(["run", "02", "--family", "tiny/base", "--compare"]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("runs/02_show-") and (book.root / printed[0]).exists()
-    assert printed[1].split() == ["value", "published", "this", "run", "difference"]
+    assert printed[1].split() == ["number", "published", "this", "run", "difference"]
     assert printed[2].split() == ["answer", "42", "44.5", "+2.5"]
 
 

@@ -1,4 +1,6 @@
-"""The chapters that are committed: every one executed, by today's code, and light enough to read."""
+"""The chapters that are committed: every one executed, by today's code, and light enough to
+read.
+"""
 
 import pytest
 

@@ -30,6 +30,7 @@ LAYERS = [
     ["patching."],
     ["circuit."],
     ["paper."],
+    ["display."],
     ["figures."],
     ["finetune."],
     ["book."],
@@ -87,7 +88,7 @@ def test_an_import_that_runs_against_the_order_would_be_seen():
     assert imported_modules(ast.parse("def f():\n    from entrack.cli import main")) == [
         "entrack.cli"
     ]
-    assert rank("entrack.cli") > rank("entrack.figures.display") > rank("entrack.task.boxes")
+    assert rank("entrack.cli") > rank("entrack.display.cells") > rank("entrack.task.boxes")
 
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) - {"entrack.model.hooks"}))

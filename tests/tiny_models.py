@@ -1,4 +1,4 @@
-"""Tiny Llamas with random weights, built in a second, that the tests share, and a circuit for them."""
+"""Tiny Llamas with random weights, built in a second, that the tests share, and their circuit."""
 
 import torch
 from tokenizers_for_tests import make_tokenizer
@@ -47,7 +47,7 @@ def fine_tuned(kind="gqa", *, seed=1, size=0.3):
     """The tiny model with a change of rank one in every q, k, v and o, as a LoRA makes it."""
     model = tiny_model(kind)
     generator = torch.Generator().manual_seed(seed)
-    for layer in model.layers:
+    for layer in model.layers.blocks:
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
             weight = getattr(layer.self_attn, name).weight
             weight.add_(
@@ -55,6 +55,15 @@ def fine_tuned(kind="gqa", *, seed=1, size=0.3):
             )
     object.__setattr__(model, "digest", f"{model.digest}-tuned-{seed}")
     return model
+
+
+def last_logits(model, prompts):
+    """Logits at the last token in one whole pass [example token]: what log probabilities, and so
+    their differences, are made from.
+    """
+    with torch.no_grad():
+        logits = model.hf(prompts.tokens.to(model.device)).logits
+    return logits[torch.arange(len(prompts)), prompts.at("last")]
 
 
 HEADS = {

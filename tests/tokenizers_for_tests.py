@@ -1,4 +1,6 @@
-"""A tokenizer built in a second that treats the task's words as SmolLM2's does, without its files."""
+"""A tokenizer built in a second that treats the task's words as SmolLM2's does, without its
+files.
+"""
 
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE

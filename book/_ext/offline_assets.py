@@ -2,7 +2,7 @@
 theme, tables fit a phone.
 
 Five things that Jupyter Book leaves open: scripts come from `book/vendor/` and only to the pages
-that use them; an SVG made by `entrack.figures.display.show` is put into the page itself, where its
+that use them; an SVG made by `entrack.display.cells.show` is put into the page itself, where its
 ink follows the theme; the theme's Thebe scripts, which would load from another host, are left out;
 a wide table of the prose scrolls inside the page; a table of words turns into a list of its rows on
 a phone, and no interval, p-value or date is broken at its hyphen or its blank."""

@@ -1,7 +1,7 @@
 """Sphinx hook: pages that the book makes of its own record when it is rendered, so that no number
 on them is typed.
 
-```{claims}```, ```{claims-summary}```   the verdict tables of all chapters; their count in a sentence
+```{claims}```, ```{claims-summary}```   the claims of all chapters; their count in a sentence
 ```{models}```                           the families, with their cards
 ```{status}```                           when and how each chapter was executed
 """
@@ -11,8 +11,9 @@ from pathlib import Path
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
-from entrack.book import pages as record
+from entrack.book import pages
 from entrack.book.chapters import project
+from entrack.display.model_cards import models_html
 
 
 class RecordPage(Directive):
@@ -22,7 +23,7 @@ class RecordPage(Directive):
         environment = self.state.document.settings.env
         environment.note_reread()  # it reads files that Sphinx does not know of
         made = self.make(
-            record.read_notebooks(Path(environment.srcdir) / "notebooks"),
+            pages.read_notebooks(Path(environment.srcdir) / "notebooks"),
             "../" * environment.docname.count("/"),
         )
         return [
@@ -36,22 +37,22 @@ class RecordPage(Directive):
 
 class Claims(RecordPage):
     def make(self, notebooks, up):
-        return record.claims_html(record.claims(notebooks), link=up + "notebooks/{chapter}.html")
+        return pages.claims_html(pages.claims(notebooks), link=up + "notebooks/{chapter}.html")
 
 
 class ClaimsSummary(RecordPage):
     def make(self, notebooks, up):
-        return record.summary(record.claims(notebooks))
+        return pages.summary(pages.claims(notebooks))
 
 
 class Models(RecordPage):
     def make(self, notebooks, up):
-        return record.models_html()
+        return models_html()
 
 
 class Status(RecordPage):
     def make(self, notebooks, up):
-        return record.status_html(project(), notebooks)
+        return pages.status_html(project(), notebooks)
 
 
 def setup(app):

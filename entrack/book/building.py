@@ -39,17 +39,22 @@ def build(
     """Execute what is to be executed, publish where asked, and render the book; returns the page to
     open.
 
-    chapters: those to execute and publish, by default all; the others must be fresh for the book to
-        be rendered.
-    execute_which: STALE executes what is not fresh, ALL every chapter, NOTHING none.
-    publish: write the notebooks beside their sources, with `status.json` (when, on what, how long).
-    html: render the pages; False executes and publishes only, and returns the folder of the
-        executed notebooks.
-    jobs: how many chapters are executed at once; None leaves it to `side_by_side.usual_jobs`.
-    log: takes each line about progress.
-    Raises ChapterError at the end, with nothing rendered, when a chapter failed or is not fresh,
-    and when rendering gave a warning. The chapters that did succeed are kept, and published, all
-    the same."""
+    Args:
+        chapters: those to execute and publish, by default all; the others must be fresh for the
+            book to be rendered.
+        execute_which: STALE executes what is not fresh, ALL every chapter, NOTHING none.
+        publish: write the notebooks beside their sources, with `status.json` (when, on what, how
+            long).
+        html: render the pages; False executes and publishes only, and returns the folder of the
+            executed notebooks.
+        jobs: how many chapters are executed at once; None leaves it to `parallel.usual_jobs`.
+        log: takes each line about progress.
+
+    Raises:
+        ChapterError: at the end, with nothing rendered, when a chapter failed or is not fresh, and
+            when rendering gave a warning. The chapters that did succeed are kept, and published,
+            all the same.
+    """
     every = project.chapters()
     names = {chapter.name for chapter in chapters or every}
     wanted = [chapter for chapter in every if html or chapter.name in names]

@@ -10,7 +10,7 @@ import ast
 import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from entrack.book.notebooks import (
     read_source,
     title,
 )
-from entrack.book.parameters import Parameter, Value, parse, read_all
+from entrack.book.parameters import Parameter, Value, models_folders, parse, read_all
 from entrack.errors import ChapterError, ParameterError
 
 _GLUE = "application/papermill.record/text/plain"
@@ -141,7 +141,7 @@ class Chapter:
         values = read_all(self.parameters, texts, chapter=self.name)
         for name in {"family", "model"} & values.keys():
             _check_model_name(
-                f"{name}={values[name]}", str(values[name]), self.project.root / "models"
+                f"{name}={values[name]}", str(values[name]), models_folders(self.project.root)
             )
         return values
 
@@ -159,11 +159,13 @@ class Chapter:
         return read_notebook(path) if path.exists() else None
 
 
-def _check_model_name(given: str, name: str, models: Path) -> None:
+def _check_model_name(given: str, name: str, models: Sequence[Path]) -> None:
     """Refuse at once what no loading could find; a folder and a hub id (`org/name`) are left to the
     loading.
     """
-    families = {path.stem: path for path in sorted(models.glob("*.json"))}
+    families = {
+        path.stem: path for folder in reversed(models) for path in sorted(folder.glob("*.json"))
+    }
     family, _, version = name.partition("/")
     if family in families:
         allowed = list(json.loads(families[family].read_bytes()).get("versions", {}))

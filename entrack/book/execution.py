@@ -41,7 +41,8 @@ class Execution:
     notebook: normalised and stamped.
     record: what differs from time to time, and so is kept out of the notebook: chapter, executed
     (UTC date), seconds (of this execution: results found in the cache cost it next to nothing),
-    what `machine` tells, parameters, and stamp (the digest of what went in)."""
+    seconds_from_nothing (with nothing in the cache, one result after the other), what `machine`
+    tells, parameters, and stamp (the digest of what went in)."""
 
     notebook: NotebookNode
     record: dict[str, object]
@@ -140,13 +141,15 @@ def machine() -> dict[str, object]:
     device: cuda, mps or cpu, as torch would choose. device_name: of the chip; "" where unknown.
         torch_threads: 0 when
     torch was not imported. peak_memory_mb: largest resident memory of the process so far.
+    seconds_stored: what the stored results that it used took to make; seconds_in_stored: what using
+    them took now.
     """
     import pathlib
     import platform
     import resource
     import sys
 
-    torch = sys.modules.get("torch")
+    torch, results = sys.modules.get("torch"), sys.modules.get("entrack.store.results")
     info = pathlib.Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -164,11 +167,15 @@ def machine() -> dict[str, object]:
         "device_name": name,
         "torch_threads": torch.get_num_threads() if torch else 0,
         "peak_memory_mb": round(peak),
+        "seconds_stored": sum(results.spent().values()) if results else 0.0,
+        "seconds_in_stored": results.inside() if results else 0.0,
     }
 
 
 def _with_probe(source: NotebookNode) -> NotebookNode:
-    """The chapter and one more cell that tells about the machine; `_finished` takes it away again."""
+    """The chapter and one more cell that tells about the machine; `_finished` takes it away
+    again.
+    """
     notebook = copy.deepcopy(source)
     code = f"{inspect.getsource(machine)}\nprint(__import__('json').dumps(machine()))"
     notebook.cells.append(nbformat.v4.new_code_cell(code))
@@ -183,11 +190,14 @@ def _finished(
     notebook = normalise(executed)
     every = {parameter.name: parameter.default for parameter in chapter.parameters} | dict(values)
     stamp = make_stamp(chapter.name, notebook, every, default=not values, root=chapter.project.root)
+    found = json.loads(told.splitlines()[-1])
+    afresh = seconds - found.pop("seconds_in_stored") + found.pop("seconds_stored")
     record = {
         "chapter": chapter.name,
         "executed": datetime.now(UTC).date().isoformat(),
         "seconds": round(seconds, 1),
-        **json.loads(told.splitlines()[-1]),
+        "seconds_from_nothing": round(afresh, 1),
+        **found,
         "parameters": stamp.parameters,
         "stamp": stamp.inputs,
     }

@@ -5,10 +5,10 @@ carries, in its metadata under `entrack`, digests of everything that could chang
 code cells, its parameters, the entrack modules they import (through others too), the model families
 they name, and the outputs themselves.
 
-What counts as prose, and so may be edited without executing again: markdown, comments, cell
-metadata (captions), the names of headings, and the literal text of an `alt=` argument. Everything
-else in a code cell is code. Not covered: files that a chapter opens by itself other than through an
-entrack module, and package versions, which the stamp records without comparing them."""
+What counts as prose, and so may be edited without executing again: markdown, comments (captions of
+figures are comments) and cell metadata. Everything else in a code cell is code. Not covered: files
+that a chapter opens by itself other than through an entrack module, and package versions, which the
+stamp records without comparing them."""
 
 import ast
 import functools
@@ -19,7 +19,8 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from entrack.book.notebooks import PARAMETERS, alt_constants, cell_tree, code_cells
+from entrack.book.notebooks import PARAMETERS, cell_tree, code_cells
+from entrack.book.parameters import models_folders
 from entrack.errors import StampError
 from entrack.store.digests import code_shape, digest, imported_modules, module_digests
 
@@ -33,10 +34,16 @@ _VERSIONS = ("entrack", "torch", "transformers")
 class Stamp:
     """What made an executed notebook; all digests are hex.
 
-    cells: of its code. outputs: of its outputs. parameters: {name: value}, as executed. default:
-        whether these are
-    the values in the source. modules: {entrack module: digest}. models: {family or family/version:
-    digest of its file or adapter}. versions: {package: version}. format: of this record."""
+    Attributes:
+        chapter: its name.
+        cells, outputs: digests of its code and of its outputs.
+        parameters: {name: value}, as executed.
+        default: whether these are the values in the source.
+        modules: {entrack module: digest}.
+        models: {family or family/version: digest of its file or adapter}.
+        versions: {package: version}.
+        format: of this record.
+    """
 
     chapter: str
     cells: str
@@ -50,7 +57,9 @@ class Stamp:
 
     @property
     def inputs(self) -> str:
-        """A digest of everything that went in: equal for two executions that should give the same."""
+        """A digest of everything that went in: equal for two executions that should give the
+        same.
+        """
         return digest(self.chapter, self.cells, self.parameters, self.modules, self.models)
 
 
@@ -82,7 +91,7 @@ def make_stamp(
         parameters=parameters,
         default=default,
         modules=used_modules(notebook, package=root / "entrack"),
-        models=used_models(notebook, parameters, models=root / "models"),
+        models=used_models(notebook, parameters, root=root),
         versions=_versions(),
     )
 
@@ -119,11 +128,8 @@ def cells_digest(notebook: NotebookNode) -> str:
 
 def cell_digest(cell: NotebookNode) -> str:
     """A digest of one code cell. A closing semicolon counts, because it hides the output."""
-    tree = cell_tree(cell.source)
-    for constant in alt_constants(tree):
-        constant.value = ""
     shown = [
-        code_shape(statement) for statement in tree.body
+        code_shape(statement) for statement in cell_tree(cell.source).body
     ]  # statement by statement: a lone text is an output
     return digest(
         shown, cell.source.rstrip().endswith(";"), PARAMETERS in cell.metadata.get("tags", [])
@@ -143,14 +149,13 @@ def used_modules(notebook: NotebookNode, *, package: Path) -> dict[str, str]:
     )
 
 
-def used_models(notebook: NotebookNode, parameters: dict, *, models: Path) -> dict[str, str]:
-    """{family, and family/version for each of its adapters: digest of the files} of every family
-    that is named.
+def used_models(notebook: NotebookNode, parameters: dict, *, root: Path) -> dict[str, str]:
+    """{family, and family/version for each of its adapters or folders: digest of the files} of
+    every family that is named.
 
     A family is named by a text in a code cell or a parameter that is its name or begins with
-    `name/`. All versions of
-    it count, because a chapter may ask for the list. models: the folder with `<family>.json` and
-    the adapters."""
+    `name/`. All versions of it count, because a chapter may ask for the list.
+    """
     trees = [cell_tree(cell.source) for cell in code_cells(notebook)]
     texts = {
         n.value
@@ -161,12 +166,13 @@ def used_models(notebook: NotebookNode, parameters: dict, *, models: Path) -> di
     texts |= {value for value in parameters.values() if isinstance(value, str)}
     named = {text.partition("/")[0] for text in texts}
     found = {}
-    for file in sorted(models.glob("*.json")):
-        if file.stem in named:
-            found[file.stem] = _files_digest(file)
-            for folder in sorted(p for p in (models / file.stem).glob("*") if p.is_dir()):
-                files = sorted(path for path in folder.rglob("*") if path.is_file())
-                found[f"{file.stem}/{folder.name}"] = _files_digest(*files)
+    for models in reversed(models_folders(root)):
+        for file in sorted(models.glob("*.json")):
+            if file.stem in named:
+                found[file.stem] = _files_digest(file)
+                for folder in sorted(p for p in (models / file.stem).glob("*") if p.is_dir()):
+                    files = sorted(path for path in folder.rglob("*") if path.is_file())
+                    found[f"{file.stem}/{folder.name}"] = _files_digest(*files)
     return found
 
 
@@ -192,12 +198,13 @@ def _versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class State:
-    """Whether a chapter's outputs may be shown. `name` is one of
+    """Whether a chapter's outputs may be shown.
 
-    fresh, stale (the code, parameters, a module or a model changed since), hollow (outputs or code
-    of the notebook were edited after its execution), out-of-order, failed, unexecuted, or corrupt
-    (its stamp cannot be read).
-    reason: why, in words. A fresh one has "", or a note that its prose is older than the source's.
+    Attributes:
+        name: fresh, stale (the code, parameters, a module or a model changed since), hollow
+            (outputs or code of the notebook were edited after its execution), out-of-order, failed,
+            unexecuted, or corrupt (its stamp cannot be read).
+        reason: why, in words; of a fresh one "", or a note that its prose is older than the source.
     """
 
     name: str
@@ -276,9 +283,7 @@ def _stale_reasons(
         else:
             yield f"code cell{'s' if len(changed) > 1 else ''} {', '.join(changed)} changed"
     yield from _differences("module", stamp.modules, used_modules(source, package=root / "entrack"))
-    yield from _differences(
-        "model", stamp.models, used_models(source, stamp.parameters, models=root / "models")
-    )
+    yield from _differences("model", stamp.models, used_models(source, stamp.parameters, root=root))
 
 
 def _differences(kind: str, then: dict[str, str], now: dict[str, str]):

@@ -7,7 +7,7 @@ same give the same file, byte for byte: whatever tells of the moment or the mach
 
 import ast
 import copy
-import html
+import re
 from pathlib import Path
 
 import jupytext
@@ -138,9 +138,9 @@ def title(notebook: NotebookNode) -> str:
 def carry_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
     """Today's text of a chapter with the outputs of an execution of the same code.
 
-    Prose, captions, comments and tags come from `source`, outputs and counts from `executed`. An
-    `alt=` text edited since then is replaced in the outputs too. Raises ChapterError when the two
-    do not have the same number of code cells; that the code itself agrees is the stamp's business.
+    Prose, comments and tags come from `source`, outputs and counts from `executed`. Raises
+    ChapterError when the two do not have the same number of code cells; that the code itself
+    agrees is the stamp's business.
     """
     page = copy.deepcopy(source)
     new, old = code_cells(page), code_cells(executed)
@@ -151,10 +151,7 @@ def carry_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
         )
     for cell, ran in zip(new, old, strict=True):
         cell.execution_count = ran.execution_count
-        outputs = copy.deepcopy(ran.outputs)
-        for before, after in zip(_alts(ran.source), _alts(cell.source), strict=False):
-            outputs = _replaced(outputs, before, after) if before != after else outputs
-        cell.outputs = outputs
+        cell.outputs = copy.deepcopy(ran.outputs)
     return normalise(page)
 
 
@@ -175,35 +172,40 @@ def cell_tree(source: str) -> ast.Module:
         ) from None
 
 
-def alt_constants(tree: ast.AST) -> list[ast.Constant]:
-    """The literal texts given as `alt=...`, in the order of the source. An alt text that is
-    computed counts as code.
+def with_figures(notebook: NotebookNode) -> NotebookNode:
+    """A copy in which the comments that name and caption figures have become figures of MyST-NB.
+
+    Raises ChapterError as `figure_comment` does.
     """
-    keywords = [n for n in ast.walk(tree) if isinstance(n, ast.keyword) and n.arg == "alt"]
-    texts = [
-        k.value
-        for k in keywords
-        if isinstance(k.value, ast.Constant) and isinstance(k.value.value, str)
-    ]
-    return sorted(texts, key=lambda constant: (constant.lineno, constant.col_offset))
+    page = copy.deepcopy(notebook)
+    for cell in code_cells(page):
+        figure, cell.source = figure_comment(cell.source)
+        if figure:
+            cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), "figure": figure}
+    return page
 
 
-def _alts(source: str) -> list[str]:
-    return [" ".join(constant.value.split()) for constant in alt_constants(cell_tree(source))]
+_FIGURE = re.compile(r"# figure: (?P<name>[\w-]+)\n# caption: (?P<caption>.+\n(?:#   .+\n)*)")
 
 
-def _replaced(value: object, before: str, after: str) -> object:
-    """`value` with the alt text `before` replaced: alone, as an attribute, or opening an element
-    (noscript, title).
+def figure_comment(source: str) -> tuple[dict[str, str] | None, str]:
+    """The figure that a cell's first comment names, and the cell without that comment::
+
+        # figure: fig-depth
+        # caption: Relative depth of the heads of each group. Roles such as
+        #   {glue:text}`n_heads` may stand in it.
+
+    None where the cell does not begin like this. A caption is a comment, so mending it makes no
+    result stale. Raises ChapterError for a figure without a caption.
     """
-    if isinstance(value, dict):
-        return NotebookNode({key: _replaced(item, before, after) for key, item in value.items()})
-    if isinstance(value, list):
-        return [_replaced(item, before, after) for item in value]
-    if not isinstance(value, str):
-        return value
-    if value == before:
-        return after
-    for opening in ('="', ">"):
-        value = value.replace(opening + html.escape(before), opening + html.escape(after))
-    return value
+    match = _FIGURE.match(source)
+    if match is None:
+        if source.startswith("# figure:"):
+            raise ChapterError(
+                f"the cell that begins {source.splitlines()[0]!r} has no caption; a line `#"
+                " caption: ...` follows the name, and its continued lines begin with `#   `. Write"
+                " one."
+            )
+        return None, source
+    caption = " ".join(line.lstrip("# ") for line in match["caption"].splitlines())
+    return {"name": match["name"], "caption": caption}, source[match.end() :]

@@ -15,10 +15,12 @@ import ast
 import difflib
 import io
 import math
+import os
 import re
 import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from entrack.errors import ChapterError, ParameterError
 
@@ -36,13 +38,15 @@ _CHOICES = re.compile(r"\{([^{}]*)\}\s*$")
 class Parameter:
     """One declared parameter.
 
-    kind: "int", "float", "bool" or "str"; of each item when `many`.
-    default: the value in the source.
-    help: the comment without its range or choices; "" when there is none.
-    low, high: the closed range of a number; None when the comment gives none.
-    choices: the allowed values; empty when any value of the kind is.
-    many: a tuple of values, written with commas (`layers=2,3`).
-    optional: may also be None.
+    Attributes:
+        name: as in the source.
+        kind: "int", "float", "bool" or "str"; of each item when `many`.
+        default: the value in the source.
+        help: the comment without its range or choices; "" when there is none.
+        low, high: the closed range of a number; None when the comment gives none.
+        choices: the allowed values; empty when any value of the kind is.
+        many: a tuple of values, written with commas (`layers=2,3`).
+        optional: may also be None.
     """
 
     name: str
@@ -200,8 +204,14 @@ def read_all(
 ) -> dict[str, Value]:
     """{name: value} for `texts`, each as typed; values equal to their defaults are left out.
 
-    chapter: the chapter's name, for the message. Raises ParameterError for an unknown name or a
-    value not allowed."""
+    Args:
+        parameters: those of the chapter.
+        texts: {name: value as typed}.
+        chapter: the chapter's name, for the message.
+
+    Raises:
+        ParameterError: an unknown name, or a value not allowed.
+    """
     known = {parameter.name: parameter for parameter in parameters}
     values = {}
     for name, text in texts.items():
@@ -216,3 +226,11 @@ def read_all(
         if value != known[name].default:
             values[name] = value
     return values
+
+
+def models_folders(root: Path) -> tuple[Path, ...]:
+    """Where families are described: the folder that `ENTRACK_MODELS` names, if any, then the
+    project's own.
+    """
+    own = os.environ.get("ENTRACK_MODELS")
+    return (Path(own), root / "models") if own else (root / "models",)

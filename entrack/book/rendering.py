@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
 from entrack.book.chapters import Project
-from entrack.book.notebooks import notebook_bytes
+from entrack.book.notebooks import notebook_bytes, with_figures
 from entrack.errors import ChapterError
 
 _TOP_FILES = ("_config.yml", "_toc.yml")
@@ -26,8 +26,15 @@ def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
     """Make `_build/staging` hold exactly the book's configuration, its prose, and `pages`; returns
     the folder.
 
-    pages: {chapter name: notebook}. Files that are the same stay untouched, all others are written
-    or deleted. Raises ChapterError when the configuration is missing."""
+    Files that are the same stay untouched, all others are written or deleted.
+
+    Args:
+        project: whose configuration and prose.
+        pages: {chapter name: notebook}.
+
+    Raises:
+        ChapterError: the configuration is missing.
+    """
     staging = project.build / "staging"
     for name in _TOP_FILES:
         if not (project.root / name).is_file():
@@ -42,7 +49,7 @@ def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
     ]
     contents = {path.relative_to(project.root): path.read_bytes() for path in files}
     contents |= {
-        Path("notebooks", f"{name}.ipynb"): notebook_bytes(notebook)
+        Path("notebooks", f"{name}.ipynb"): notebook_bytes(with_figures(notebook))
         for name, notebook in pages.items()
     }
     if staging.exists():

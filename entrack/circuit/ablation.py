@@ -16,10 +16,13 @@ from torch import Tensor
 from entrack.circuits import Circuit
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import CHUNK, Means, Run, clean_run
+from entrack.model.answers import Outcome, joined
 from entrack.model.decoder import Model
-from entrack.model.replay import Edit, Outcome, by_suffix, joined, outcomes, rerun, suffix
+from entrack.model.edits import Edit, by_suffix, suffix
+from entrack.model.lent_attention import AttentionInputs
+from entrack.model.replay import outcomes, rerun
 from entrack.model.sites import Head, check_heads
-from entrack.task.prompts import Prompts
+from entrack.task.prompts import Prompts, chunks
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def score_circuits(
     return _scores(found)
 
 
-def score_knockouts(
+def score_without_heads(
     model: Model,
     prompts: Prompts,
     *,
@@ -86,11 +89,11 @@ def score_knockouts(
             edits=_ablations(run, means, roles, keep=whole, start=0),
         )
         for group, sets in removed.items():
-            found[group].append(_knocked_out(model, run, circuit, group, sets, means))
+            found[group].append(_without(model, run, circuit, group, sets, means))
     return {group: _scores(parts) for group, parts in found.items()}
 
 
-def _knocked_out(
+def _without(
     model: Model,
     run: Run,
     circuit: Circuit,
@@ -138,8 +141,7 @@ def score_removed(
         np.empty((len(removed), len(prompts)), dtype=kind) for kind in (bool, np.float32)
     )
     for group in by_suffix(prompts, roles[0]):
-        for lo in range(0, len(group), CHUNK):
-            chosen = group[lo : lo + CHUNK]
+        for chosen in chunks(group, CHUNK):
             run = clean_run(model, prompts.subset(chosen))
             positions = suffix(run, roles[0])
             # The role positions are among the recomputed ones; the edits name them by their place
@@ -169,22 +171,19 @@ def ablated_run(model: Model, prompts: Prompts, means: Means) -> Run:
             f" {sorted(set(prompts.lengths.tolist()))}; both need one length. Make the means from"
             " prompts of the same format and number of boxes."
         )
-    h = model.hf.model.embed_tokens(prompts.tokens.to(model.device))
-    cos, sin = model.hf.model.rotary_emb(h, torch.arange(n_pos, device=model.device)[None])
+    tokens = prompts.tokens.to(model.device)
+    places = torch.arange(n_pos, device=model.device)[None]
+    h = model.layers.embed(tokens, places.expand_as(tokens))
+    places = model.layers.places(places, length=n_pos)
     resid, keys, values = [h], [], []
-    for layer, block in enumerate(model.layers):
-        x = block.input_layernorm(h)
-        k, v = (
-            getattr(block.self_attn, f"{n}_proj")(x)
-            .unflatten(-1, (-1, model.d_head))
-            .transpose(1, 2)
-            for n in "kv"
-        )
-        first, second = k.chunk(2, dim=-1)
-        keys.append(k * cos[:, None] + torch.cat([-second, first], dim=-1) * sin[:, None])
-        values.append(v)
-        h = h + block.self_attn.o_proj(means.z[layer].flatten(-2))
-        h = h + block.mlp(block.post_attention_layernorm(h))
+    for layer in range(model.n_layers):
+
+        def attend(inputs: AttentionInputs, layer: int = layer) -> Tensor:
+            keys.append(inputs.k)
+            values.append(inputs.v)
+            return means.z[layer].expand(len(prompts), -1, -1, -1)
+
+        h = model.layers.forward(layer, h, places, attend)
         resid.append(h)
     z = means.z[:, None].expand(-1, len(prompts), -1, -1, -1)
     return Run(
@@ -245,10 +244,7 @@ def _ablations(
 
 
 def _chunks(prompts: Prompts) -> Iterator[Prompts]:
-    return (
-        prompts.subset(range(lo, min(lo + CHUNK, len(prompts))))
-        for lo in range(0, len(prompts), CHUNK)
-    )
+    return (prompts.subset(part) for part in chunks(range(len(prompts)), CHUNK))
 
 
 def _scores(parts: Sequence[Outcome]) -> AblationScores:

@@ -9,6 +9,7 @@ import numpy as np
 
 from entrack.circuit.ablation import score_circuits, score_removed
 from entrack.circuits import Circuit
+from entrack.errors import SiteError
 from entrack.model.activations import Means
 from entrack.model.decoder import Model
 from entrack.model.sites import GROUPS
@@ -37,6 +38,19 @@ class Completeness:
         """F(C without K) - F(M without K), paired. Far from 0 = the circuit is not complete."""
         return difference(self.circuit_hits[index], self.model_hits[index])
 
+    def of(self, kind: str) -> list[int]:
+        """Indices of the K of one kind: "group", "random" or "greedy"."""
+        return [i for i, label in enumerate(self.labels) if label.startswith(kind)]
+
+    def widest(self, kind: str) -> tuple[str, Difference]:
+        """Label and gap of the K of one kind whose gap is farthest from 0."""
+        gaps = {self.labels[i]: self.gap(i) for i in self.of(kind)}
+        return max(gaps.items(), key=lambda item: abs(item[1].value))
+
+    def mean_gap(self, kind: str) -> float:
+        """Mean absolute gap over the K of one kind."""
+        return float(np.mean([abs(self.gap(i).value) for i in self.of(kind)]))
+
 
 def measure_completeness(
     model: Model,
@@ -53,20 +67,28 @@ def measure_completeness(
 
     The greedy search, which the released code lacks, adds at each of `n_greedy` steps that of six
     drawn heads which makes |F(C without K) - F(M without K)| largest.
+    Raises SiteError for a circuit without heads.
     Cost: per K and prompt, three tokens (circuit) and the tokens from the earlier label on (model).
     """
-    key = [model.digest, model.dtype, prompts.tokens, circuit, means.z, n_random, n_greedy, seed]
-    return stored(
-        lambda: _measure(
-            model, prompts, circuit, means, n_random, n_greedy, np.random.default_rng(seed)
-        ),
-        name="completeness",
-        key=key,
-        modules=["entrack.circuit.completeness"],
-    )
+    if not circuit.size:
+        raise SiteError(
+            f"the circuit of {circuit.model} has no heads, so none can be taken away; at least one"
+            " is needed. Search with more prompts, or in a version that does the task."
+        )
+    return _measure(model, prompts, circuit, means, n_random, n_greedy, seed)
 
 
-def _measure(model, prompts, circuit, means, n_random, n_greedy, generator) -> Completeness:
+@stored("completeness")
+def _measure(
+    model: Model,
+    prompts: Prompts,
+    circuit: Circuit,
+    means: Means,
+    n_random: int,
+    n_greedy: int,
+    seed: int,
+) -> Completeness:
+    generator = np.random.default_rng(seed)
     items = [(name, head) for name in GROUPS for head in circuit.groups[name]]
     removed = [circuit.only(name) for name in GROUPS]
     labels = [f"group {g.letter}" for g in GROUPS.values()]

@@ -6,7 +6,7 @@ values listen to, D those that C's values listen to (paper, section 4.1). A *can
 keeps, per group, the fewest heads that make up a given share of the group's helpful effect; the
 share is chosen on held-out prompts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,9 @@ import numpy as np
 from entrack.circuits import Circuit, check_structure_role, role_of
 from entrack.errors import ConfigError, SiteError
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS, Group, Head
-from entrack.patching.path_patching import HeadScores, PathConfig, path_patching
+from entrack.model.sites import GROUPS, Head
+from entrack.patching.head_scores import HeadScores
+from entrack.patching.path_patching import PathConfig, path_patching
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts
 
@@ -107,47 +108,30 @@ def discover(
                 f"no head of {group.receivers} helps {model.name}, so {name} has no receivers; each"
                 " stage needs some. Use more pairs, or a model that does the task."
             )
-        scores[name] = _stage(
+        scores[name] = stage_scores(
             model,
             clean,
-            corrupt,
-            group,
-            role_of(name, config.structure_role),
-            receivers[name],
-            config.path,
+            corrupt=corrupt,
+            role=role_of(name, config.structure_role),
+            receivers=receivers[name],
+            via=group.composition,
+            config=config.path,
         )
     return partial
 
 
-def _stage(
+@stored("path")
+def stage_scores(
     model: Model,
     clean: Prompts,
+    *,
     corrupt: Prompts,
-    group: Group,
     role: str,
-    receivers: tuple[Head, ...],
+    receivers: Sequence[Head],
+    via: str,
     config: PathConfig,
 ) -> HeadScores:
-    return stored(
-        lambda: path_patching(
-            model,
-            clean,
-            corrupt=corrupt,
-            role=role,
-            receivers=receivers,
-            via=group.composition,
-            config=config,
-        ),
-        name=f"path-{group.letter}",
-        modules=["entrack.patching.path_patching"],
-        key=[
-            model.digest,
-            model.dtype,
-            clean.tokens,
-            corrupt.tokens,
-            role,
-            list(receivers),
-            group.composition,
-            config,
-        ],
+    """One stage: `path_patching.path_patching` with these arguments. Stored."""
+    return path_patching(
+        model, clean, corrupt=corrupt, role=role, receivers=receivers, via=via, config=config
     )

@@ -1,7 +1,9 @@
-"""Does the circuit alone do what the model does? Faithfulness, with random circuits as a control."""
+"""Does the circuit alone do what the model does? Faithfulness, with random circuits as a
+control.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,14 +11,12 @@ from entrack.circuit.ablation import score_circuits
 from entrack.circuit.discovery import Discovery
 from entrack.circuits import Circuit
 from entrack.model.activations import Means
+from entrack.model.answers import answers_of
 from entrack.model.decoder import Model
-from entrack.model.replay import answers_of
 from entrack.model.sites import GROUPS, Head
-from entrack.stats.metrics import Estimate, difference, mean, rate, ratio
+from entrack.stats.metrics import Difference, Estimate, difference, mean, rate, ratio
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts
-
-MODULES = ["entrack.circuit.faithfulness"]
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,10 @@ class Faithfulness:
         """Mean accuracy of the random circuits; the interval is over prompts."""
         return mean(self.random.mean(0))
 
+    def over_random(self, index: int = 0) -> Difference:
+        """Accuracy of one circuit less the mean of the random ones, on the same prompts."""
+        return difference(self.hits[index], self.random.mean(0))
+
 
 def measure_faithfulness(
     model: Model,
@@ -70,35 +74,47 @@ def measure_faithfulness(
     Cost: two passes per prompt, and three tokens per circuit and prompt.
     """
     drawn = [random_circuit(model, circuits[0], seed=seed + i) for i in range(n_random)]
+    return _measure(model, prompts, circuits, drawn, means)
 
-    def compute() -> Faithfulness:
-        hits = score_circuits(model, prompts, circuits=[*circuits, *drawn], means=means).hits
-        return Faithfulness(
-            full=_whole(model, prompts),
-            hits=hits[: len(circuits)],
-            random=hits[len(circuits) :],
-            circuits=tuple(circuits),
-            model=model.name,
-        )
 
-    return stored(
-        compute,
-        name="faithfulness",
-        modules=MODULES,
-        key=[model.digest, model.dtype, prompts.tokens, [*circuits, *drawn], means.z],
+@stored("faithfulness")
+def _measure(
+    model: Model,
+    prompts: Prompts,
+    circuits: Sequence[Circuit],
+    random: Sequence[Circuit],
+    means: Means,
+) -> Faithfulness:
+    hits = score_circuits(model, prompts, circuits=[*circuits, *random], means=means).hits
+    return Faithfulness(
+        full=_whole(model, prompts),
+        hits=hits[: len(circuits)],
+        random=hits[len(circuits) :],
+        circuits=tuple(circuits),
+        model=model.name,
     )
 
 
+def grow(circuit: Circuit, model: Model) -> dict[str, Circuit]:
+    """The circuit; the circuit with all heads of `model` in one group, each in turn; and with all
+    heads in all groups. By a name for each, as tables show it.
+    """
+    heads = range(model.n_heads)
+    every = tuple(Head(layer, head) for layer in range(model.n_layers) for head in heads)
+    grown = {
+        f"all heads for {group.letter}": replace(circuit, groups={**circuit.groups, name: every})
+        for name, group in GROUPS.items()
+    }
+    full = replace(circuit, groups=dict.fromkeys(GROUPS, every))
+    return {"the circuit": circuit, **grown, "all heads for all groups": full}
+
+
+@stored("whole")
 def _whole(model: Model, prompts: Prompts) -> np.ndarray:
     """Whether the whole model answers right [example]; apart, because many circuits are compared
     with it.
     """
-    return stored(
-        lambda: answers_of(model, prompts).hit[:, 0].cpu().numpy(),
-        name="whole",
-        modules=["entrack.model.replay"],
-        key=[model.digest, model.dtype, prompts.tokens],
-    )
+    return answers_of(model, prompts).hit[:, 0].cpu().numpy()
 
 
 def random_circuit(model: Model, circuit: Circuit, *, seed: int) -> Circuit:

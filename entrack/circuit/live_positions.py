@@ -16,9 +16,9 @@ from entrack.errors import ConfigError
 from entrack.model.activations import CHUNK, Means
 from entrack.model.decoder import Model
 from entrack.model.replay import outcomes
-from entrack.stats.metrics import Estimate, rate
+from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
-from entrack.task.prompts import AFTER_LABEL, Prompts
+from entrack.task.prompts import Prompts, chunks
 
 ALL = "all"
 
@@ -41,6 +41,14 @@ class LivePositions:
         """Share of right answers for one set of tokens."""
         return rate(self.hits[name])
 
+    def mean_log_prob(self, name: str) -> float:
+        """Mean natural log of the right object's probability for one set of tokens."""
+        return float(self.log_prob[name].mean())
+
+    def difference(self, first: str, second: str) -> Difference:
+        """Accuracy with one set of tokens less that with another, on the same prompts."""
+        return difference(self.hits[first], self.hits[second])
+
 
 def live_positions(
     model: Model, prompts: Prompts, *, sets: Mapping[str, Sequence[str]], means: Means
@@ -62,28 +70,17 @@ def live_positions(
         raise ConfigError(
             f"no tokens in {empty or 'any set'}; each set needs at least one role. Name some."
         )
-    return stored(
-        lambda: _measure(model, prompts, dict(sets), means),
-        name="live",
-        modules=["entrack.circuit.live_positions"],
-        key=[
-            model.digest,
-            model.dtype,
-            prompts.tokens,
-            prompts.at(AFTER_LABEL),
-            {k: list(v) for k, v in sets.items()},
-            means.z,
-        ],
-    )
+    return _measure(model, prompts, sets, means)
 
 
+@stored("live")
 @torch.no_grad()
 def _measure(
-    model: Model, prompts: Prompts, sets: dict[str, Sequence[str]], means: Means
+    model: Model, prompts: Prompts, sets: Mapping[str, Sequence[str]], means: Means
 ) -> LivePositions:
     hits, log_prob = {name: [] for name in sets}, {name: [] for name in sets}
-    for lo in range(0, len(prompts), CHUNK):
-        part = prompts.subset(range(lo, min(lo + CHUNK, len(prompts))))
+    for indices in chunks(range(len(prompts)), CHUNK):
+        part = prompts.subset(indices)
         run = ablated_run(model, part, means)
         for name, roles in sets.items():
             found = outcomes(model, run, positions=_positions(part, roles), start=0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from entrack.circuit.ablation import score_knockouts
+from entrack.circuit.ablation import score_without_heads
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import Means
@@ -102,14 +102,10 @@ def measure_minimality(
                 f"the group {name} of this circuit is empty, so it has no minimality; each group"
                 " needs a head. Keep a larger share."
             )
-    return stored(
-        lambda: _measure(model, prompts, circuit, means, config),
-        name="minimality",
-        modules=["entrack.circuit.minimality"],
-        key=[model.digest, model.dtype, prompts.tokens, circuit, means.z, config],
-    )
+    return _measure(model, prompts, circuit, means, config)
 
 
+@stored("minimality")
 def _measure(
     model: Model, prompts: Prompts, circuit: Circuit, means: Means, config: MinimalityConfig
 ) -> Minimality:
@@ -118,7 +114,7 @@ def _measure(
         for name, heads in circuit.groups.items()
     }
     # The last set of each group is empty: the whole circuit.
-    tables = score_knockouts(
+    tables = score_without_heads(
         model,
         prompts,
         circuit=circuit,
@@ -151,7 +147,7 @@ def _measure(
         name: [s for v in heads for s in (first[name][str(v)], (*first[name][str(v)], v))]
         for name, heads in circuit.groups.items()
     }
-    removed = score_knockouts(model, prompts, circuit=circuit, removed=sets, means=means)
+    removed = score_without_heads(model, prompts, circuit=circuit, removed=sets, means=means)
     scores = {}
     for name, heads in circuit.groups.items():
         found = _rounded(removed[name].hits.mean(1), config)

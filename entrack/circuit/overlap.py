@@ -11,6 +11,15 @@ from entrack.circuit.discovery import Discovery
 from entrack.circuits import Circuit
 from entrack.errors import SiteError
 from entrack.model.sites import GROUPS
+from entrack.stats import metrics
+from entrack.stats.metrics import Estimate
+
+
+@dataclass(frozen=True)
+class Excess(Estimate):
+    """Shared heads beyond those expected by chance: an exact count, with the p-value of chance."""
+
+    p_value: float
 
 
 @dataclass(frozen=True)
@@ -20,7 +29,7 @@ class Overlap:
     Attributes:
         group: name of the group.
         first, second: number of heads in each circuit's group; shared: in both.
-        expected: shared heads expected if the second were drawn at random from all heads.
+        by_chance: shared heads expected if the second were drawn at random from all heads.
         p_value: chance of at least `shared` shared heads in such a draw (hypergeometric).
     """
 
@@ -28,14 +37,14 @@ class Overlap:
     first: int
     second: int
     shared: int
-    expected: float
+    by_chance: float
     p_value: float
 
     @property
-    def jaccard(self) -> float:
-        """Shared heads over all heads of either group; NaN when both are empty."""
-        union = self.first + self.second - self.shared
-        return self.shared / union if union else float("nan")
+    def excess(self) -> Excess:
+        """Shared heads less those expected by chance."""
+        more = self.shared - self.by_chance
+        return Excess(more, more, more, self.second, p_value=self.p_value)
 
 
 def overlaps(first: Circuit, second: Circuit, *, n_heads: int) -> list[Overlap]:
@@ -51,9 +60,9 @@ def overlaps(first: Circuit, second: Circuit, *, n_heads: int) -> list[Overlap]:
     return found
 
 
-def rank_correlation(first: Discovery, second: Discovery, *, group: str) -> float:
+def rank_correlation(first: Discovery, second: Discovery, *, group: str) -> Estimate | None:
     """Spearman's correlation of two score maps of one stage, over the heads that have a path in
-    both.
+    both; None for fewer than five such heads, or where all scores of a map are the same.
 
     Raises SiteError when the models have different numbers of heads.
     """
@@ -64,4 +73,7 @@ def rank_correlation(first: Discovery, second: Discovery, *, group: str) -> floa
             " Use versions of one family."
         )
     reached = np.isfinite(a) & np.isfinite(b)
-    return float(stats.spearmanr(a[reached], b[reached]).statistic)
+    a, b = a[reached], b[reached]
+    if len(a) < 5 or not np.ptp(a) or not np.ptp(b):
+        return None
+    return metrics.rank_correlation(a, b)

@@ -1,21 +1,26 @@
 """The whole search for one model's circuit, as every chapter uses it: discover, choose the size,
-prune.
+prune; and where the strongest heads look, beside where their group should.
 
 Each step works on scenes of its own split: discovery, then pruning; evaluation is left for the
-chapters."""
+chapters. Attention is not effect: a head may work without reading where its group is said to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from entrack.circuit.discovery import Discovery, DiscoveryConfig, discover
 from entrack.circuit.faithfulness import SizeCurve, choose_size
 from entrack.circuit.minimality import Minimality, MinimalityConfig, measure_minimality
-from entrack.circuits import Circuit
+from entrack.circuits import Circuit, reads_from
 from entrack.model.activations import Means, mean_z
 from entrack.model.decoder import Model
+from entrack.model.sites import GROUPS, Head
+from entrack.patching.attention_mass import attention_mass
+from entrack.stats.metrics import Estimate
 from entrack.store.results import stored
-from entrack.task.boxes import examples, pairs
+from entrack.task.draws import examples, pairs
 from entrack.task.prompts import Prompts, encode, encode_pairs
 
 # Not 1.0: all heads that help at all are hundreds, and no circuit of few heads.
@@ -63,6 +68,16 @@ class FoundCircuit:
     minimality: Minimality
     circuit: Circuit
 
+    def kept(self, group: str) -> tuple[Head, ...]:
+        """The heads of a group of the circuit, strongest effect first."""
+        ranked = self.discovery.scores[group].ranked()
+        return tuple(head for head in ranked if head in self.circuit.groups[group])
+
+    def dropped(self, group: str, *, among: int = 4) -> tuple[Head, ...]:
+        """Those of the `among` strongest heads of a stage that the circuit does not have."""
+        strongest = self.discovery.scores[group].ranked()[:among]
+        return tuple(head for head in strongest if head not in self.circuit.groups[group])
+
 
 def find_circuit(model: Model, settings: CircuitSettings = CircuitSettings()) -> FoundCircuit:
     """Discover, size and prune the circuit of `model`; every step is stored, so an interrupted
@@ -87,6 +102,23 @@ def find_circuit(model: Model, settings: CircuitSettings = CircuitSettings()) ->
     )
 
 
+def circuit_of(
+    model: Model,
+    *,
+    structure_role: str,
+    n_pairs: int = CircuitSettings.n_pairs,
+    format: str = "alternative",
+    seed: int = 0,
+) -> Circuit:
+    """The pruned circuit of `model`, by the settings that a chapter's reader may change. Stored.
+
+    Raises as `find_circuit` does.
+    """
+    config = DiscoveryConfig(structure_role=structure_role)
+    settings = CircuitSettings(format=format, n_pairs=n_pairs, seed=seed, discovery=config)
+    return find_circuit(model, settings).circuit
+
+
 def ablation_means(model: Model, settings: CircuitSettings = CircuitSettings()) -> Means:
     """Mean head outputs over prompts whose question names a label of no box, as in the paper.
     Stored.
@@ -99,10 +131,56 @@ def ablation_means(model: Model, settings: CircuitSettings = CircuitSettings()) 
         format=settings.format,
     )
     prompts: Prompts = encode(model.tokenizer, [pair.corrupt for pair in drawn])
-    z = stored(
-        lambda: mean_z(model, prompts).z.float().cpu().numpy(),
-        name="means",
-        key=[model.digest, model.dtype, prompts.tokens],
-        modules=["entrack.model.activations"],
-    )
-    return Means(z=torch.from_numpy(z).to(model.device, model.dtype), n=len(prompts))
+    z = torch.from_numpy(_mean_z(model, prompts))
+    return Means(z=z.to(model.device, model.dtype), n=len(prompts))
+
+
+@stored("means")
+def _mean_z(model: Model, prompts: Prompts) -> np.ndarray:
+    return mean_z(model, prompts).z.float().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class HeadAttention:
+    """What one head of a circuit attends to.
+
+    Attributes:
+        group: name of the head's group.
+        head: the head.
+        role: the token at which it acts, and from which it looks.
+        wanted: the token that its group should read.
+        shares: mean attention to each of `attention_mass.KINDS`, over prompts.
+    """
+
+    group: str
+    head: Head
+    role: str
+    wanted: str
+    shares: Mapping[str, Estimate]
+
+    @property
+    def name(self) -> str:
+        """The head with its group's letter, such as "B 19.1"."""
+        return f"{GROUPS[self.group].letter} {self.head}"
+
+    def to(self, kind: str) -> Estimate:
+        """Mean attention to one kind of token; the head's own token is the kind "itself"."""
+        return self.shares["itself" if kind == self.role else kind]
+
+
+def attention_of_strongest(
+    model: Model, prompts: Prompts, *, found: FoundCircuit, per_group: int = 2
+) -> tuple[HeadAttention, ...]:
+    """Attention of the strongest kept heads of each group, from the token where the group acts.
+
+    A group from which pruning left nothing has no row. Cost: one forward pass per prompt and token
+    role; stored.
+    """
+    circuit, looks = found.circuit, []
+    for name in GROUPS:
+        role = circuit.role(name)
+        for head in found.kept(name)[:per_group]:
+            shares = attention_mass(model, prompts, role=role).of([head])
+            wanted = reads_from(name, circuit.structure_role)
+            looks.append(HeadAttention(name, head, role, wanted, shares))
+    return tuple(looks)

@@ -1,62 +1,34 @@
-"""Figures of what heads carry: patched answers by candidate, mask paths, the paper's figure 3.
-Nothing is computed here.
+"""Figures and tables of what heads carry: patched answers by layer, mask paths, the paper's figure
+3. Nothing is computed here.
 
-Each function returns the figure and its alternative text. Intervals are 95 %.
+Each figure tells in words what is to be seen. Intervals are 95 %.
 """
 
 from collections.abc import Mapping
 from itertools import zip_longest
-from textwrap import fill
 
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from entrack.figures import style
-from entrack.figures.style import ROLE_WORDS
+from entrack.circuit.contents import CONTENT, TARGETS, Contents
+from entrack.display import style
+from entrack.display.cells import Picture
+from entrack.display.style import ROLE_WORDS
+from entrack.figures.position import CANDIDATE_MARKERS, CANDIDATE_WORDS, CANDIDATES
 from entrack.model.sites import GROUPS
-from entrack.patching.dcm import Masks
-from entrack.patching.group_patching import Patched
-from entrack.stats.metrics import Estimate
+from entrack.paper import findings
+from entrack.patching.masks import Masks
+from entrack.patching.patches import Patched
+from entrack.task.desiderata import DESIDERATA, Counterfactual
 
-CANDIDATES = {
-    "object": "#1d788d",
-    "position": "#cb6b07",
-    "label": "#df399e",
-    "unchanged": "#6c7c64",
-    "other": "#909090",
-    "ordinal": "#cb6b07",
-    "token_from_start": "#4c64f5",
-    "token_from_end": "#9c9413",
-    "next_position": "#cc1228",
-    "unshifted": "#4c64f5",
-}
-"""Colour of each idea of what is carried. "other" is a remainder: a dotted line, an empty bar."""
-CANDIDATE_MARKERS = {
-    "object": "s",
-    "position": "o",
-    "label": "^",
-    "unchanged": "x",
-    "ordinal": "o",
-    "token_from_start": "<",
-    "token_from_end": ">",
-}
-CANDIDATE_WORDS = {
-    "ordinal": "order of boxes",
-    "token_from_start": "tokens from the start",
-    "token_from_end": "tokens from the end",
-    "label": "label",
-    "next_position": "next position",
-    "unshifted": "position, not shifted",
-}
-PAPER_NAMES = {"llama": "Llama", "vicuna": "Vicuna", "goat": "Goat", "float": "FLoat"}
-PAPER_MARKERS = {"llama": "o", "vicuna": "s", "goat": "^", "float": "D"}
-DESIDERATA = ("object", "position", "label")
-LABELLED = 0.095
-"""Smallest share whose number fits into its part of a bar."""
+Key = tuple[str, str]
+PAPER_MARKERS = "os^D"
+"""Markers of the paper's models, in the order of its tables."""
+NONE_SELECTED = {"ls": "none", "marker": "o", "ms": 6, "mfc": "none", "color": style.NEUTRAL}
 
 
-def by_layer(streams: Mapping[str, Patched], *, n_layers: int) -> tuple[Figure, str]:
+def by_layer(streams: Mapping[str, Patched], *, n_layers: int) -> Picture:
     """What the model answers with the residual stream of a role (key) patched, against the layer.
     One panel per role.
     """
@@ -82,7 +54,7 @@ def by_layer(streams: Mapping[str, Patched], *, n_layers: int) -> tuple[Figure, 
             axes.set(title=ROLE_WORDS[role], xlabel="layer", xlim=(0, n_layers), ylim=(-0.02, 1))
             peak = {
                 name: max((s[name], layer) for s, (layer, _) in zip(shares, patches, strict=True))
-                for name in DESIDERATA
+                for name in TARGETS
                 if name in names
             }
             told.append(
@@ -99,15 +71,11 @@ def by_layer(streams: Mapping[str, Patched], *, n_layers: int) -> tuple[Figure, 
             ncols=5,
             columnspacing=1.2,
         )
-    return (
-        figure,
-        "Answers with the residual stream of one token taken from the source: "
-        + "; ".join(told)
-        + ".",
-    )
+    words = "Answers with the residual stream of one token taken from the source"
+    return Picture(figure, f"{words}: {'; '.join(told)}.")
 
 
-def mask_paths(masks: Mapping[tuple[str, str], Masks]) -> tuple[Figure, str]:
+def mask_paths(masks: Mapping[tuple[str, str], Masks]) -> Picture:
     """Validation score of every mask against the number of heads it patches, by group; the chosen
     masks ringed.
     """
@@ -132,15 +100,8 @@ def mask_paths(masks: Mapping[tuple[str, str], Masks]) -> tuple[Figure, str]:
                 )
                 for path in found.paths:
                     chosen = path.chosen(found.config, found.n_validation)
-                    axes.plot(
-                        path.noted[chosen].sum(),
-                        path.validation[chosen],
-                        "o",
-                        ms=10,
-                        mfc="none",
-                        mec=CANDIDATES[target],
-                        mew=1.2,
-                    )
+                    ring = {"ms": 10, "mfc": "none", "mec": CANDIDATES[target], "mew": 1.2}
+                    axes.plot(path.noted[chosen].sum(), path.validation[chosen], "o", **ring)
                 told.append(
                     f"{GROUPS[group].letter} {target}: {len(found.agreed())} of {len(found.heads)}"
                     f" heads, best {scores.max():.2f}"
@@ -154,272 +115,173 @@ def mask_paths(masks: Mapping[tuple[str, str], Masks]) -> tuple[Figure, str]:
         panels[0, 0].set_ylabel("share of expected answers")
         handles = [
             Line2D([], [], color=CANDIDATES[t], marker=CANDIDATE_MARKERS[t], label=t)
-            for t in DESIDERATA
+            for t in TARGETS
         ]
-        handles.append(
-            Line2D(
-                [],
-                [],
-                ls="none",
-                marker="o",
-                ms=10,
-                mfc="none",
-                mec="black",
-                label="chosen, one ring a seed",
-            )
-        )
+        ring = {"ls": "none", "marker": "o", "ms": 10, "mfc": "none", "mec": "black"}
+        handles.append(Line2D([], [], label="chosen, one ring a seed", **ring))
         figure.legend(handles=handles, loc="outside upper left", ncols=4)
-    return figure, "Validation score against number of patched heads. " + "; ".join(told) + "."
+    words = "Validation score against number of patched heads"
+    return Picture(figure, f"{words}. {'; '.join(told)}.")
 
 
-def figure_three(
-    ours: Mapping[str, Mapping[tuple[str, str], Estimate | None]],
-    *,
-    paper: Mapping[str, Mapping[tuple[str, str], float]],
-    void: str,
-) -> tuple[Figure, str]:
+def figure_three(contents: Contents, *, paper: Mapping[str, Mapping[Key, float]]) -> Picture:
     """Score above floor of every group (panel), desideratum (place) and version (mark); the paper's
     models below.
 
     Args:
-        ours: version -> (group, desideratum) -> score above floor; None, where no head was
-            selected, is an open circle.
-        paper: model -> (group, desideratum) -> score above floor; a pair that is absent is drawn as
-            void.
-        void: what to write there.
+        contents: where no head was selected the mark is an open circle.
+        paper: model -> (group, desideratum) -> score above floor; labels are drawn as void.
     """
-    groups = list(dict.fromkeys(group for scores in ours.values() for group, _ in scores))
-    none_selected = {"ls": "none", "marker": "o", "ms": 6, "mfc": "none", "color": style.NEUTRAL}
+    groups = contents.groups
     with style.look():
         figure, panels = plt.subplots(
             2, len(groups), sharex=True, sharey=True, figsize=(style.WIDTH, 4.6), squeeze=False
         )
         for column, group in enumerate(groups):
-            axes = panels[0, column]
-            for index, (version, scores) in enumerate(ours.items()):
-                for place, target in enumerate(DESIDERATA):
-                    e = scores[group, target]
-                    if e is None:
-                        axes.plot(place, 0, **none_selected)
-                        continue
-                    at = place + (index - (len(ours) - 1) / 2) * 0.15
-                    axes.errorbar(
-                        at,
-                        e.value,
-                        yerr=[[e.value - e.low], [e.high - e.value]],
-                        color=style.version_colour(version),
-                        marker=style.version_marker(version),
-                        ms=4,
-                        lw=1.2,
-                        capsize=1.5,
-                    )
-            axes.set_title(
-                f"{GROUPS[group].letter} {GROUPS[group].title}".replace(" ", "\n", 1), fontsize=9
-            )
-            axes = panels[1, column]
-            for index, (model, scores) in enumerate(paper.items()):
-                for place, target in enumerate(DESIDERATA):
-                    if (group, target) in scores:
-                        axes.plot(
-                            place + (index - (len(paper) - 1) / 2) * 0.15,
-                            scores[group, target],
-                            color=style.NEUTRAL,
-                            marker=PAPER_MARKERS[model],
-                            ms=5,
-                            ls="none",
-                        )
-            axes.axvspan(
-                1.6, 2.4, facecolor="none", edgecolor=style.NEUTRAL, hatch="///", alpha=0.5, lw=0
-            )
-            axes.text(2, 0.3, void, ha="center", va="center", rotation=90, fontsize=9)
+            title = f"{GROUPS[group].letter}\n{GROUPS[group].title}"
+            panels[0, column].set_title(title, fontsize=9)
+            _ours(panels[0, column], contents, group)
+            _theirs(panels[1, column], paper, group)
         for axes in panels.flat:
             axes.axhline(0, color="black", lw=0.8)
             axes.grid(axis="x", visible=False)
             axes.set(xlim=(-0.5, 2.5), xticks=range(3))
-            axes.set_xticklabels(DESIDERATA, rotation=35, ha="right", fontsize=9)
+            axes.set_xticklabels(TARGETS, rotation=35, ha="right", fontsize=9)
         panels[0, 0].set_ylabel("this family\nabove floor")
         panels[1, 0].set_ylabel("the paper, 7B\nabove floor")
-        above = [
-            Line2D(
-                [],
-                [],
-                ls="none",
-                color=style.version_colour(v),
-                marker=style.version_marker(v),
-                label=v,
-            )
-            for v in ours
-        ]
-        if any(e is None for scores in ours.values() for e in scores.values()):
-            above.append(Line2D([], [], label="no head selected", **none_selected))
-        below = [
-            Line2D(
-                [],
-                [],
-                ls="none",
-                color=style.NEUTRAL,
-                marker=PAPER_MARKERS[m],
-                label=PAPER_NAMES[m],
-            )
-            for m in paper
-        ]
-        columns = zip_longest(above, below, fillvalue=Line2D([], [], ls="none", label=" "))
-        figure.legend(
-            handles=[handle for column in columns for handle in column],
-            loc="outside upper left",
-            ncols=max(len(above), len(below)),
-            columnspacing=1.0,
-            handletextpad=0.2,
-        )
-    first = next(iter(ours))
-    told = "; ".join(
-        f"{GROUPS[g].letter} "
-        + ", ".join(
-            f"{t} "
-            + (
-                "no head selected"
-                if ours[first][g, t] is None
-                else f"{ours[first][g, t].value:+.2f}"
-            )
-            for t in DESIDERATA
-        )
-        for g in groups
-    )
-    return (
+        figure.legend(**_keys(contents, paper))
+    told = "; ".join(f"{GROUPS[g].letter} {_scores(contents, g)}" for g in groups)
+    return Picture(
         figure,
-        (
-            f"Score above floor by group and desideratum. Version {first}: {told}. The paper's"
-            " label columns are void."
-        ),
+        f"Score above floor by group and desideratum. Version {contents.base}: {told}. The paper's"
+        " label columns are void.",
     )
 
 
-def answer_shares(rows: Mapping[str, Mapping[str, float]]) -> tuple[Figure, str]:
-    """One stacked bar per row: the share of answers that each candidate explains."""
-    names = sorted(
-        dict.fromkeys(name for shares in rows.values() for name in shares),
-        key=lambda name: name == "other",
-    )
-    with style.look():
-        figure, axes = plt.subplots(figsize=(5.6, 0.4 * len(rows) + 1.0))
-        for place, shares in enumerate(rows.values()):
-            left = 0.0
-            for name in names:
-                share = shares.get(name, 0.0)
-                axes.barh(place, share, left=left, height=0.7, **_filling(name))
-                if share >= LABELLED:
-                    ink = "black" if name == "other" else style.ink_on(CANDIDATES[name])
-                    axes.text(
-                        left + share / 2,
-                        place,
-                        f"{share:.2f}",
-                        ha="center",
-                        va="center",
-                        fontsize=8,
-                        color=ink,
-                    )
-                left += share
-        axes.set(
-            yticks=range(len(rows)),
-            yticklabels=[fill(row, 26) for row in rows],
-            xlim=(0, 1),
-            xlabel="share of answers",
-        )
-        axes.grid(visible=False)
-        axes.invert_yaxis()
-        figure.legend(
-            handles=[
-                plt.Rectangle((0, 0), 1, 1, label=CANDIDATE_WORDS.get(n, n), **_filling(n))
-                for n in names
-            ],
-            loc="outside upper left",
-            ncols=len(names) if len(names) < 6 else 4,
-            columnspacing=1.0,
-        )
-    told = "; ".join(
-        f"{row}: "
-        + ", ".join(f"{name} {share:.2f}" for name, share in shares.items() if share >= LABELLED)
-        for row, shares in rows.items()
-    )
-    return figure, f"What the patched model answers. {told}."
-
-
-def _filling(name: str) -> dict:
-    """A full part of a bar; the remainder's is empty, so that it recedes on any page."""
-    return (
-        {"facecolor": "none", "edgecolor": CANDIDATES[name], "lw": 0.8}
-        if name == "other"
-        else {"color": CANDIDATES[name], "lw": 0}
-    )
-
-
-def variation_scores(
-    ours: Mapping[str, Estimate],
-    *,
-    paper: Mapping[str, float],
-    floor: float,
-    titles: Mapping[str, str],
-    version: str,
-) -> tuple[Figure, str]:
-    """One row per wording of the source: our score above floor with its interval, and the paper's,
-    both as a share of plain.
-
-    Args:
-        ours, paper: name -> score above floor.
-        floor: the paper's floor, for the axis note.
-    """
-    names = sorted(ours, key=lambda name: ours[name].value)
-    with style.look():
-        figure, axes = plt.subplots(figsize=(style.WIDTH, 0.3 * len(names) + 0.9))
-        for place, name in enumerate(names):
-            e = ours[name]
+def _ours(axes: Axes, contents: Contents, group: str) -> None:
+    n = len(contents.tested)
+    for index, version in enumerate(contents.tested):
+        drawn = contents.drawn(version)
+        for place, target in enumerate(TARGETS):
+            e = drawn[group, target]
+            if e is None:
+                axes.plot(place, 0, **NONE_SELECTED)
+                continue
             axes.errorbar(
+                place + (index - (n - 1) / 2) * 0.15,
                 e.value,
-                place,
-                xerr=[[e.value - e.low], [e.high - e.value]],
+                yerr=[[e.value - e.low], [e.high - e.value]],
                 color=style.version_colour(version),
                 marker=style.version_marker(version),
-                ls="none",
+                ms=4,
+                lw=1.2,
+                capsize=1.5,
             )
-            if name in paper:
-                axes.plot(
-                    paper[name],
-                    place,
-                    marker="D",
-                    mfc="none",
-                    mew=1.6,
-                    color=style.NEUTRAL,
-                    ls="none",
-                )
-        axes.axvline(0, color="black", lw=0.8)
-        axes.set(
-            yticks=range(len(names)),
-            yticklabels=[titles[name] for name in names],
-            xlabel="position score above floor",
+
+
+def _theirs(axes: Axes, paper: Mapping[str, Mapping[Key, float]], group: str) -> None:
+    for index, (marker, scores) in enumerate(zip(PAPER_MARKERS, paper.values(), strict=False)):
+        for place, target in enumerate(TARGETS):
+            if (group, target) in scores:
+                at = place + (index - (len(paper) - 1) / 2) * 0.15
+                look = {"color": style.NEUTRAL, "marker": marker, "ms": 5, "ls": "none"}
+                axes.plot(at, scores[group, target], **look)
+    grey = {"facecolor": "none", "edgecolor": style.NEUTRAL, "alpha": 0.5}
+    axes.axvspan(1.6, 2.4, hatch="///", lw=0, **grey)
+    axes.text(2, 0.3, "void", ha="center", va="center", rotation=90, fontsize=9)
+
+
+def _keys(contents: Contents, paper: Mapping[str, Mapping[Key, float]]) -> dict:
+    above = [
+        Line2D(
+            [],
+            [],
+            ls="none",
+            color=style.version_colour(v),
+            marker=style.version_marker(v),
+            label=v,
         )
-        figure.legend(
-            handles=[
-                Line2D(
-                    [],
-                    [],
-                    ls="none",
-                    color=style.version_colour(version),
-                    marker=style.version_marker(version),
-                    label=f"{version}, here",
-                ),
-                Line2D(
-                    [],
-                    [],
-                    ls="none",
-                    color=style.NEUTRAL,
-                    marker="D",
-                    mfc="none",
-                    mew=1.6,
-                    label=f"Llama-7B (less its floor, {floor:.2f})",
-                ),
-            ],
-            loc="outside upper left",
-            ncols=2,
+        for v in contents.tested
+    ]
+    if any(e is None for e in contents.drawn(contents.base).values()):
+        above.append(Line2D([], [], label="no head selected", **NONE_SELECTED))
+    below = [
+        Line2D([], [], ls="none", color=style.NEUTRAL, marker=marker, label=model)
+        for marker, model in zip(PAPER_MARKERS, paper, strict=False)
+    ]
+    columns = zip_longest(above, below, fillvalue=Line2D([], [], ls="none", label=" "))
+    return {
+        "handles": [handle for column in columns for handle in column],
+        "loc": "outside upper left",
+        "ncols": max(len(above), len(below)),
+        "columnspacing": 1.0,
+        "handletextpad": 0.2,
+    }
+
+
+def _scores(contents: Contents, group: str) -> str:
+    scores = {t: e for (g, t), e in contents.drawn(contents.base).items() if g == group}
+    words = {t: "no head selected" if e is None else f"{e.value:+.2f}" for t, e in scores.items()}
+    return ", ".join(f"{target} {told}" for target, told in words.items())
+
+
+def pair_rows(pair: Counterfactual) -> list[list]:
+    """One pair, and what each desideratum expects of the patched base."""
+    answers = {"label": pair.answer, **pair.alternatives}
+    return [
+        ["base", pair.base.text, pair.base.answer],
+        ["source", pair.source.text, pair.source.answer],
+        *[[f"if patched: {name}", DESIDERATA[name].rule, answers[name]] for name in TARGETS],
+    ]
+
+
+MASKS = ["group and desideratum", "heads selected", "overlap of seeds", "test score", "floor"]
+MASKS += ["ceiling", "paper's Llama (heads)"]
+
+
+def mask_rows(contents: Contents) -> list[list]:
+    """What DCM selected, and what it does on the test pairs: rows of MASKS."""
+    rows, answers = [], contents.tested[contents.base]
+    for (group, target), masks in contents.masks.items():
+        rows.append(
+            [
+                f"{GROUPS[group].letter} {target}",
+                f"{contents.n_selected(group, target)} of {len(masks.heads)}",
+                masks.stability() if len(masks.paths) > 1 else "-",
+                answers.score(f"{group} {target}", target),
+                answers.floor(target).value,
+                contents.ceiling(group, target) or "-",
+                findings.dcm_words(group, target),
+            ]
         )
-    told = ", ".join(f"{titles[name]} {ours[name].value:+.2f}" for name in reversed(names))
-    return figure, f"Position score above floor by wording of the source: {told}."
+    return rows
+
+
+def version_columns(contents: Contents) -> dict[str, Key]:
+    """Column -> group and target: what the paper says each group carries; of D its position."""
+    columns = {group: CONTENT.get(group, "position") for group in contents.groups}
+    return {f"{GROUPS[g].letter} {target}": (g, target) for g, target in columns.items()}
+
+
+def version_rows(contents: Contents) -> list[list]:
+    """Version, and its scores above floor in `version_columns`."""
+    keys = version_columns(contents).values()
+    drawn = {version: contents.drawn(version) for version in contents.tested}
+    return [
+        [version, *[scores[key] or "no head selected" for key in keys]]
+        for version, scores in drawn.items()
+    ]
+
+
+def answer_rows(contents: Contents) -> list[list]:
+    """Nothing patched, then all heads of every group: share of unchanged answers, share of none of
+    the four words, label's score above floor.
+    """
+    answers = contents.tested[contents.base]
+    plain = answers.shares(None)
+    rows = [["nothing patched", plain["unchanged"], plain["other"], "-"]]
+    for group in contents.groups:
+        shares = answers.shares(f"{group} all")
+        label = answers.above_floor(f"{group} all", "label")
+        rows.append([GROUPS[group].title, shares["unchanged"], shares["other"], label])
+    return rows

@@ -1,21 +1,28 @@
-"""Figures of information flow: accuracy with attention blocked, and where groups of heads look.
-Nothing is computed here.
+"""Figures and tables of information flow: accuracy with attention blocked, and where groups of
+heads look.
 
-Each function returns the figure and its alternative text. Intervals are 95 %.
+They show what results hold. Intervals are 95 %.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from matplotlib import pyplot as plt
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
-from entrack.figures import style
-from entrack.figures.style import ROLE_WORDS
+from entrack.circuits import Circuit, reads_from
+from entrack.display import style
+from entrack.display.cells import Picture
+from entrack.display.style import ROLE_WORDS
+from entrack.errors import SiteError
 from entrack.model.sites import GROUPS
+from entrack.paper import published
 from entrack.patching.attention_knockout import Knockouts
 from entrack.patching.attention_mass import KINDS
 from entrack.stats.metrics import Estimate
 
+Edge = tuple[str, str]
+Shares = Mapping[str, Mapping[str, float]]
 KIND_WORDS = {
     "correct_object": "right object",
     "other_objects": "other objects",
@@ -27,88 +34,73 @@ KIND_WORDS = {
     "first": "first token",
     "rest": "all else",
 }
+NO_LOSS = "no clear loss"
+NOT_THERE = "not in the paper"
 
 
-def edge_words(edge: tuple[str, str]) -> str:
+def edge_words(edge: Edge) -> str:
     """ "last token reads right object": an edge in words."""
     return f"{ROLE_WORDS[edge[0]]} reads {ROLE_WORDS[edge[1]]}"
 
 
-def knockout_curves(
-    found: Knockouts,
-    *,
-    version: str,
-    paper: Mapping[str, Sequence[float]],
-    paper_accuracy: float,
-    paper_title: str,
-) -> tuple[Figure, str]:
-    """One panel per edge: accuracy, as a share of the unblocked, against the depth from which on
-    the edge is blocked.
+def depth_words(depth: float | None) -> str:
+    """A half-way depth with two digits, or that there was no clear loss."""
+    return NO_LOSS if depth is None else f"{depth:.2f}"
 
-    Args:
-        version: whose colour the measured curve takes.
-        paper: "<from>_to_<to>" -> accuracy by first blocked layer.
-        paper_accuracy: what the paper's model reaches with nothing blocked.
+
+def published_change(edge: Edge) -> float | None:
+    """Change of Llama-7B's accuracy with an edge blocked in all layers; None for an edge that the
+    paper does not block.
     """
-    edges, plain = list(found.hits), found.plain.mean()
-    told = []
+    curve = _published_curve(edge)
+    return None if curve is None else curve[0] - _published_accuracy()
+
+
+def published_half_way(edge: Edge) -> float | None:
+    """Depth (0 to 1) at which half of what blocking everywhere costs is made up for in the paper's
+    curve; None for an edge that it does not block, or that costs less than 0.05.
+    """
+    curve, whole = _published_curve(edge), _published_accuracy()
+    if curve is None or whole - curve[0] < 0.05:
+        return None
+    level = (curve[0] + whole) / 2
+    return next(i for i, accuracy in enumerate(curve) if accuracy >= level) / len(curve)
+
+
+def knockout_rows(found: Knockouts) -> list[list[object]]:
+    """A row per edge: the change in accuracy with it blocked everywhere and its half-way depth,
+    here and in Llama-7B.
+    """
+    rows = []
+    for edge in found.hits:
+        change = published_change(edge)
+        theirs = [NOT_THERE, NOT_THERE]
+        if change is not None:
+            theirs = [f"{change:+.2f}", depth_words(published_half_way(edge))]
+        loss = found.loss(edge, found.layers[0])
+        rows.append([edge_words(edge), loss, depth_words(found.half_way(edge)), *theirs])
+    return rows
+
+
+def knockout_curves(found: Knockouts, *, version: str) -> Picture:
+    """One panel per edge: accuracy, as a share of the unblocked, against the depth from which on
+    the edge is blocked; dashed: the paper's Llama-7B. `version` gives colour and marker.
+    """
+    edges, told = list(found.hits), []
+    n_rows = -(-len(edges) // 2)
     with style.look():
         figure, panels = plt.subplots(
-            -(-len(edges) // 2),
-            2,
-            sharex=True,
-            sharey=True,
-            figsize=(5.6, 1.7 * -(-len(edges) // 2) + 0.4),
-            squeeze=False,
+            n_rows, 2, sharex=True, sharey=True, figsize=(5.6, 1.7 * n_rows + 0.4), squeeze=False
         )
         for axes, edge in zip(panels.flat, edges, strict=False):
-            estimates = found.accuracy(edge)
-            depth = [layer / found.n_layers for layer in found.layers]
-            colour = style.version_colour(version)
-            axes.fill_between(
-                depth,
-                [e.low / plain for e in estimates],
-                [e.high / plain for e in estimates],
-                color=colour,
-                alpha=0.25,
-                lw=0,
-            )
-            axes.plot(
-                depth,
-                [e.value / plain for e in estimates],
-                color=colour,
-                marker=style.version_marker(version),
-                ms=3.5,
-            )
-            published = paper.get("_to_".join(edge))
-            if published is not None:
-                axes.plot(
-                    [i / len(published) for i in range(len(published))],
-                    [y / paper_accuracy for y in published],
-                    color=style.NEUTRAL,
-                    ls="--",
-                )
-            axes.set_title(edge_words(edge).replace(" reads ", "\nreads "), fontsize=10)
-            told.append(
-                f"{edge_words(edge)}: {estimates[0].value / plain:.2f} blocked everywhere, "
-                + (
-                    "not in the paper"
-                    if published is None
-                    else f"the paper {published[0] / paper_accuracy:.2f}"
-                )
-            )
+            told.append(f"{edge_words(edge)}: {_curve(axes, found, edge, version)}")
         panels[0, 0].set(ylim=(-0.04, 1.25), xlim=(0, 1))
         figure.supxlabel("blocked from this depth up (share of layers)", fontsize=10)
         figure.supylabel("accuracy, share of unblocked", fontsize=10)
+        colour, marker = style.version_colour(version), style.version_marker(version)
         handles = [
-            plt.Line2D(
-                [],
-                [],
-                color=style.version_colour(version),
-                marker=style.version_marker(version),
-                label=found.model,
-            ),
-            plt.Line2D([], [], color=style.NEUTRAL, ls="--", label=paper_title),
+            Line2D([], [], color=colour, marker=marker, label=found.model),
+            Line2D([], [], color=style.NEUTRAL, ls="--", label="Llama-7B (paper)"),
         ]
         if len(edges) % 2:
             panels[-1, 1].set_axis_off()
@@ -117,66 +109,104 @@ def knockout_curves(
                 axes.tick_params(labelbottom=True)
         else:
             figure.legend(handles=handles, loc="outside upper left", ncols=2)
-    return (
-        figure,
-        "Accuracy with one reading blocked, as a share of the unblocked accuracy. "
-        + "; ".join(told)
-        + ".",
-    )
+    intro = "Accuracy with one reading blocked, as a share of the unblocked accuracy. "
+    return Picture(figure, f"{intro}{'; '.join(told)}.")
 
 
-def attention_shares(
-    groups: Mapping[str, Mapping[str, Estimate]], *, average: Mapping[str, Mapping[str, float]]
-) -> tuple[Figure, str]:
+def attention_shares(groups: Mapping[str, Mapping[str, Estimate]], *, average: Shares) -> Picture:
     """One panel per group, two abreast: mean attention of its heads to each kind of token, a tick
     for the mean of all heads there.
 
     Args:
         groups: group name -> kind -> attention of its heads.
         average: group name -> kind -> attention of all heads at the group's token.
+
+    Raises SiteError when there is no group.
     """
+    if not groups:
+        raise SiteError(
+            "no group of the circuit has a head, so there is no attention to show; at least one is"
+            " needed. Search with more pairs, or in a version that does the task."
+        )
+    n_rows = -(-len(groups) // 2)
     with style.look():
-        n_rows = -(-len(groups) // 2)
         figure, panels = plt.subplots(
             n_rows, 2, sharex=True, sharey=True, figsize=(5.4, 2.5 * n_rows + 0.2), squeeze=False
         )
         for axes in panels.flat[len(groups) :]:
             axes.set_visible(False)
-        for axes, (name, found) in zip(panels.flat, groups.items(), strict=False):
-            colour = style.GROUPS[name]
-            values = [found[kind] for kind in KINDS]
-            axes.barh(
-                range(len(KINDS)),
-                [e.value for e in values],
-                color=colour,
-                height=0.6,
-                xerr=[[e.value - e.low for e in values], [e.high - e.value for e in values]],
-                error_kw={"ecolor": "black", "elinewidth": 1},
-            )
-            axes.plot(
-                [average[name][kind] for kind in KINDS],
-                range(len(KINDS)),
-                ls="none",
-                marker="|",
-                ms=13,
-                mew=2,
-                color=style.NEUTRAL,
-            )
-            axes.set_title(f"{GROUPS[name].letter} {GROUPS[name].title}")
-            axes.set(
-                xlim=(0, 1),
-                yticks=range(len(KINDS)),
-                yticklabels=[KIND_WORDS[kind] for kind in KINDS],
-                xticks=[0, 0.5, 1],
-            )
-            axes.grid(axis="y", visible=False)
+        for axes, name in zip(panels.flat, groups, strict=False):
+            _bars(axes, name, groups[name], average[name])
         panels[0, 0].invert_yaxis()
         figure.supxlabel("share of attention", fontsize=10)
     told = []
     for name, found in groups.items():
         top = sorted(KINDS, key=lambda kind: -found[kind].value)[:2]
-        told.append(
-            f"{GROUPS[name].title}s look at "
-            + " and ".join(f"{KIND_WORDS[k]} ({found[k].value:.2f})" for k in top)
-        )
-    return figure, "Attention by group. " + "; ".join(told) + "."
+        words = " and ".join(f"{KIND_WORDS[k]} ({found[k].value:.2f})" for k in top)
+        told.append(f"{GROUPS[name].title}s look at {words}")
+    return Picture(figure, f"Attention by group. {'; '.join(told)}.")
+
+
+def attention_rows(
+    groups: Mapping[str, Mapping[str, Estimate]], *, average: Shares, circuit: Circuit
+) -> list[list[object]]:
+    """A row per group: its heads, where they act, what they should look at, the share of attention
+    it gets, that of all heads there, and how many times as much the first is.
+    """
+    rows = []
+    for name, shares in groups.items():
+        wanted, group = reads_from(name, circuit.structure_role), GROUPS[name]
+        mine, usual = shares[wanted], average[name][wanted]
+        places = [ROLE_WORDS[circuit.role(name)], ROLE_WORDS[wanted]]
+        label, size = f"{group.letter} {group.title}", len(circuit.groups[name])
+        rows.append([label, size, *places, mine, usual, mine.value / usual])
+    return rows
+
+
+def _curve(axes: Axes, found: Knockouts, edge: Edge, version: str) -> str:
+    """Draw one edge; returns its lowest point in words."""
+    colour, marker = style.version_colour(version), style.version_marker(version)
+    estimates, plain = found.accuracy(edge), found.plain.mean()
+    depth = [layer / found.n_layers for layer in found.layers]
+    low, high = [e.low / plain for e in estimates], [e.high / plain for e in estimates]
+    axes.fill_between(depth, low, high, color=colour, alpha=0.25, lw=0)
+    axes.plot(depth, [e.value / plain for e in estimates], color=colour, marker=marker, ms=3.5)
+    axes.set_title(edge_words(edge).replace(" reads ", "\nreads "), fontsize=10)
+    curve, told = _published_curve(edge), NOT_THERE
+    if curve is not None:
+        shares = [accuracy / _published_accuracy() for accuracy in curve]
+        depth = [layer / len(curve) for layer in range(len(curve))]
+        axes.plot(depth, shares, color=style.NEUTRAL, ls="--")
+        told = f"the paper {shares[0]:.2f}"
+    return f"{estimates[0].value / plain:.2f} blocked everywhere, {told}"
+
+
+def _bars(
+    axes: Axes, name: str, shares: Mapping[str, Estimate], usual: Mapping[str, float]
+) -> None:
+    """The attention of one group to every kind of token, with that of all heads as ticks."""
+    values, places = [shares[kind] for kind in KINDS], range(len(KINDS))
+    axes.barh(
+        places,
+        [e.value for e in values],
+        color=style.GROUPS[name],
+        height=0.6,
+        xerr=[[e.value - e.low for e in values], [e.high - e.value for e in values]],
+        error_kw={"ecolor": "black", "elinewidth": 1},
+    )
+    ticks = {"ls": "none", "marker": "|", "ms": 13, "mew": 2, "color": style.NEUTRAL}
+    axes.plot([usual[kind] for kind in KINDS], places, **ticks)
+    axes.set_title(f"{GROUPS[name].letter} {GROUPS[name].title}")
+    labels = [KIND_WORDS[kind] for kind in KINDS]
+    axes.set(xlim=(0, 1), yticks=places, yticklabels=labels, xticks=[0, 0.5, 1])
+    axes.grid(axis="y", visible=False)
+
+
+def _published_curve(edge: Edge) -> tuple[float, ...] | None:
+    """The paper's accuracy by first blocked layer, if it blocks this edge."""
+    return published.knockout().values.get("_to_".join(edge))
+
+
+def _published_accuracy() -> float:
+    """Accuracy of Llama-7B with nothing blocked."""
+    return published.table1().values["llama"].full

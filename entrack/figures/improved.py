@@ -1,147 +1,135 @@
 """Figures of what improved: accuracies with a group handed over, what a patch repairs and breaks,
-updates, slips.
+updates.
 
-They draw; nothing is computed here. All intervals are 95 %.
-"""
+They draw; nothing is computed here. All intervals are 95 %."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from entrack.figures import style
-from entrack.figures.display import LiveFigure
+from entrack.display import style
+from entrack.display.cells import LiveFigure, Picture
 from entrack.model.sites import GROUPS
 from entrack.patching.cmap_suite import INPUTS, Exchange, GraftScores
 from entrack.patching.weight_swap import MATRICES, UpdateNorms
 from entrack.stats.metrics import Estimate, mean
 
 LETTER_COLOURS = {g.letter: style.GROUPS[name] for name, g in GROUPS.items()}
+OTHERS = "all other heads at this token"
+"""The control that patches every head outside the circuit at a group's token."""
 
 
-def handed_over(
-    exchanges: Mapping[str, Exchange], *, titles: Mapping[str, str] | None = None
-) -> Figure:
+def handed_over(exchanges: Sequence[Exchange]) -> Picture:
     """The paper's Figure 4 with controls: the receiver's accuracy with each group from each donor,
     a panel per exchange.
 
-    Full marks: the group. Open grey marks: random heads at the same role. Ticks: receiver (dashed)
-    and donor (solid) alone, in every row on the prompts of that row."""
-    titles = titles or {}
+    Full marks: the group. Open grey circles: random heads at the same token; open grey squares: all
+    other heads there. Ticks: receiver (dashed) and donor (solid) alone, in every row on the prompts
+    of that row."""
     with style.look():
-        panels = list(exchanges)
-        columns = min(2, len(panels))
-        rows = -(-len(panels) // columns)
-        alike = len({tuple(_ordered(found)) for found in exchanges.values()}) == 1
+        columns = min(2, len(exchanges))
+        rows = -(-len(exchanges) // columns)
+        alike = len({tuple(ordered(found)) for found in exchanges}) == 1
         figure, grid = plt.subplots(
             rows,
             columns,
             sharex=True,
             sharey=alike,
             squeeze=False,
-            figsize=(style.WIDTH, 2.4 * rows + 0.8),
+            figsize=(style.WIDTH, 2.8 * rows + 0.8),
         )
-        for axes in grid.flat[len(panels) :]:
+        for axes in grid.flat[len(exchanges) :]:
             axes.set_visible(False)
-        for axes, name in zip(grid.flat, panels, strict=False):
-            found = exchanges[name]
-            labels = _ordered(found)
-            for place, label in enumerate(labels):
-                result = found.of(label)
-                drawn = found.random(label) if len(label) == 1 else []
-                if drawn:
-                    shares = np.mean([result.hits[result.index(d)] for d in drawn], axis=0)
-                    _mark(
-                        axes,
-                        mean(shares, clusters=result.scenes),
-                        place + 0.25,
-                        style.NEUTRAL,
-                        "o",
-                        hollow=True,
-                    )
-                axes.vlines(
-                    result.own_accuracy().value,
-                    place - 0.45,
-                    place + 0.45,
-                    color="black",
-                    lw=1,
-                    ls="--",
-                    alpha=0.7,
-                )
-                axes.vlines(
-                    result.donor_accuracy().value,
-                    place - 0.45,
-                    place + 0.45,
-                    color="black",
-                    lw=1,
-                    alpha=0.7,
-                )
-                _mark(
-                    axes,
-                    result.accuracy(label),
-                    place,
-                    LETTER_COLOURS.get(label, style.version_colour("base")),
-                    "o" if len(label) == 1 else "D",
-                )
-            axes.set(
-                yticks=range(len(labels)),
-                yticklabels=labels,
-                title=titles.get(name, name),
-                xlim=(-0.02, 1.02),
-                ylim=(len(labels) - 0.4, -0.6),
-            )
-            axes.grid(axis="y", visible=False)
+        for axes, found in zip(grid.flat, exchanges, strict=False):
+            _panel(axes, found)
         for axes in grid[-1]:
             axes.set_xlabel("accuracy")
         figure.legend(
             handles=[
                 Line2D([], [], color="black", lw=1, ls="--", alpha=0.7, label="receiver alone"),
                 Line2D([], [], color="black", lw=1, alpha=0.7, label="donor alone"),
-                _random_key(),
+                _open_key("o", "as many random heads"),
+                _open_key("s", OTHERS),
             ],
             loc="outside upper left",
-            ncols=3,
+            ncols=2,
         )
-    return figure
+    told = "; ".join(_accuracies(found) for found in exchanges)
+    return Picture(figure, f"Accuracy of the receiver with heads of the donor. {told}.")
 
 
-def _ordered(found: Exchange) -> list[str]:
+def _panel(axes: Axes, found: Exchange) -> None:
+    labels = ordered(found)
+    for place, label in enumerate(labels):
+        result = found.of(label)
+        if len(label) == 1:
+            _controls(axes, found, label, place)
+        for alone, dashes in ((result.own_accuracy(), "--"), (result.donor_accuracy(), "-")):
+            ends = (place - 0.45, place + 0.45)
+            axes.vlines(alone.value, *ends, color="black", lw=1, ls=dashes, alpha=0.7)
+        colour = LETTER_COLOURS.get(label, style.version_colour(found.near.donor))
+        _mark(axes, result.accuracy(label), place, colour, "o" if len(label) == 1 else "D")
+    axes.set(
+        yticks=range(len(labels)),
+        yticklabels=labels,
+        title=found.title,
+        xlim=(-0.02, 1.02),
+        ylim=(len(labels) - 0.4, -0.6),
+    )
+    axes.grid(axis="y", visible=False)
+
+
+def _controls(axes: Axes, found: Exchange, letter: str, place: int) -> None:
+    result, drawn, others = found.of(letter), found.random(letter), found.others(letter)
+    if drawn:
+        shares = np.mean([result.hits[result.index(label)] for label in drawn], axis=0)
+        random = mean(shares, clusters=result.scenes)
+        _mark(axes, random, place + 0.2, style.NEUTRAL, "o", hollow=True)
+    if others:
+        _mark(axes, result.accuracy(others), place + 0.36, style.NEUTRAL, "s", hollow=True)
+
+
+def _accuracies(found: Exchange) -> str:
+    told = [f"{label} {found.of(label).accuracy(label).value:.2f}" for label in ordered(found)]
+    told += [
+        f"{OTHERS} as {letter} {found.of(letter).accuracy(found.others(letter)).value:.2f}"
+        for letter in found.letters()
+        if found.others(letter)
+    ]
+    for result, where in ((found.near, ""), (found.far, " on the prompts of D")):
+        if result is not None:
+            told.append(f"receiver alone{where} {result.own_accuracy().value:.2f}")
+            told.append(f"donor alone{where} {result.donor_accuracy().value:.2f}")
+    return f"{found.title}: {', '.join(told)}"
+
+
+def ordered(found: Exchange) -> list[str]:
     """Groups, then what is patched together; controls and inputs have marks of their own."""
     labels = found.all_labels()
-    singles = [g.letter for g in GROUPS.values() if g.letter in labels]
-    return (
-        singles
-        + [label for label in labels if " and " in label]
-        + [label for label in labels if label == "full circuit"]
-    )
+    together = [label for label in labels if " and " in label]
+    return found.letters() + together + [x for x in labels if x == "full circuit"]
 
 
-def repaired_and_broken(exchanges: Mapping[str, Exchange]) -> Figure:
+def repaired_and_broken(exchanges: Mapping[str, Exchange]) -> Picture:
     """Share of the receiver's wrong answers that each group repairs, and of its right ones that it
     breaks.
     """
+    told = []
     with style.look():
         figure, (left, right) = plt.subplots(
             1, 2, sharey=True, figsize=(style.WIDTH, 0.55 * len(exchanges) * 4 * 0.55 + 1.4)
         )
-        ticks, places = [], 0.0
+        ticks, place = [], 0.0
         for name, found in exchanges.items():
-            for letter in (label for label in _ordered(found) if len(label) == 1):
-                result = found.of(letter)
-                for axes, share in ((left, result.repaired), (right, result.broken)):
-                    for labels, colour, shift, hollow in (
-                        (found.random(letter), style.NEUTRAL, 0.3, True),
-                        ([letter], LETTER_COLOURS[letter], 0.0, False),
-                    ):
-                        estimate = share(*labels) if labels else None
-                        if estimate is not None:
-                            _mark(axes, estimate, places + shift, colour, "o", hollow=hollow)
-                ticks.append((places, f"{letter} of {name}"))
-                places += 1
-            places += 0.5
+            for letter in found.letters():
+                _shares(left, right, found, letter, place)
+                ticks.append((place, f"{letter} of {name}"))
+                told.append(_repairs(found, letter, name))
+                place += 1
+            place += 0.5
         left.set(
             yticks=[p for p, _ in ticks],
             yticklabels=[t for _, t in ticks],
@@ -150,35 +138,47 @@ def repaired_and_broken(exchanges: Mapping[str, Exchange]) -> Figure:
         )
         right.set(xlim=(-0.02, 1.02), xlabel="broken, of right answers")
         left.invert_yaxis()
-        figure.legend(handles=[_random_key()], loc="outside upper left")
-    return figure
+        figure.legend(handles=[_open_key("o", "as many random heads")], loc="outside upper left")
+    return Picture(figure, f"Answers repaired and broken by a patch: {'; '.join(told)}.")
 
 
-def inputs_bars(found: Exchange) -> Figure:
+def _shares(left: Axes, right: Axes, found: Exchange, letter: str, place: float) -> None:
+    result, drawn = found.of(letter), found.random(letter)
+    for axes, share in ((left, result.repaired), (right, result.broken)):
+        random = share(*drawn) if drawn else None
+        if random is not None:
+            _mark(axes, random, place + 0.3, style.NEUTRAL, "o", hollow=True)
+        group = share(letter)
+        if group is not None:
+            _mark(axes, group, place, LETTER_COLOURS[letter], "o")
+
+
+def _repairs(found: Exchange, letter: str, name: str) -> str:
+    result = found.of(letter)
+    repaired, broken = result.repaired(letter), result.broken(letter)
+    repairs = f"repairs {repaired.value:.2f}" if repaired else "has nothing to repair"
+    breaks = f"breaks {broken.value:.2f}" if broken else "has nothing to break"
+    return f"{letter} of {name} {repairs} and {breaks}"
+
+
+def inputs_bars(found: Exchange) -> Picture:
     """Gain in the answer's log probability from the donor's q, k, v and z of A and of B."""
+    told = []
     with style.look():
         figure, axes = plt.subplots(figsize=(style.WIDTH, 3.0))
         labels = [*INPUTS, "z"]
         for shift, letter in ((-0.18, "A"), (0.18, "B")):
+            if letter not in found.letters():
+                continue
             for place, inputs in enumerate(labels):
                 label = letter if inputs == "z" else f"{inputs} of {letter}"
-                if label not in found.all_labels():
-                    continue
                 gain = found.near.log_prob_gain(label)
-                axes.bar(
-                    place + shift,
-                    gain.value,
-                    width=0.34,
-                    color=LETTER_COLOURS[letter],
-                    label=letter if inputs == labels[0] else None,
-                )
-                axes.errorbar(
-                    place + shift,
-                    gain.value,
-                    yerr=[[gain.value - gain.low], [gain.high - gain.value]],
-                    color="black",
-                    lw=1,
-                )
+                told.append(f"{label} {gain.value:+.2f}")
+                bar = {"color": LETTER_COLOURS[letter], "width": 0.34}
+                key = letter if inputs == labels[0] else None
+                axes.bar(place + shift, gain.value, label=key, **bar)
+                ends = [[gain.value - gain.low], [gain.high - gain.value]]
+                axes.errorbar(place + shift, gain.value, yerr=ends, color="black", lw=1)
         axes.axhline(0, color="black", lw=0.8)
         axes.set(
             xticks=range(len(labels)),
@@ -186,22 +186,22 @@ def inputs_bars(found: Exchange) -> Figure:
             ylabel="gain, nats",
             xlabel="taken from the donor",
         )
-        axes.legend(title="group")
-    return figure
+        if told:
+            axes.legend(title="group")
+    words = ", ".join(told) or "the circuit has neither A nor B"
+    return Picture(figure, f"Gain in log probability, {found.title}, in nats: {words}.")
 
 
 def update_maps(norms: UpdateNorms) -> LiveFigure:
     """Where the update sits: its norm relative to the weight's, a live map of layers and heads per
     matrix.
     """
-    panels, layout = (
-        [],
-        {"height": 740, "margin": {"l": 50, "r": 10, "t": 30, "b": 45}, "annotations": []},
-    )
-    top_value = float(norms.relative.max())
+    panels = []
+    layout = {"height": 740, "margin": {"l": 50, "r": 10, "t": 30, "b": 45}, "annotations": []}
     for index, matrix in enumerate(MATRICES):
         suffix = "" if index == 0 else str(index + 1)
         top, bottom = 0.98 - index * 0.268, 0.98 - index * 0.268 - 0.175
+        here = f"W_{matrix.upper()} of head %{{x}}.%{{y}}<br>%{{z:.3f}} of the weight"
         panels.append(
             {
                 "type": "heatmap",
@@ -209,54 +209,34 @@ def update_maps(norms: UpdateNorms) -> LiveFigure:
                 "xaxis": f"x{suffix}",
                 "yaxis": f"y{suffix}",
                 "zmin": 0,
-                "zmax": top_value,
+                "zmax": float(norms.relative.max()),
                 "colorscale": "Cividis",
                 "name": f"W_{matrix.upper()}",
                 "showscale": index == 0,
                 "colorbar": {"thickness": 10, "len": 0.175, "y": (top + bottom) / 2},
-                "hovertemplate": (
-                    f"W_{matrix.upper()} of head %{{x}}.%{{y}}<br>%{{z:.3f}} of the"
-                    " weight<extra></extra>"
-                ),
+                "hovertemplate": f"{here}<extra></extra>",
             }
         )
-        layout[f"xaxis{suffix}"] = {
-            "anchor": f"y{suffix}",
-            "title": {"text": "layer"} if index == 3 else None,
-            "dtick": 5,
-        }
-        layout[f"yaxis{suffix}"] = {
-            "anchor": f"x{suffix}",
-            "domain": [bottom, top],
-            "title": {"text": "head"},
-            "dtick": 2,
-        }
-        layout["annotations"].append(
-            {
-                "text": f"W<sub>{matrix.upper()}</sub>",
-                "x": 0,
-                "y": top + 0.006,
-                "xref": "paper",
-                "yref": "paper",
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "showarrow": False,
-            }
-        )
+        x_axis = {"anchor": f"y{suffix}", "dtick": 5}
+        layout[f"xaxis{suffix}"] = x_axis | {"title": {"text": "layer"} if index == 3 else None}
+        y_axis = {"anchor": f"x{suffix}", "domain": [bottom, top], "dtick": 2}
+        layout[f"yaxis{suffix}"] = y_axis | {"title": {"text": "head"}}
+        corner = {"xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "bottom"}
+        text = {"text": f"W<sub>{matrix.upper()}</sub>", "x": 0, "y": top + 0.006}
+        layout["annotations"].append(text | corner | {"showarrow": False})
     means = ", ".join(f"{m} {norms.relative[i].mean():.3f}" for i, m in enumerate(MATRICES))
     return LiveFigure(
         {"data": panels, "layout": layout},
-        alt=(
-            f"Four heat maps, one per matrix, of the relative size of the update from {norms.onto}"
-            f" to {norms.model}; on average {means}."
-        ),
+        alt=f"Four heat maps, one per matrix, of the relative size of the update from {norms.onto}"
+        f" to {norms.model}; on average {means}.",
     )
 
 
-def graft_gains(grafts: Mapping[str, GraftScores]) -> Figure:
+def graft_gains(grafts: Mapping[str, GraftScores]) -> Picture:
     """Gain in accuracy from the donor's weights in parts of the heads, a panel per pair, named
     "<donor> onto <receiver>".
     """
+    told = []
     with style.look():
         longest = max(len(g.scores) for g in grafts.values()) - 1
         figure, grid = plt.subplots(
@@ -269,16 +249,11 @@ def graft_gains(grafts: Mapping[str, GraftScores]) -> Figure:
         )
         for axes, (name, found) in zip(grid[0], grafts.items(), strict=True):
             parts = [part for part in found.scores if part != "none"]
+            donor = style.version_colour(name.split()[0])
             for place, part in enumerate(parts):
-                colour = LETTER_COLOURS.get(
-                    part,
-                    (
-                        style.NEUTRAL
-                        if part.startswith("random")
-                        else style.version_colour(name.split()[0])
-                    ),
-                )
-                _mark(axes, found.gain(part), place, colour, "o", hollow=part.startswith("random"))
+                random = part.startswith("random")
+                colour = style.NEUTRAL if random else LETTER_COLOURS.get(part, donor)
+                _mark(axes, found.gain(part), place, colour, "o", hollow=random)
             axes.axvline(0, color="black", lw=0.8)
             axes.set(
                 yticks=range(len(parts)),
@@ -286,54 +261,21 @@ def graft_gains(grafts: Mapping[str, GraftScores]) -> Figure:
                 title=name,
                 xlabel="gain in accuracy",
             )
+            gains = ", ".join(f"{part} {found.gain(part).value:+.2f}" for part in parts)
+            told.append(f"{name}: {gains}")
         grid[0][0].invert_yaxis()
-    return figure
+    return Picture(figure, f"Gain in accuracy from parts of an update. {'; '.join(told)}.")
 
 
 def _part_title(part: str, found: GraftScores) -> str:
     if part in MATRICES:
         return f"$W_{part.upper()}$, all heads"
-    return {"all": "whole update", "others": "all other heads"}.get(
-        part, part
-    ) + f" ({found.n_heads[part]})"
+    title = {"all": "whole update", "others": "all other heads"}.get(part, part)
+    return f"{title} ({found.n_heads[part]})"
 
 
-def slip_bars(rows: Sequence[tuple[str, Estimate, Estimate]]) -> Figure:
-    """Every slip on and off: (label, off, on), all shares between 0 and 1."""
-    with style.look():
-        figure, axes = plt.subplots(figsize=(style.WIDTH, 0.48 * len(rows) + 1.0))
-        for place, (_, off, on) in enumerate(rows):
-            axes.plot([off.value, on.value], [place, place], color=style.NEUTRAL, lw=1.2, zorder=1)
-            _mark(
-                axes,
-                off,
-                place - 0.13,
-                style.version_colour("base"),
-                "o",
-                label="off: as it should be" if not place else None,
-            )
-            _mark(
-                axes,
-                on,
-                place + 0.13,
-                style.version_colour("boxes"),
-                "D",
-                label="on: as released" if not place else None,
-            )
-        axes.set(
-            yticks=range(len(rows)),
-            yticklabels=[label.replace(": ", ":\n") for label, _, _ in rows],
-            xlabel="share",
-        )
-        axes.invert_yaxis()
-        axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncols=2)
-    return figure
-
-
-def _random_key() -> Line2D:
-    return Line2D(
-        [], [], ls="none", marker="o", mfc="none", color=style.NEUTRAL, label="as many random heads"
-    )
+def _open_key(marker: str, label: str) -> Line2D:
+    return Line2D([], [], ls="none", marker=marker, mfc="none", color=style.NEUTRAL, label=label)
 
 
 def _mark(
@@ -344,18 +286,15 @@ def _mark(
     marker: str,
     *,
     hollow: bool = False,
-    label: str | None = None,
 ) -> None:
+    low, high = estimate.value - estimate.low, estimate.high - estimate.value
+    ends = [[max(0.0, low)], [max(0.0, high)]]
     axes.errorbar(
         [estimate.value],
         [place],
-        xerr=[
-            [max(0.0, estimate.value - estimate.low)],
-            [max(0.0, estimate.high - estimate.value)],
-        ],
+        xerr=ends,
         fmt=marker,
         color=colour,
         mfc="none" if hollow else colour,
         lw=1.2,
-        label=label,
     )

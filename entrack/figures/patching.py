@@ -1,14 +1,12 @@
-"""Figures of the primer: what each layer carries, and where a head looks. They draw; nothing is
-computed here.
-
-Each function returns the specification of a live figure and its alternative text. Intervals are 95
-%."""
+"""Figures and rows of the primer: what each layer carries, and where a head looks. They draw;
+nothing is computed here. Intervals are 95 %."""
 
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from entrack.figures.style import GROUPS, NEUTRAL, ROLE_WORDS, SEQUENTIAL
+from entrack.display.cells import LiveFigure
+from entrack.display.style import GROUPS, NEUTRAL, ROLE_WORDS, SEQUENTIAL
 from entrack.model.attention import Patterns
 from entrack.model.sites import Head
 from entrack.patching.residual_patching import ResidualPatching
@@ -21,7 +19,7 @@ COLOURS = {
 SYMBOLS = {"object": "circle", "position": "diamond", "label": "triangle-up"}
 
 
-def layer_curves(results: Sequence[ResidualPatching]) -> tuple[dict, str]:
+def layer_curves(results: Sequence[ResidualPatching]) -> LiveFigure:
     """Share of expected answers by patched layer, a line per desideratum, all at one role; dotted:
     their floors.
     """
@@ -75,13 +73,37 @@ def layer_curves(results: Sequence[ResidualPatching]) -> tuple[dict, str]:
         "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
     }
     where = ROLE_WORDS.get(results[0].role, results[0].role)
-    return {
-        "data": lines,
-        "layout": layout,
-    }, f"Share of expected answers after patching the {where}, by layer: {'; '.join(told)}."
+    return LiveFigure(
+        {"data": lines, "layout": layout},
+        alt=f"Share of expected answers after patching the {where}, by layer: {'; '.join(told)}.",
+    )
 
 
-def head_map(weights: Tensor, *, found: Head) -> tuple[dict, str]:
+def carried_rows(curves: Mapping[str, Mapping[str, ResidualPatching]]) -> list[list]:
+    """Patched token, desideratum, best share of expected answers, the floor, and the layers around
+    the best that carry it ("none above the floor"), by token and then by desideratum.
+
+    Args:
+        curves: desideratum -> role -> what patching there did.
+    """
+    roles = list(dict.fromkeys(role for by_role in curves.values() for role in by_role))
+    rows = []
+    for role in roles:
+        for name, by_role in curves.items():
+            found, floor = by_role[role], float(by_role[role].floor.mean())
+            rows.append([ROLE_WORDS.get(role, role), name, found.best, floor, _layers(found)])
+    return rows
+
+
+def _layers(found: ResidualPatching) -> str:
+    carried = found.layers_carrying()
+    if carried is None:
+        return "none above the floor"
+    first, last = carried
+    return str(first) if first == last else f"{first} to {last}"
+
+
+def head_map(weights: Tensor, *, found: Head) -> LiveFigure:
     """Mean attention of every head to one token as a map of layers and heads; a ring around the
     head `found`.
 
@@ -117,9 +139,9 @@ def head_map(weights: Tensor, *, found: Head) -> tuple[dict, str]:
         "yaxis": {"title": {"text": "layer"}, "showgrid": False},
     }
     strong = int((weights > 0.2).sum())
-    return (
+    return LiveFigure(
         {"data": [heat, ring], "layout": layout},
-        (
+        alt=(
             f"Mean attention from the last token to the right object for {n_layers} layers of"
             f" {n_heads} heads: {strong} heads give it more than 0.2; the ringed head {found} gives"
             f" it {weights[found.layer, found.head]:.2f}."
@@ -127,7 +149,7 @@ def head_map(weights: Tensor, *, found: Head) -> tuple[dict, str]:
     )
 
 
-def pattern_bars(patterns: Patterns, example: int, *, head: int = 0) -> tuple[dict, str]:
+def pattern_bars(patterns: Patterns, example: int, *, head: int = 0) -> LiveFigure:
     """Where one head looks in one prompt: a bar per token, coloured and named by role; the others
     grey.
 
@@ -180,9 +202,9 @@ def pattern_bars(patterns: Patterns, example: int, *, head: int = 0) -> tuple[di
             }
         ],
     }
-    return (
+    return LiveFigure(
         {"data": bars, "layout": layout},
-        (
+        alt=(
             f"Attention of head {patterns.heads[head]} from the"
             f" {ROLE_WORDS.get(patterns.role, patterns.role)} in one prompt: most,"
             f" {weights[top]:.2f}, on token {top}, {words[top]!r}"

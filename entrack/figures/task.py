@@ -1,7 +1,7 @@
 """Figures of the task: who does it how well, for which box, among how many boxes. They draw;
 nothing is computed here.
 
-Each function returns the figure and its alternative text. Intervals are 95 %.
+Intervals are 95 %.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from entrack.figures.style import NEUTRAL, look, version_colour, version_marker
+from entrack.display.cells import LiveFigure, Picture
+from entrack.display.style import NEUTRAL, look, version_colour, version_marker
 from entrack.patching.accuracy import TaskScores
 from entrack.stats.metrics import Estimate
 
-NO_BREAK = "\u00a0"
 PLOTLY_MARKERS = {
     "x": "x",
     "o": "circle",
@@ -25,14 +25,9 @@ PLOTLY_MARKERS = {
 }
 
 
-def interval(estimate: Estimate, spec: str = ".2f") -> str:
-    """The estimate as a table shows it, in one piece that no line break divides."""
-    return f"{estimate:{spec}}".replace(" ", NO_BREAK)
-
-
 def accuracy_figure(
     scores: Mapping[tuple[str, str], TaskScores], *, chance: float, paper: Mapping[str, float]
-) -> tuple[Figure, str]:
+) -> Picture:
     """One row per version: filled marks for the first format, hollow ones for the others; the
     paper's models below.
 
@@ -108,18 +103,39 @@ def accuracy_figure(
             handles=keys, loc="outside upper left", ncols=2, handletextpad=0.4, columnspacing=1.2
         )
     told = "; ".join(f"{v} {scores[v, formats[0]].accuracy():.2f}" for v in versions)
-    return figure, (
-        f"Accuracy by version in the {formats[0]} format: {told}. The paper's models: "
-        + "; ".join(f"{title} {value:.2f}" for title, value in paper.items())
-        + f". Chance is {chance:.2f}."
+    theirs = "; ".join(f"{title} {value:.2f}" for title, value in paper.items())
+    return Picture(
+        figure,
+        f"Accuracy by version in the {formats[0]} format: {told}. The paper's models: {theirs}."
+        f" Chance is {chance:.2f}.",
     )
+
+
+def version_rows(
+    scores: Mapping[tuple[str, str], TaskScores], *, base: str, titles: Mapping[str, str]
+) -> list[list]:
+    """Version, what it is, accuracy in each format, and its gain over `base` in the first format
+    with the p-value; "-" for `base` itself.
+
+    Args:
+        scores: by (version, format).
+        titles: version -> what it is.
+    """
+    formats = list(dict.fromkeys(format for _, format in scores))
+    rows = []
+    for version in dict.fromkeys(version for version, _ in scores):
+        accuracies = [scores[version, format].accuracy() for format in formats]
+        gain = scores[version, formats[0]].minus(scores[base, formats[0]])
+        compared = ["-", "-"] if version == base else [gain, f"{gain.p_value:.1g}"]
+        rows.append([version, titles[version], *accuracies, *compared])
+    return rows
 
 
 def position_figure(
     scores: Mapping[str, TaskScores], *, chance: float, paper: Sequence[float], paper_title: str
-) -> tuple[dict, str]:
+) -> LiveFigure:
     """Accuracy by place of the queried box, one line per version, and a line of the paper's
-    authors; a live figure.
+    authors.
     """
     lines = [
         _line(version, list(range(1, found.hits.shape[1] + 1)), found.by_position())
@@ -139,17 +155,15 @@ def position_figure(
         f"{v} " + ", ".join(f"{e.value:.2f}" for e in found.by_position())
         for v, found in scores.items()
     )
-    return _layout(lines, "queried box, in the order of the text", chance=chance), (
-        f"Accuracy for each queried box, first to last: {told}; {paper_title} "
-        + ", ".join(f"{y:.2f}" for y in paper)
-        + "."
+    theirs = ", ".join(f"{y:.2f}" for y in paper)
+    return LiveFigure(
+        _layout(lines, "queried box, in the order of the text", chance=chance),
+        alt=f"Accuracy for each queried box, first to last: {told}; {paper_title} {theirs}.",
     )
 
 
-def size_figure(scores: Mapping[str, Mapping[int, TaskScores]]) -> tuple[dict, str]:
-    """Accuracy by number of boxes, one line per version, and chance (one in the number of boxes); a
-    live figure.
-    """
+def size_figure(scores: Mapping[str, Mapping[int, TaskScores]]) -> LiveFigure:
+    """Accuracy by number of boxes, one line per version, and chance, one in the number of boxes."""
     lines = [
         _line(version, list(found), [s.accuracy() for s in found.values()])
         for version, found in scores.items()
@@ -170,7 +184,9 @@ def size_figure(scores: Mapping[str, Mapping[int, TaskScores]]) -> tuple[dict, s
         f"{found[max(found)].accuracy().value:.2f} with {max(found)}"
         for version, found in scores.items()
     )
-    return _layout(lines, "boxes in the scene"), f"Accuracy by number of boxes: {told}."
+    return LiveFigure(
+        _layout(lines, "boxes in the scene"), alt=f"Accuracy by number of boxes: {told}."
+    )
 
 
 def _line(version: str, x: list[int], y: Sequence[Estimate]) -> dict:

@@ -4,7 +4,8 @@ import random
 from dataclasses import dataclass
 
 from entrack.finetune.item import Item
-from entrack.task.boxes import Example, scenes
+from entrack.task.boxes import Example
+from entrack.task.draws import scenes
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from entrack.finetune.item import Item
 from entrack.finetune.words import WORDS
 
 OPPOSITES = (
-    ("small", "large"), ("long", "short"), ("light", "dark"), ("hard", "soft"), ("fast", "slow"), ("early", "late"),
-    ("warm", "cold"), ("dry", "wet"), ("open", "close"), ("start", "stop"), ("push", "pull"), ("left", "right"),
-    ("north", "south"), ("east", "west"), ("first", "last"), ("black", "white"), ("strong", "weak"), ("split", "join"),
-    ("save", "load"), ("summer", "winter"),
+    ("small", "large"), ("long", "short"), ("light", "dark"), ("hard", "soft"),
+    ("fast", "slow"), ("early", "late"), ("warm", "cold"), ("dry", "wet"), ("open", "close"),
+    ("start", "stop"), ("push", "pull"), ("left", "right"), ("north", "south"),
+    ("east", "west"), ("first", "last"), ("black", "white"), ("strong", "weak"),
+    ("split", "join"), ("save", "load"), ("summer", "winter"),
 )  # fmt: skip
 KINDS = {
     "animal": "dog cat horse bird fish bear wolf lion mouse".split(),

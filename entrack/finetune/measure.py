@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from entrack.stats.metrics import difference, mean
-from entrack.task.boxes import Scene, all_queries, scenes
+from entrack.task.boxes import Scene
+from entrack.task.draws import all_queries, scenes
+from entrack.task.prompts import opening
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def box_accuracy(
 def _correct(hf: Any, tokenizer: Any, chunk: Sequence[Scene], format: str) -> np.ndarray:
     asked = all_queries(chunk, format=format)
     n_boxes = chunk[0].n_boxes
-    contexts = _ids(tokenizer, [example.context for example in asked[::n_boxes]]).to(hf.device)
+    contexts = _ids(tokenizer, [example.context for example in asked[::n_boxes]])
+    first = torch.tensor(opening(tokenizer), dtype=torch.long).expand(len(contexts), -1)
+    contexts = torch.cat([first, contexts], dim=1).to(hf.device)
     questions = _ids(tokenizer, [example.question for example in asked]).to(hf.device)
     answers = _ids(tokenizer, [f" {example.answer}" for example in asked])[:, 0]
     cache = hf(input_ids=contexts, use_cache=True, logits_to_keep=1).past_key_values

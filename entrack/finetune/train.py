@@ -23,6 +23,7 @@ from entrack.model.families import MODELS
 from entrack.model.loading import load
 from entrack.model.weights import sha256_file
 from entrack.store.digests import cache_dir, digest, write_atomic
+from entrack.task.prompts import opening
 
 CHECKPOINT_EVERY = 20  # steps; half a minute of work to lose
 VALIDATION_SCENES, EVALUATION_SCENES = 70, 100  # of seven prompts each
@@ -228,7 +229,8 @@ def _validate(model: Any, tokenizer: Any) -> dict:
 
 def _loss(model: Any, tokenizer: Any, batch: list[Item], recipe: Recipe) -> torch.Tensor:
     """Mean cross-entropy over the answers' tokens [nats]. Only their logits are computed."""
-    prompts = tokenizer([item.prompt for item in batch], add_special_tokens=False)["input_ids"]
+    bare = tokenizer([item.prompt for item in batch], add_special_tokens=False)["input_ids"]
+    prompts = [opening(tokenizer) + prompt for prompt in bare]
     answers = tokenizer([item.answer for item in batch], add_special_tokens=False)["input_ids"]
     width = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True)) - 1
     tokens = torch.zeros(

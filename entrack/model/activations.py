@@ -27,8 +27,8 @@ class Run:
         prompts: what was run.
         resid: residual stream entering each layer, and after them what leaves the last one
             [layer+1 example pos d_model].
-        keys, values: as attention reads them, keys after the rotary embedding [layer example
-            kv_head pos d_head].
+        keys, values: as attention reads them, keys after their norm and rotary embedding [layer
+            example kv_head pos d_head].
         z: head outputs before `o_proj` [layer example pos head d_head].
     """
 
@@ -37,6 +37,11 @@ class Run:
     keys: Tensor
     values: Tensor
     z: Tensor
+
+    @property
+    def length(self) -> int:
+        """Positions of a prompt, padding included."""
+        return self.keys.shape[3]
 
     def z_at(self, role: str) -> Tensor:
         """Head outputs at a role [layer example head d_head]."""
@@ -55,17 +60,23 @@ def clean_run(model: Model, prompts: Prompts) -> Run:
     Cost: one forward pass without the logits; memory per example is
     `4 * n_layers * pos * (d_model + n_heads*d_head + 2*n_kv_heads*d_head)` bytes in float32.
     """
-    outputs = [model.site(layer, "o_proj") for layer in range(model.n_layers)]
-    inputs = [f"model.layers.{layer}" for layer in range(model.n_layers)] + ["model.norm"]
-    cache = DynamicCache(config=model.hf.config)
+    layers = range(model.n_layers)
+    outputs = [model.site(layer, "o_proj") for layer in layers]
+    inputs = [model.layers.path("layer", layer) for layer in layers]
+    inputs.append(model.layers.path("final norm"))
+    # A cache made from the config would keep the keys of a window only.
+    cache = DynamicCache()
     with TraceDict(model.hf, outputs + inputs, retain_input=True, retain_output=False) as traces:
-        model.hf.model(prompts.tokens.to(model.device), past_key_values=cache, use_cache=True)
+        model.hf.base_model(prompts.tokens.to(model.device), past_key_values=cache, use_cache=True)
+    given = {
+        name: x if isinstance(x := trace.input, Tensor) else x[0] for name, trace in traces.items()
+    }
     return Run(
         prompts=prompts,
-        resid=torch.stack([traces[name].input for name in inputs]),
+        resid=torch.stack([given[name] for name in inputs]),
         keys=torch.stack([layer.keys for layer in cache.layers]),
         values=torch.stack([layer.values for layer in cache.layers]),
-        z=torch.stack([traces[name].input for name in outputs]).unflatten(
+        z=torch.stack([given[name] for name in outputs]).unflatten(
             -1, (model.n_heads, model.d_head)
         ),
     )
@@ -80,24 +91,25 @@ def clean_runs(
         yield covered, clean_run(model, prompts.subset(list(covered)))
 
 
-def project(model: Model, resid: Tensor, *, kind: str, layer: int) -> Tensor:
-    """The q, k or v vectors that `layer` makes of a residual stream, per query head, before the
-    rotary embedding.
+def project(
+    model: Model, resid: Tensor, positions: Tensor, *, length: int, kind: str, layer: int
+) -> Tensor:
+    """The q, k or v vectors that `layer` makes of a residual stream, per query head, as attention
+    reads them: after their norms and rotary embedding.
 
     Args:
-        resid: [... d_model], entering `layer`.
+        resid: [example slot d_model], entering `layer`.
+        positions: where these tokens stand [example slot].
+        length: of the prompts, in tokens.
 
     Returns:
-        [... head d_head]; k and v of a kv-head are repeated for the query heads that share it.
+        [example slot head d_head]; k and v of a kv-head are repeated for the query heads that share
+        it. Raises SiteError for another kind.
     """
-    module = (
-        getattr(model.layers[layer].self_attn, f"{kind}_proj", None)
-        if kind in ("q", "k", "v")
-        else None
-    )
-    if module is None:
+    if kind not in ("q", "k", "v"):
         raise SiteError(f"no projection {kind!r}; allowed are q, k and v. Name one of them.")
-    vectors = module(model.layers[layer].input_layernorm(resid)).unflatten(-1, (-1, model.d_head))
+    places = model.layers.places(positions.to(resid.device), length=length)
+    vectors = getattr(model.layers.read(layer, resid, places), kind).transpose(1, 2)
     return vectors if kind == "q" else vectors.repeat_interleave(model.group_size, dim=-2)
 
 

@@ -1,9 +1,9 @@
 """Where attention heads look: patterns computed from a clean run, only for the heads and the token
 asked for.
 
-The keys are the clean run's own; the query is projected again from the residual stream and rotated
-to its position. That gives Hugging Face's eager attention weights (tests compare the two) without
-keeping every pattern of a model, which fused attention does not give out at all."""
+The keys are the clean run's own; the query is made again from the residual stream by the layer
+itself. That gives Hugging Face's eager attention weights (tests compare the two) without keeping
+every pattern of a model, which fused attention does not give out at all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from entrack.errors import AlignmentError
-from entrack.model.activations import Run, clean_runs, project
+from entrack.model.activations import Run, clean_runs
 from entrack.model.decoder import Model
 from entrack.model.sites import Head, check_heads
 from entrack.task.prompts import Prompts
@@ -73,28 +73,20 @@ def patterns(model: Model, prompts: Prompts, heads: Sequence[Head], *, role: str
 
 def _weights(model: Model, run: Run, heads: tuple[Head, ...], role: str) -> Tensor:
     """[example head pos] of one run."""
-    position = run.prompts.at(role).to(model.device)
-    entering = run.resid_at(role)
-    cos, sin = model.hf.model.rotary_emb(entering[0], position[:, None])  # [example 1 d_head]
-    hidden = torch.arange(run.keys.shape[3], device=model.device) > position[:, None]
-    queries = {
-        layer: _rotated(
-            project(model, entering[layer], kind="q", layer=layer), cos, sin
-        )  # [example head d_head]
+    position = run.prompts.at(role).to(model.device)[:, None]
+    entering = run.resid_at(role)[:, :, None]
+    places = model.layers.places(position, length=run.length)
+    asked = {
+        layer: model.layers.read(layer, entering[layer], places)
         for layer in {head.layer for head in heads}
     }
+    every = torch.arange(run.length, device=model.device)
 
     def weights(head: Head) -> Tensor:
+        inputs = asked[head.layer]
         keys = run.keys[head.layer][:, head.head // model.group_size]  # [example pos d_head]
-        scores = (keys @ queries[head.layer][:, head.head, :, None])[..., 0] * model.layers[
-            head.layer
-        ].self_attn.scaling
+        scores = inputs.scores((keys @ inputs.q[:, head.head].transpose(1, 2))[..., 0])
+        hidden = ~inputs.visible(position, every)[:, 0]
         return scores.float().masked_fill(hidden, float("-inf")).softmax(-1)
 
     return torch.stack([weights(head) for head in heads], dim=1)
-
-
-def _rotated(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Rotary embedding of [example head d_head] at each example's position."""
-    first, second = vectors.chunk(2, dim=-1)
-    return vectors * cos + torch.cat([-second, first], dim=-1) * sin

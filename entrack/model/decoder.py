@@ -1,4 +1,6 @@
-"""One language model, ready for experiments: its shape, its weights, and proof that hooks see it."""
+"""One language model, ready for experiments: its shape, its weights, and proof that it is seen as
+it is.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,24 +8,24 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
 
 from entrack.errors import ModelError
 from entrack.model.hooks import Trace
+from entrack.model.layers import Layers
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A Llama-architecture model, ready for experiments: evaluation mode, no gradients, no hooks.
+    """A causal decoder, ready for experiments: evaluation mode, no gradients, no hooks.
 
     Attributes:
         name: `family/version`, or the folder or hub id it came from.
         family, version: the two halves of the name; version is "" for a folder or hub id.
-        digest: identifies the weights; part of the key of every stored result.
-        config: its `LlamaConfig`.
+        digest: identifies the weights.
+        config: its Hugging Face config.
         tokenizer: its tokenizer.
         device, dtype: of the weights.
-        read: gives the `LlamaForCausalLM`; `hf` calls it once.
+        read: gives Hugging Face's model; `hf` calls it once.
     """
 
     name: str
@@ -47,12 +49,19 @@ class Model:
 
     @cached_property
     def hf(self) -> Any:
-        """The `LlamaForCausalLM` itself, with adapters merged.
+        """Hugging Face's model itself, with adapters merged.
 
         Read at the first use, since results that are stored already need no weights: seconds and
         half a gigabyte for the default family. Raises ModelError where the weights are corrupt or
         do not fit into the memory."""
         return self.read()
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What tells this model from others in the key of a stored result: the digest of its
+        weights, their dtype, and its name, which results carry.
+        """
+        return self.digest, str(self.dtype), self.name
 
     @property
     def n_layers(self) -> int:
@@ -64,7 +73,7 @@ class Model:
 
     @property
     def n_kv_heads(self) -> int:
-        return self.config.num_key_value_heads
+        return getattr(self.config, "num_key_value_heads", None) or self.n_heads
 
     @property
     def group_size(self) -> int:
@@ -80,55 +89,61 @@ class Model:
         return self.config.hidden_size
 
     @cached_property
-    def layers(self) -> nn.ModuleList:
-        return self.hf.model.layers
+    def layers(self) -> Layers:
+        """The one view through which experiments run the model's layers."""
+        return Layers(self.hf, name=self.name)
 
     @property
     def shape(self) -> dict[str, int]:
-        """What two models must share for activations to be exchanged between them."""
+        """What two models must share for activations of one to be patched into the other."""
         return {
             k: getattr(self, k) for k in ("n_layers", "n_heads", "n_kv_heads", "d_head", "d_model")
         }
 
     def site(self, layer: int, projection: str) -> str:
-        """Dotted name of `q_proj`, `k_proj`, `v_proj` or `o_proj` of `layer`, as `Trace` takes it."""
-        return f"model.layers.{layer}.self_attn.{projection}"
+        """Dotted name of a projection of the attention of `layer`, as `Trace` takes it: "o_proj"
+        whatever the architecture calls it, and where it has them "q_proj", "k_proj" and "v_proj".
+        """
+        return self.layers.path(projection, layer)
 
     def self_check(self) -> None:
-        """Prove that the hooks see what they claim.
+        """Prove that the model is seen as it is.
 
-        Shapes: the input of `o_proj` is [example pos n_heads*d_head], `k_proj` gives
-            n_kv_heads*d_head.
+        View: `Layers.check`, layer by layer against the model's own forward.
+        Shapes: the heads that a layer asks attention for are those of the config.
         Causal handle: changing one head's output at position p changes the logits at p and later,
-        and none before. Raises ModelError. Costs three forward passes of eight tokens."""
+            and none before. Raises ModelError. Costs some five passes of a dozen tokens."""
         tokens = torch.arange(8, device=self.device)[None] + 10
-        layer, width = self.n_layers // 2, self.n_heads * self.d_head
-        position = 4
-        seen: dict[str, tuple[int, ...]] = {}
+        layer, position = self.n_layers // 2, 4
 
         def nudge(z: torch.Tensor) -> torch.Tensor:
-            seen["z"] = tuple(z.shape)
             change = torch.zeros_like(z)
             change[:, position, : self.d_head] = 1 + z.abs().max()
             return z + change
 
+        self.layers.check()
+        self._check_shapes()
         with torch.no_grad():
             clean = self.hf(tokens).logits
-            with Trace(self.hf, self.site(layer, "k_proj")) as keys:
-                self.hf(tokens)
             with Trace(self.hf, self.site(layer, "o_proj"), edit_input=nudge):
                 edited = self.hf(tokens).logits
         moved = (edited - clean).abs().amax(-1)[0]
-        found = {"z": seen["z"][-1], "k": keys.output.shape[-1]}
-        expected = {"z": width, "k": self.n_kv_heads * self.d_head}
-        if found != expected:
-            raise ModelError(
-                f"the projections of {self.name} have widths {found}, not {expected}; "
-                "its config does not describe its weights. Use an unmodified Llama."
-            )
         if moved[:position].max() > 0 or moved[position] == 0:
             raise ModelError(
                 f"changing a head of {self.name} at position {position} moved the logits by"
                 f" {moved.tolist()}; only that position and later ones may move. This model is not"
-                " a plain causal Llama."
+                " a plain causal decoder."
+            )
+
+    def _check_shapes(self) -> None:
+        place = torch.zeros(1, 1, dtype=torch.long, device=self.device)
+        h = torch.zeros(1, 1, self.d_model, device=self.device, dtype=self.dtype)
+        with torch.no_grad():
+            asked = self.layers.read(0, h, self.layers.places(place, length=1))
+        found = {"q": tuple(asked.q.shape[1::2]), "k": tuple(asked.k.shape[1::2])}
+        expected = {"q": (self.n_heads, self.d_head), "k": (self.n_kv_heads, self.d_head)}
+        if found != expected:
+            raise ModelError(
+                f"the layers of {self.name} have heads and widths {found}, not {expected}; its"
+                " config does not describe its weights. Use an unmodified model."
             )

@@ -1,10 +1,9 @@
 """A family: a base model and its fine-tuned versions, described by `models/<family>.json`.
 
 A version is a whole model, or an adapter that stands on another version. Names are
-`family/version` (`smollm2/base`). What the chapters must know of a family stands in its file too: the
-version that the others are compared with, the one whose gain they look into, where its structure
-readers act, and how its versions are drawn.
-"""
+`family/version` (`smollm2/base`). What the chapters must know of a family stands in its file too:
+the version that the others are compared with, the one whose gain they look into, where its
+structure readers act, and how its versions are drawn."""
 
 import difflib
 import os
@@ -13,23 +12,39 @@ from pathlib import Path
 from entrack.errors import ModelError
 from entrack.model.weights import read_json
 
-MODELS = Path(os.environ.get("ENTRACK_MODELS", Path(__file__).resolve().parents[2] / "models"))
+MODELS = Path(__file__).resolve().parents[2] / "models"
+"""The families of the book."""
+
+
+def folders() -> tuple[Path, ...]:
+    """Where families are looked for: the folder that the environment variable `ENTRACK_MODELS`
+    names, if any, then the book's own `models/`.
+    """
+    own = os.environ.get("ENTRACK_MODELS")
+    return (Path(own), MODELS) if own else (MODELS,)
 
 
 def families() -> tuple[str, ...]:
-    """The families described in `models/`, the default one first."""
-    return tuple(sorted((p.stem for p in MODELS.glob("*.json")), key=lambda f: (f != "smollm2", f)))
+    """The families that there are, the default one first."""
+    stems = {path.stem for folder in folders() for path in folder.glob("*.json")}
+    return tuple(sorted(stems, key=lambda family: (family != "smollm2", family)))
+
+
+def family_path(family: str) -> Path:
+    """The file that describes `family`; ModelError names the families there are."""
+    for folder in folders():
+        if (folder / f"{family}.json").is_file():
+            return folder / f"{family}.json"
+    near = difflib.get_close_matches(family, families(), n=1)
+    raise ModelError(
+        f"no family {family!r}; there are {', '.join(families())}. "
+        + (f"Did you mean {near[0]!r}?" if near else "Use one of those.")
+    )
 
 
 def family_file(family: str) -> dict:
     """The description of `family`; ModelError names the families there are."""
-    if family not in families():
-        near = difflib.get_close_matches(family, families(), n=1)
-        raise ModelError(
-            f"no family {family!r}; there are {', '.join(families())}. "
-            + (f"Did you mean {near[0]!r}?" if near else "Use one of those.")
-        )
-    return read_json(MODELS / f"{family}.json")
+    return read_json(family_path(family))
 
 
 def versions(family: str = "smollm2") -> tuple[str, ...]:
@@ -59,9 +74,28 @@ def lineage(family: str, version: str) -> tuple[str, ...]:
     return tuple(chain)
 
 
+def tuned_from(family: str, base: str) -> tuple[str, ...]:
+    """The versions fine-tuned from `base` whose weights can be loaded.
+
+    Those are the adapters that stand on it and, beside a base that stands on nothing, the other
+    whole models: a hub does not tell what these were trained from.
+    """
+    described = family_file(family)["versions"]
+    below = lineage(family, base)
+    parents = {base} if len(below) > 1 else {base, None}
+    return tuple(v for v in versions(family) if described[v]["on"] in parents and v not in below)
+
+
 def adapter_folder(family: str, version: str) -> Path:
     """Where the adapter that makes `version` lies, if it is one."""
-    return MODELS / family / version
+    return family_path(family).parent / family / version
+
+
+def model_folder(family: str, version: str) -> Path:
+    """Where the whole model `version` of a family of folders lies, by its "folder", which counts
+    from the family's file.
+    """
+    return family_path(family).parent / family_file(family)["versions"][version]["folder"]
 
 
 def reference(family: str) -> str:
@@ -78,6 +112,13 @@ def structure_role(family: str) -> str:
     """The token role at which the family's structure readers act, as the file says; `model.sites`
     explains the two that there are."""
     return str(_entry(family, "structure_role"))
+
+
+def tuned_on(family: str, subject: str) -> tuple[str, ...]:
+    """The versions whose "subject" in the family's file is `subject`: what they were fine-tuned on,
+    such as "arithmetic", "instructions" or "task"."""
+    described = family_file(family)["versions"]
+    return tuple(v for v, about in described.items() if about.get("subject") == subject)
 
 
 def looks(family: str) -> dict[str, tuple[str, str]]:
@@ -103,7 +144,7 @@ def _entry(family: str, key: str) -> object:
     described = family_file(family)
     if key not in described:
         raise ModelError(
-            f"{family}.json has no {key!r}; the chapters need it to know what to compare. Add it as in"
-            " smollm2.json."
+            f"{family}.json has no {key!r}; the chapters need it to know what to compare. Add it as"
+            " in smollm2.json."
         )
     return described[key]

@@ -210,7 +210,7 @@ class Trace:
 class TraceDict(OrderedDict):
     """Several `Trace` blocks at once, by layer name: ``traces["model.layers.3.mlp"].output``.
 
-    Takes the arguments of :class:`Trace` (they hold for every layer); `stop` ends the pass once the
+    Takes the arguments of `Trace` (they hold for every layer); `stop` ends the pass once the
     last of `layers`, in the order in which the model runs them, has run."""
 
     def __init__(

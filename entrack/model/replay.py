@@ -11,113 +11,16 @@ This is exact, not an approximation: `tests/test_replay.py` compares it with edi
 passes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from entrack.errors import AlignmentError, EntrackError, SiteError
 from entrack.model.activations import Run
+from entrack.model.answers import Outcome, joined, read_out
 from entrack.model.decoder import Model
-from entrack.model.hooks import Trace
-from entrack.task.prompts import Prompts
-
-KINDS = ("q", "k", "v", "z")
-
-
-@dataclass(frozen=True, eq=False)
-class Edit:
-    """Replace some heads' vectors of one layer at one replayed position.
-
-    Attributes:
-        kind: "z" head output before `o_proj`; "q", "k", "v" the projections before the rotary
-            embedding. k and v are addressed per query head, also where several share a kv-head.
-        layer: 0-based.
-        slot: which of the replayed positions (column of `positions`).
-        value: replacement [example variant head d_head]; the first two axes may be 1.
-        mask: which heads, and how much: 1 replaced, 0 kept [example variant head]; the first two
-            may be 1. Boolean, or float for a blend `(1 - mask) * own + mask * value` that gradients
-            pass through.
-    """
-
-    kind: str
-    layer: int
-    slot: int
-    value: Tensor
-    mask: Tensor
-
-    def of_variants(self, variants: slice) -> "Edit":
-        """The same edit for some of the variants."""
-        cut = {
-            name: tensor if tensor.shape[1] == 1 else tensor[:, variants]
-            for name, tensor in (("value", self.value), ("mask", self.mask))
-        }
-        return replace(self, **cut)
-
-    def apply(self, vectors: Tensor) -> Tensor:
-        """`vectors` [example variant slot head d_head] with this edit made."""
-        own, mask = vectors[:, :, self.slot], self.mask[..., None]
-        value = self.value.to(own.dtype)
-        new = (
-            torch.where(mask, value, own)
-            if mask.dtype == torch.bool
-            else torch.lerp(own, value, mask.to(own.dtype))
-        )
-        return torch.cat(
-            [
-                vectors[:, :, : self.slot],
-                new.expand_as(own)[:, :, None],
-                vectors[:, :, self.slot + 1 :],
-            ],
-            dim=2,
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What the model answers at the last replayed position.
-
-    Attributes:
-        log_prob: natural log of the probability of the right answer [example variant].
-        logit: its logit [example variant].
-        top: the most likely token [example variant].
-        hit: whether that is the right answer [example variant].
-    """
-
-    log_prob: Tensor
-    logit: Tensor
-    top: Tensor
-    hit: Tensor
-
-    @property
-    def prob(self) -> Tensor:
-        """Probability of the right answer [example variant]."""
-        return self.log_prob.exp()
-
-    def of_variants(self, order: Sequence[int]) -> "Outcome":
-        """Some of the variants, in another order."""
-        return Outcome(**{f.name: getattr(self, f.name)[:, order] for f in fields(self)})
-
-
-def suffix(run: Run, role: str) -> Tensor:
-    """All positions from `role` to the last one [example slot]; the first slot is the role's own.
-
-    Raises AlignmentError when the examples' suffixes differ in length: group them by length first.
-    """
-    first, last = run.prompts.at(role), run.prompts.at("last")
-    lengths = (last - first).unique()
-    if len(lengths) != 1 or lengths[0] < 0:
-        raise AlignmentError(
-            f"the positions from {role!r} to the last one number {(lengths + 1).tolist()} in these"
-            " prompts; one replay needs the same number in each. Group the prompts with by_suffix."
-        )
-    return first[:, None] + torch.arange(int(lengths[0]) + 1)
-
-
-def by_suffix(prompts: Prompts, role: str) -> list[list[int]]:
-    """Indices of the prompts, grouped by the distance from `role` to the last position, ascending."""
-    distance = (prompts.at("last") - prompts.at(role)).tolist()
-    return [[i for i, d in enumerate(distance) if d == length] for length in sorted(set(distance))]
+from entrack.model.edits import KINDS, Edit
+from entrack.model.lent_attention import AttentionInputs, Places
 
 
 def replay(
@@ -129,7 +32,8 @@ def replay(
     variants: int = 1,
     start: int | None = None,
     resid: Tensor | None = None,
-    on_layer: Callable[[int, Tensor, Tensor, Tensor, Tensor], None] | None = None,
+    unseen: Tensor | None = None,
+    on_layer: Callable[[int, Tensor, AttentionInputs, Tensor], None] | None = None,
 ) -> Tensor:
     """Residual stream leaving the last layer at `positions` [example variant slot d_model].
 
@@ -141,12 +45,14 @@ def replay(
         start: layer to start at; default the lowest edited one, below which nothing changes.
         resid: residual stream entering `start` at `positions` [example variant slot d_model];
             default clean.
-        on_layer: called with (layer, entering residual, rotated keys, values, z) of the replayed
-            positions.
+        unseen: an earlier position of each example that its first slot may not attend to [example].
+        on_layer: called with (layer, residual entering it, what attention was asked before any
+            edit, z) of the replayed positions; rows of tensors are example * variant.
 
     Raises:
         SiteError: an edit names a layer, slot or kind that is not replayed.
-        AlignmentError: positions that do not ascend, or lie beyond a prompt.
+        AlignmentError: positions that do not ascend, or lie beyond a prompt; an unseen position
+            that is none before them.
 
     Cost: `example * variant * slot` tokens through the layers from `start` on.
     """
@@ -157,95 +63,52 @@ def replay(
     rows = torch.arange(len(positions), device=model.device)[:, None]
     if resid is None:
         resid = run.resid[start][rows, positions][:, None]
-    h = resid.expand(-1, variants, -1, -1)
-    cos, sin = model.hf.model.rotary_emb(h, positions)
-    rotary = (cos[:, None, :, None], sin[:, None, :, None])
-    old, own = _visible(run, positions)
+    h = resid.expand(-1, variants, -1, -1).flatten(0, 1)
+    places = _places(model, run, positions, variants)
+    attending = _Attending(run, positions, variants, unseen)
     with torch.set_grad_enabled(
         torch.is_grad_enabled() and any(e.mask.requires_grad for e in edits)
     ):
         for layer in range(start, model.n_layers):
             here = [e for e in edits if e.layer == layer]
-            entering = h
-            z, k, v = _attend(
-                model, run, h, layer=layer, edits=here, rotary=rotary, old=old, own=own
-            )
-            h = h + model.layers[layer].self_attn.o_proj(z.flatten(-2))
-            h = h + model.layers[layer].mlp(model.layers[layer].post_attention_layernorm(h))
+            noted: list[tuple[AttentionInputs, Tensor]] = []
+
+            def attend(inputs: AttentionInputs, layer=layer, here=here, noted=noted) -> Tensor:
+                z = attending(layer, inputs, here)
+                noted.append((inputs, z))
+                return z
+
+            entering, h = h, model.layers.forward(layer, h, places, attend)
             if on_layer is not None:
-                on_layer(layer, entering, k, v, z)
-    return h
+                on_layer(layer, entering, *noted[0])
+    return h.unflatten(0, (-1, variants))
 
 
 def rerun(model: Model, run: Run, *, positions: Tensor, edits: Sequence[Edit]) -> Run:
     """A new `Run` in which `positions` were recomputed with `edits`, to patch on top of.
 
-    Edits must have one variant. Layers below the lowest edit are shared with `run`.
+    Edits must have one variant, of q or z. Layers below the lowest edit are shared with `run`.
     """
     positions = positions.to(model.device)
     rows = torch.arange(len(positions), device=model.device)[:, None]
     new = {name: getattr(run, name).clone() for name in ("resid", "keys", "values", "z")}
 
-    def store(layer: int, entering: Tensor, k: Tensor, v: Tensor, z: Tensor) -> None:
-        new["resid"][layer][rows, positions] = entering[:, 0]
-        # Per query head here, per kv-head in a Run: one of each group (edits of k and v are not for
-        # rerun).
-        for name, vectors in (("keys", k), ("values", v)):
-            new[name][layer].transpose(1, 2)[rows, positions] = vectors[
-                :, 0, :, :: model.group_size
-            ]
-        new["z"][layer][rows, positions] = z[:, 0]
+    if any(edit.kind in ("k", "v") for edit in edits):
+        raise SiteError(
+            "an edit of k or v of one query head cannot be kept in a run, which holds them by"
+            " kv-head; edits of q and z can. Make this edit in the replay itself."
+        )
+
+    def store(layer: int, entering: Tensor, asked: AttentionInputs, z: Tensor) -> None:
+        new["resid"][layer][rows, positions] = entering
+        for name, vectors in (("keys", asked.k), ("values", asked.v)):
+            new[name][layer].transpose(1, 2)[rows, positions] = vectors.transpose(1, 2)
+        new["z"][layer][rows, positions] = z
 
     with torch.no_grad():
         leaving = replay(model, run, positions=positions, edits=edits, on_layer=store)
     new["resid"][model.n_layers][rows, positions] = leaving[:, 0]
     return Run(prompts=run.prompts, **new)
-
-
-def read_out(model: Model, resid: Tensor, answers: Tensor) -> Outcome:
-    """What a final residual stream [example variant d_model] answers.
-
-    `answers` are the right tokens, one per example [example] or per variant [example variant].
-    """
-    shape, device = resid.shape[:-1], resid.device
-    wanted = answers.to(device).reshape(len(answers), -1).expand(shape)
-    rows, target = resid.flatten(0, -2), wanted.flatten()
-    log_prob, logit, top = [], [], []
-    step = max(1, 2**28 // (4 * model.hf.config.vocab_size))
-    for lo in range(0, len(rows), step):
-        logits = model.hf.lm_head(model.hf.model.norm(rows[lo : lo + step])).float()
-        right = logits.gather(1, target[lo : lo + step, None])[:, 0]
-        logit.append(right)
-        log_prob.append(right - logits.logsumexp(-1))
-        top.append(logits.argmax(-1))
-    best = torch.cat(top).reshape(shape)
-    return Outcome(
-        log_prob=torch.cat(log_prob).reshape(shape),
-        logit=torch.cat(logit).reshape(shape),
-        top=best,
-        hit=best == wanted,
-    )
-
-
-@torch.no_grad()
-def answers_of(model: Model, prompts: Prompts, *, chunk: int = 50) -> Outcome:
-    """What the unedited model answers, through Hugging Face's own forward [example 1]."""
-    found = []
-    for lo in range(0, len(prompts), chunk):
-        part = prompts.subset(range(lo, min(lo + chunk, len(prompts))))
-        # The final norm belongs to read_out, so the residual stream before it is what is kept.
-        with Trace(model.hf, "model.norm", retain_input=True, retain_output=False) as trace:
-            model.hf.model(part.tokens.to(model.device), use_cache=False)
-        hidden = trace.input[torch.arange(len(part)), part.at("last")]
-        found.append(read_out(model, hidden[:, None], part.answers))
-    return joined(found, dim=0)
-
-
-def joined(found: Sequence[Outcome], *, dim: int) -> Outcome:
-    """Several outcomes as one, along the examples (0) or the variants (1)."""
-    return Outcome(
-        **{f.name: torch.cat([getattr(o, f.name) for o in found], dim=dim) for f in fields(Outcome)}
-    )
 
 
 def outcomes(
@@ -304,66 +167,80 @@ def outcomes(
     return joined(found, dim=1)
 
 
-def _attend(model, run, h, *, layer, edits, rotary, old, own) -> tuple[Tensor, Tensor, Tensor]:
-    """Head outputs, rotated keys and values of the replayed positions, each [example variant slot
-    head d_head].
-    """
-    attention, group = model.layers[layer].self_attn, model.group_size
-    x = model.layers[layer].input_layernorm(h)
-    q, k, v = (
-        getattr(attention, f"{kind}_proj")(x).unflatten(-1, (-1, model.d_head)) for kind in "qkv"
-    )
-    k, v = k.repeat_interleave(group, dim=-2), v.repeat_interleave(group, dim=-2)
-    q, k, v = (_edited(vectors, edits, kind) for vectors, kind in ((q, "q"), (k, "k"), (v, "v")))
-    q, k = _rotate(q, *rotary), _rotate(k, *rotary)
+class _Attending:
+    """Attention of the replayed positions, under edits: to each other, and to the clean keys and
+    values of all other positions."""
 
-    examples, variants, slots = q.shape[:3]
-    # Cached keys are per kv-head: all variants, slots and query heads of a group are rows of one
-    # product.
-    packed = (
-        q.unflatten(3, (-1, group)).permute(0, 3, 1, 2, 4, 5).flatten(2, 4)
-    )  # [example kv_head variant*slot*group d_head]
-    to_old = packed @ run.keys[layer].transpose(-1, -2)
-    to_old = (
-        to_old.unflatten(2, (variants, slots, group)).permute(0, 2, 1, 4, 3, 5).flatten(2, 3)
-    )  # [example variant head slot pos]
-    heads_first = q.transpose(2, 3)
-    to_own = heads_first @ k.permute(0, 1, 3, 4, 2)  # [example variant head slot slot]
-    scores = torch.cat([to_old, to_own], dim=-1) * attention.scaling
-    hidden = ~torch.cat([old, own], dim=-1)[:, None, None]
-    pattern = scores.masked_fill(hidden, float("-inf")).softmax(-1, dtype=torch.float32).to(q.dtype)
-    n_old = to_old.shape[-1]
-    on_old = pattern[..., :n_old].unflatten(2, (-1, group)).permute(0, 2, 1, 4, 3, 5).flatten(2, 4)
-    z_old = (
-        (on_old @ run.values[layer])
-        .unflatten(2, (variants, slots, group))
-        .permute(0, 2, 3, 1, 4, 5)
-        .flatten(3, 4)
-    )
-    z_own = (pattern[..., n_old:] @ v.transpose(2, 3)).transpose(2, 3)
-    return _edited(z_old + z_own, edits, "z"), k, v
+    def __init__(self, run: Run, positions: Tensor, variants: int, unseen: Tensor | None):
+        self.run, self.positions, self.variants = run, positions, variants
+        self.every = torch.arange(run.length, device=positions.device)
+        self.cached = ~(self.every == positions[..., None]).any(1)[:, None].repeat(
+            1, positions.shape[1], 1
+        )  # [example slot pos]
+        if unseen is not None:
+            unseen = unseen.to(positions.device)
+            if bool((unseen >= positions[:, 0]).any()):
+                raise AlignmentError(
+                    "a position to hide does not lie before the replayed ones; only what came"
+                    " before can be seen. Name an earlier one."
+                )
+            self.cached[torch.arange(len(unseen)), 0, unseen] = False
 
+    def __call__(self, layer: int, asked: AttentionInputs, edits: Sequence[Edit]) -> Tensor:
+        """Head outputs [example*variant slot head d_head]."""
+        keys, values = self.run.keys[layer], self.run.values[layer]
+        q, k, v = (
+            self._edited(vectors, edits, kind)
+            for kind, vectors in (("q", asked.q), ("k", asked.k), ("v", asked.v))
+        )  # [example variant head slot d_head]
+        slots, group = q.shape[3], q.shape[2] // keys.shape[1]
+        # Cached keys are per kv-head: all variants, slots and query heads of a group are rows of
+        # one product.
+        packed = q.unflatten(2, (-1, group)).permute(0, 2, 1, 4, 3, 5).flatten(2, 4)
+        unpacked = (self.variants, slots, group)
+        to_cached = (packed @ keys.transpose(-1, -2)).unflatten(2, unpacked)
+        to_cached = to_cached.permute(0, 2, 1, 4, 3, 5).flatten(2, 3)
+        k, v = (x.repeat_interleave(q.shape[2] // x.shape[2], dim=2) for x in (k, v))
+        to_own = q @ k.transpose(-1, -2)  # [example variant head slot slot]
+        scores = asked.scores(torch.cat([to_cached, to_own], dim=-1))
+        seen = torch.cat(
+            [
+                asked.visible(self.positions, self.every) & self.cached,
+                asked.visible(self.positions, self.positions),
+            ],
+            dim=-1,
+        )[:, None, None]
+        pattern = scores.masked_fill(~seen, float("-inf")).softmax(-1, dtype=torch.float32)
+        pattern = pattern.to(q.dtype)
+        on_cached = pattern[..., : self.run.length].unflatten(2, (-1, group))
+        on_cached = on_cached.permute(0, 2, 1, 4, 3, 5).flatten(2, 4)
+        z_cached = (on_cached @ values).unflatten(2, unpacked).permute(0, 2, 3, 1, 4, 5)
+        z_own = (pattern[..., self.run.length :] @ v).transpose(2, 3)
+        z = z_cached.flatten(3, 4) + z_own  # [example variant slot head d_head]
+        for edit in edits:
+            if edit.kind == "z":
+                z = edit.apply(z)
+        return z.flatten(0, 1)
 
-def _edited(vectors: Tensor, edits: Sequence[Edit], kind: str) -> Tensor:
-    for edit in edits:
-        if edit.kind == kind:
+    def _edited(self, vectors: Tensor, edits: Sequence[Edit], kind: str) -> Tensor:
+        """[example variant head slot d_head]; by query head where k or v are edited, else as
+        given."""
+        vectors = vectors.unflatten(0, (-1, self.variants))
+        made = [edit for edit in edits if edit.kind == kind]
+        if not made:
+            return vectors
+        n_heads = made[0].mask.shape[-1]
+        vectors = vectors.repeat_interleave(n_heads // vectors.shape[2], dim=2).transpose(2, 3)
+        for edit in made:
             vectors = edit.apply(vectors)
-    return vectors
+        return vectors.transpose(2, 3)
 
 
-def _rotate(vectors: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    first, second = vectors.chunk(2, dim=-1)
-    return vectors * cos + torch.cat([-second, first], dim=-1) * sin
-
-
-def _visible(run: Run, positions: Tensor) -> tuple[Tensor, Tensor]:
-    """What a replayed position may attend to: cached positions [example slot pos], replayed ones
-    [example slot slot].
-    """
-    every = torch.arange(run.keys.shape[3], device=positions.device)
-    replayed = (every == positions[..., None]).any(1)  # [example pos]
-    old = (every < positions[..., None]) & ~replayed[:, None]
-    return old, positions[:, None, :] <= positions[:, :, None]
+def _places(model: Model, run: Run, positions: Tensor, variants: int) -> Places:
+    """The places of all rows; one row for all where the examples share them."""
+    if bool((positions == positions[:1]).all()):
+        return model.layers.places(positions[:1], length=run.length)
+    return model.layers.places(positions.repeat_interleave(variants, dim=0), length=run.length)
 
 
 def _check(model: Model, run: Run, positions: Tensor, edits: Sequence[Edit], start: int) -> None:
@@ -398,8 +275,9 @@ def _budget(model: Model, budget: int | None) -> int:
 
 
 def _bytes_per_variant(model: Model, run: Run, positions: Tensor) -> int:
+    intermediate = getattr(model.config, "intermediate_size", None) or 4 * model.d_model
     wide = (
-        3 * model.hf.config.intermediate_size
+        3 * intermediate
         + 8 * model.d_model
         + 4 * model.n_heads * (run.keys.shape[3] + positions.shape[1])
     )

@@ -132,6 +132,11 @@ def group(name: str) -> Group:
     raise SiteError(f"unknown head group {name!r}; the groups are {known}. Use a name or a letter.")
 
 
+def all_heads(n_layers: int, n_heads: int) -> tuple[Head, ...]:
+    """Every head of a model of this size, by layer, then by head."""
+    return tuple(Head(layer, head) for layer in range(n_layers) for head in range(n_heads))
+
+
 def check_heads(heads: Iterable[Head], n_layers: int, n_heads: int) -> tuple[Head, ...]:
     """The heads as a tuple, in the order given, once each is known to exist in a model of this
     size.

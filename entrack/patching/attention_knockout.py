@@ -3,28 +3,29 @@
 After Geva et al. 2023, as the paper uses it (section 4.3): every head of the layers from L up is
 kept from attending from one token role to another, and the accuracy shows whether that information
 had arrived below L. What comes before the reading token cannot change, so only the tokens from it
-on are run again, through the model's own layers, with a mask that hides one position, on top of the
-keys and values of the clean run."""
+on are run again, with one position hidden from the first of them, on top of the keys and values of
+the clean run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 from torch import Tensor
-from transformers import DynamicCache
 
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import Run
+from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import read_out
-from entrack.patching.group_patching import CHUNK, run_shared
-from entrack.stats.metrics import Difference, Estimate, difference, rate
+from entrack.model.replay import replay
+from entrack.model.shared_runs import run_shared, take
+from entrack.patching.group_patching import CHUNK
+from entrack.stats.metrics import LEVEL, Difference, Estimate, difference, rate
 from entrack.store.results import stored
-from entrack.task.prompts import Prompts
+from entrack.task.prompts import Prompts, chunks
 
 RANDOM = "random"
 EDGES = (
@@ -39,8 +40,6 @@ EDGES = (
 """From the reading role to the role that is read: six that the paper blocks, and one that it does
 not, the token after the earlier label, where SmolLM2 collects what a segment says."""
 
-MASKABLE = ("eager", "sdpa")
-
 
 @dataclass(frozen=True)
 class Knockouts:
@@ -52,7 +51,7 @@ class Knockouts:
         plain: the same with nothing blocked [example].
         layers: the first blocked layers, 0-based; n_layers blocks nothing.
         n_layers: of the model.
-        scenes: which scene each example belongs to; intervals resample scenes.
+        scenes: which scene each example belongs to; intervals are over scenes.
         model: name of the model.
     """
 
@@ -81,16 +80,41 @@ class Knockouts:
 
         None where blocking everywhere does no clear harm (its 95 % interval does not stay below 0).
         """
-        worst = self.loss(edge, self.layers[0])
-        if worst.high >= 0:
+        if self.loss(edge, self.layers[0]).high >= 0:
             return None
-        accuracy = self.hits[edge].mean(1)
-        level = (accuracy[0] + self.plain.mean()) / 2
-        first = (
-            int(np.flatnonzero(accuracy >= level)[0])
-            if (accuracy >= level).any()
-            else len(accuracy) - 1
+        return self._depth(edge, np.ones(len(self.plain), dtype=bool))
+
+    def needed(self) -> list[tuple[tuple[str, str], float]]:
+        """Edges that cost accuracy clearly when blocked everywhere, with their half-way depths,
+        lowest first; those to a random token left out.
+        """
+        depths = [(edge, self.half_way(edge)) for edge in self.hits if edge[1] != RANDOM]
+        known = [(edge, depth) for edge, depth in depths if depth is not None]
+        return sorted(known, key=lambda item: item[1])
+
+    def step(self, lower: tuple[str, str], higher: tuple[str, str]) -> Estimate:
+        """Half-way depth of `higher` less that of `lower`, with a jackknife interval over scenes.
+
+        Where blocking one of the two does no clear harm, its depth is unknown: 0 [-1, 1].
+        """
+        n = len(self.plain)
+        if self.half_way(lower) is None or self.half_way(higher) is None:
+            return Estimate(0.0, -1.0, 1.0, n)
+        scenes = np.unique(self.scenes)
+        value, *without = (
+            self._depth(higher, kept) - self._depth(lower, kept)
+            for kept in [np.ones(n, dtype=bool), *(self.scenes != scene for scene in scenes)]
         )
+        error = np.sqrt((len(scenes) - 1) ** 2 / len(scenes) * np.var(without, ddof=1))
+        spread = float(stats.t.ppf((1 + LEVEL) / 2, len(scenes) - 1) * error)
+        return Estimate(value, value - spread, value + spread, n)
+
+    def _depth(self, edge: tuple[str, str], kept: np.ndarray) -> float:
+        """`half_way` on the examples that are `kept` [example], whatever the loss."""
+        accuracy, plain = self.hits[edge][:, kept].mean(1), self.plain[kept].mean()
+        level = (accuracy[0] + plain) / 2
+        reached = np.flatnonzero(accuracy[1:] >= level)
+        first = int(reached[0]) + 1 if len(reached) else len(accuracy) - 1
         below, above = accuracy[first - 1], accuracy[first]
         share = (level - below) / (above - below) if above > below else 0.0
         low, high = self.layers[first - 1], self.layers[first]
@@ -119,8 +143,7 @@ def knock_out(
             it.
         SiteError: a layer that the model does not have.
 
-    Works under any attention implementation: where it takes no mask (flash attention), the blocked
-    layers run under "sdpa". Cost: for each edge and layer, the tokens from the reading role on
+    Cost: for each edge and layer, the tokens from the reading role on
     through the layers above."""
     layers = (
         tuple(range(0, model.n_layers, 2)) + (model.n_layers,) if layers is None else tuple(layers)
@@ -136,20 +159,7 @@ def knock_out(
             f" {model.n_layers - 1}, and {model.n_layers} blocks none. Use those."
         )
     goals = {edge: _goal(prompts, edge, seed) for edge in edges}
-    return stored(
-        lambda: _knock_out(model, prompts, goals, layers),
-        name="knockout",
-        modules=["entrack.patching.attention_knockout"],
-        key=[
-            model.digest,
-            model.dtype,
-            prompts.tokens,
-            prompts.lengths,
-            prompts.answers,
-            [[*edge, prompts.at(edge[0]), goal] for edge, goal in goals.items()],
-            list(layers),
-        ],
-    )
+    return _knock_out(model, prompts, goals, layers)
 
 
 @torch.no_grad()
@@ -162,63 +172,17 @@ def blocked_resid(model: Model, run: Run, *, reader: Tensor, goal: Tensor, layer
     last, rows = run.prompts.at("last"), torch.arange(len(run.prompts))
     found = run.resid[-1][rows, last].clone()
     if layer < model.n_layers:
-        with _maskable(model):
-            for first, end, indices in _same_places(reader, last):
-                found[indices] = _suffix(
-                    model, run, indices, first=first, end=end, goal=goal[indices], layer=layer
-                )
+        for length in (last - reader).unique().tolist():
+            chosen = torch.nonzero(last - reader == length)[:, 0]
+            final = replay(
+                model,
+                take(run, chosen.tolist()),
+                positions=reader[chosen][:, None] + torch.arange(length + 1),
+                start=layer,
+                unseen=goal[chosen],
+            )
+            found[chosen] = final[:, 0, -1]
     return found
-
-
-def _suffix(
-    model: Model, run: Run, indices: Tensor, *, first: int, end: int, goal: Tensor, layer: int
-) -> Tensor:
-    """The last token's final residual stream of prompts whose reader stands at `first` and last
-    token at `end`.
-    """
-    cache = DynamicCache(config=model.hf.config)
-    for above in range(layer, model.n_layers):
-        cache.update(
-            run.keys[above][indices, :, :first], run.values[above][indices, :, :first], above
-        )
-    positions = torch.arange(first, end + 1, device=model.device)
-    hidden = torch.arange(end + 1, device=model.device)[None] > positions[:, None]
-    hidden = hidden.expand(len(indices), 1, -1, -1).clone()
-    hidden[torch.arange(len(indices)), 0, 0, goal.to(model.device)] = True
-    mask = torch.zeros(hidden.shape, dtype=model.dtype, device=model.device).masked_fill(
-        hidden, torch.finfo(model.dtype).min
-    )
-    h = run.resid[layer][indices, first : end + 1]
-    rotary = model.hf.model.rotary_emb(h, positions[None])
-    for block in model.layers[layer:]:
-        h = block(
-            h,
-            attention_mask=mask,
-            position_ids=positions[None],
-            position_embeddings=rotary,
-            past_key_values=cache,
-        )
-    return h[:, -1]
-
-
-def _same_places(reader: Tensor, last: Tensor) -> Iterator[tuple[int, int, Tensor]]:
-    """(reader, last, indices) of the prompts that share both places."""
-    for first, end in torch.stack([reader, last], 1).unique(dim=0).tolist():
-        yield first, end, torch.nonzero((reader == first) & (last == end))[:, 0]
-
-
-@contextmanager
-def _maskable(model: Model) -> Iterator[None]:
-    """An attention implementation that takes a mask, for the length of the block."""
-    own = model.hf.config._attn_implementation
-    if own in MASKABLE:
-        yield
-        return
-    model.hf.set_attn_implementation("sdpa")
-    try:
-        yield
-    finally:
-        model.hf.set_attn_implementation(own)
 
 
 def _goal(prompts: Prompts, edge: tuple[str, str], seed: int) -> Tensor:
@@ -244,13 +208,13 @@ def _goal(prompts: Prompts, edge: tuple[str, str], seed: int) -> Tensor:
     )
 
 
+@stored("knockout")
 def _knock_out(
     model: Model, prompts: Prompts, goals: Mapping[tuple[str, str], Tensor], layers: tuple[int, ...]
 ) -> Knockouts:
     hits: dict[tuple[str, str], list[np.ndarray]] = {edge: [] for edge in goals}
-    plain, contexts = [], []
-    for lo in range(0, len(prompts), CHUNK):
-        part = slice(lo, lo + CHUNK)
+    plain = []
+    for part in chunks(range(len(prompts)), CHUNK):
         run = run_shared(model, prompts.subset(part))
         ends = torch.arange(len(run.prompts)), run.prompts.at("last")
         plain.append(
@@ -259,12 +223,6 @@ def _knock_out(
             .cpu()
             .numpy()
         )
-        contexts += [
-            tuple(row[:at])
-            for row, at in zip(
-                run.prompts.tokens.tolist(), run.prompts.at("query_label").tolist(), strict=True
-            )
-        ]
         for edge, goal in goals.items():
             final = [
                 blocked_resid(
@@ -275,12 +233,11 @@ def _knock_out(
             hits[edge].append(
                 read_out(model, torch.stack(final, 1), run.prompts.answers).hit.T.cpu().numpy()
             )
-    numbers = {context: number for number, context in enumerate(dict.fromkeys(contexts))}
     return Knockouts(
         hits={edge: np.concatenate(rows, axis=1) for edge, rows in hits.items()},
         plain=np.concatenate(plain),
         layers=layers,
         n_layers=model.n_layers,
-        scenes=np.array([numbers[c] for c in contexts]),
+        scenes=prompts.scenes,
         model=model.name,
     )

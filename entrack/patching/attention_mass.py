@@ -16,7 +16,7 @@ from torch import Tensor
 from entrack.errors import SiteError
 from entrack.model.attention import patterns
 from entrack.model.decoder import Model
-from entrack.model.sites import Head, check_heads
+from entrack.model.sites import Head, all_heads, check_heads
 from entrack.stats.metrics import Estimate, mean
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts
@@ -44,7 +44,7 @@ class AttentionMass:
     Attributes:
         role: where the queries stand.
         mass: attention to each kind of KINDS [layer head kind example]; sums to 1 over kinds.
-        scenes: which scene each example belongs to; intervals resample scenes.
+        scenes: which scene each example belongs to; intervals are over scenes.
         model: name of the model.
     """
 
@@ -78,13 +78,7 @@ def attention_mass(model: Model, prompts: Prompts, *, role: str) -> AttentionMas
     Raises AlignmentError for an unknown role, or prompts that differ in their number of boxes.
     Cost: one forward pass per prompt, and one query per head.
     """
-    kinds = token_kinds(prompts, role=role)
-    return stored(
-        lambda: _measure(model, prompts, role, kinds),
-        name="attention-mass",
-        modules=["entrack.patching.attention_mass"],
-        key=[model.digest, model.dtype, prompts.tokens, prompts.lengths, kinds, prompts.at(role)],
-    )
+    return _measure(model, prompts, role)
 
 
 def token_kinds(prompts: Prompts, *, role: str) -> Tensor:
@@ -104,21 +98,17 @@ def token_kinds(prompts: Prompts, *, role: str) -> Tensor:
     return kinds
 
 
-def _measure(model: Model, prompts: Prompts, role: str, kinds: Tensor) -> AttentionMass:
-    heads = [Head(layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)]
-    found = patterns(model, prompts, heads, role=role)
+@stored("attention-mass")
+def _measure(model: Model, prompts: Prompts, role: str) -> AttentionMass:
+    kinds = token_kinds(prompts, role=role)
+    found = patterns(model, prompts, all_heads(model.n_layers, model.n_heads), role=role)
     belongs = torch.nn.functional.one_hot(kinds, len(KINDS)).to(found.weights.dtype)
     mass = torch.einsum("ehp,epk->hke", found.weights, belongs).unflatten(
         0, (model.n_layers, model.n_heads)
     )
-    contexts = [
-        tuple(row[:at])
-        for row, at in zip(prompts.tokens.tolist(), prompts.at("query_label").tolist(), strict=True)
-    ]
-    numbers = {context: number for number, context in enumerate(dict.fromkeys(contexts))}
     return AttentionMass(
         role=role,
         mass=mass.numpy(),
-        scenes=np.array([numbers[c] for c in contexts]),
+        scenes=prompts.scenes,
         model=model.name,
     )

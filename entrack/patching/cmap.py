@@ -19,110 +19,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entrack.circuits import Circuit
-from entrack.errors import AlignmentError, ConfigError, SiteError
+from entrack.errors import AlignmentError, ConfigError
 from entrack.model.activations import Run, project
+from entrack.model.answers import Outcome, read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import Edit, Outcome, by_suffix, outcomes, read_out, replay, suffix
-from entrack.model.sites import ACTING_ROLES, GROUPS, Head, check_heads
-from entrack.model.sites import group as group_named
-from entrack.patching.group_patching import run_shared, selection, take
-from entrack.patching.weight_swap import check_pair, per_head, per_head_run
+from entrack.model.edits import Edit, by_suffix, suffix
+from entrack.model.replay import outcomes, replay
+from entrack.model.shared_runs import run_shared, take
+from entrack.model.sites import ACTING_ROLES, check_heads
+from entrack.patching.cells import Cell
+from entrack.patching.group_patching import selection
+from entrack.patching.weight_swap import check_pair, per_head_run
 from entrack.stats.metrics import Difference, Estimate, difference, mean, ratio
 from entrack.store.results import stored
-from entrack.task.boxes import Example
-from entrack.task.prompts import Prompts
+from entrack.task.prompts import Prompts, chunks
 
-MODULES = ["entrack.patching.cmap"]
-INPUTS = ("z", "q", "k", "v", "qk", "qv", "kv", "qkv")
 CHUNK = 35
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One thing to hand over from donor to receiver.
-
-    Attributes:
-        label: what it is, for tables and figures.
-        heads: role -> heads that are patched there.
-        inputs: "z" for the heads' outputs, or which of their inputs, such as "q" or "qk".
-    """
-
-    label: str
-    heads: Mapping[str, tuple[Head, ...]]
-    inputs: str = "z"
-
-    def __post_init__(self) -> None:
-        if self.inputs not in INPUTS:
-            raise ConfigError(
-                f"inputs {self.inputs!r}; allowed are {', '.join(INPUTS)}. Use one of them."
-            )
-        if not any(self.heads.values()):
-            raise SiteError(
-                f"no heads in the cell {self.label!r}; something must be patched. Name heads that"
-                " the models have."
-            )
-        if self.inputs != "z" and len(self.heads) > 1:
-            raise ConfigError(
-                f"inputs at {len(self.heads)} roles in the cell {self.label!r}; inputs are patched"
-                " at one role. Make a cell for each."
-            )
-
-
-def group_cell(circuit: Circuit, *groups: str, inputs: str = "z", label: str = "") -> Cell:
-    """A cell of whole groups of a circuit, by name or letter; no groups = the full circuit.
-
-    Raises SiteError for a group that does not exist, or that has no heads in this circuit.
-    """
-    chosen = [group_named(name) for name in groups] or [
-        g for g in GROUPS.values() if circuit.groups[g.name]
-    ]
-    heads: dict[str, tuple[Head, ...]] = {}
-    for g in chosen:
-        if not circuit.groups[g.name]:
-            raise SiteError(
-                f"the circuit of {circuit.model} has no heads in group {g.letter} {g.name}; a group"
-                " that is patched needs some. Take another circuit, or leave this group out."
-            )
-        role = circuit.role(g.name)
-        heads[role] = tuple(sorted({*heads.get(role, ()), *circuit.groups[g.name]}))
-    name = "full circuit" if not groups else " and ".join(g.letter for g in chosen)
-    return Cell(label or (name if inputs == "z" else f"{inputs} of {name}"), heads, inputs)
-
-
-def other_cells(
-    model: Model, circuit: Circuit, group: str, *, n_random: int = 3, seed: int = 0
-) -> list[Cell]:
-    """Controls for one group: `n_random` cells of as many heads outside the circuit at its role,
-    then all of those.
-
-    Raises SiteError when fewer heads are outside than in the group.
-    """
-    g = group_named(group)
-    role = circuit.role(g.name)
-    inside = circuit.at(role)
-    outside = [
-        h
-        for h in (
-            Head(layer, head) for layer in range(model.n_layers) for head in range(model.n_heads)
-        )
-        if h not in inside
-    ]
-    size = len(circuit.groups[g.name])
-    if size > len(outside):
-        raise SiteError(
-            f"{len(outside)} heads outside the circuit at {role}; a random group needs {size}. Take"
-            " a smaller circuit."
-        )
-    generator = np.random.default_rng([seed, list(GROUPS).index(g.name)])
-    drawn = [
-        sorted(outside[int(i)] for i in generator.choice(len(outside), size=size, replace=False))
-        for _ in range(n_random)
-    ]
-    cells = [
-        Cell(f"random {g.letter} {i + 1}", {role: tuple(heads)}) for i, heads in enumerate(drawn)
-    ]
-    return [*cells, Cell(f"all others at {g.letter}", {role: tuple(outside)})]
 
 
 @dataclass(frozen=True)
@@ -251,23 +163,10 @@ def cross_patch(
                     " these prompts; donor and receiver must share one. Take two versions of one"
                     " family, and encode with its tokenizer."
                 )
-    key = [
-        donor.digest,
-        receiver.digest,
-        receiver.dtype,
-        prompts.tokens,
-        list(cells),
-        donor.name,
-        receiver.name,
-    ]
-    return stored(
-        lambda: _measure(donor, receiver, prompts, tuple(cells), chunk),
-        name="cmap",
-        key=key,
-        modules=MODULES,
-    )
+    return _measure(donor, receiver, prompts, tuple(cells), chunk)
 
 
+@stored("cmap")
 @torch.no_grad()
 def _measure(
     donor: Model, receiver: Model, prompts: Prompts, cells: tuple[Cell, ...], chunk: int
@@ -281,9 +180,7 @@ def _measure(
         where = np.ix_(rows, columns)
         hits[where], log_prob[where] = outcome.hit.T.cpu(), outcome.log_prob.T.float().cpu()
 
-    twin = per_head(receiver) if any(cell.inputs != "z" for cell in cells) else receiver
-    for lo in range(0, len(prompts), chunk):
-        indices = list(range(lo, min(lo + chunk, len(prompts))))
+    for indices in chunks(range(len(prompts)), chunk):
         part = prompts.subset(indices)
         own, given = run_shared(receiver, part), run_shared(donor, part)
         for row, model, run in ((-2, receiver, own), (-1, donor, given)):
@@ -296,7 +193,7 @@ def _measure(
             else:
                 values = {
                     earliest: torch.stack(
-                        [_own_z(donor, given, twin, own, cell, earliest) for cell in together],
+                        [_own_z(donor, given, receiver, own, cell, earliest) for cell in together],
                         dim=2,
                     )
                 }
@@ -317,7 +214,7 @@ def _measure(
         own_log_prob=log_prob[-2],
         donor_hits=hits[-1],
         donor_log_prob=log_prob[-1],
-        scenes=scene_numbers(prompts),
+        scenes=prompts.scenes,
         donor=donor.name,
         receiver=receiver.name,
     )
@@ -364,7 +261,7 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
     """What the receiver's heads give at `role` from the donor's q, k or v [layer example head
     d_head].
 
-    `receiver` is the `per_head` twin: keys and values change places for each query head alone.
+    Both runs are given keys and values per query head, so that each head takes its own alone.
     """
     mask = selection(receiver, cell.heads[role]).to(receiver.device)
     ours, theirs = (per_head_run(run, group_size=donor.group_size) for run in (own, given))
@@ -375,14 +272,14 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
             )
             ours = replace(ours, **{name: mixed})
     layers = sorted({h.layer for h in cell.heads[role]})
-    entering = given.resid_at(role)
+    entering, place = given.resid_at(role)[:, :, None], own.prompts.at(role)[:, None]
     edits = (
         [
             Edit(
                 "q",
                 layer,
                 0,
-                project(donor, entering[layer], kind="q", layer=layer)[:, None],
+                project(donor, entering[layer], place, length=given.length, kind="q", layer=layer),
                 mask[None, None, layer],
             )
             for layer in layers
@@ -394,16 +291,9 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
     replay(
         receiver,
         ours,
-        positions=own.prompts.at(role)[:, None],
+        positions=place,
         edits=edits,
         start=layers[0],
-        on_layer=lambda layer, resid, k, v, z: made.update({layer: z[:, 0, 0]}),
+        on_layer=lambda layer, resid, asked, z: made.update({layer: z[:, 0]}),
     )
     return torch.stack([made.get(layer, z) for layer, z in enumerate(own.z_at(role))])
-
-
-def scene_numbers(prompts: Prompts) -> np.ndarray:
-    """Which scene each prompt asks about [example]; prompts that are not of a scene count alone."""
-    seen: dict = {}
-    keys = [e.scene if isinstance(e, Example) else i for i, e in enumerate(prompts.examples)]
-    return np.array([seen.setdefault(key, len(seen)) for key in keys])

@@ -4,6 +4,7 @@ brings it.
 `exchange` asks it of activations, `graft_scores` of weights. Both use one receiver's circuit and
 its random controls."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,16 +13,16 @@ import numpy as np
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS, Head
+from entrack.model.sites import GROUPS, Head, all_heads
 from entrack.patching.accuracy import TaskScores, score_task
-from entrack.patching.cmap import Cell, CrossPatch, cross_patch, group_cell, other_cells
-from entrack.patching.group_patching import Patch, Patched, patch_pairs
+from entrack.patching.cells import Cell, group_cell, other_cells
+from entrack.patching.cmap import CrossPatch, cross_patch
 from entrack.patching.weight_swap import MATRICES, graft
-from entrack.stats.metrics import Difference
+from entrack.stats.metrics import Difference, Estimate, difference, minus
 from entrack.store.results import stored
-from entrack.task.boxes import Scene, all_queries
-from entrack.task.counterfactual_pairs import interchanges
-from entrack.task.prompts import encode, encode_counterfactuals
+from entrack.task.boxes import Scene
+from entrack.task.draws import all_queries
+from entrack.task.prompts import encode
 
 INPUTS = ("q", "k", "v", "qk", "qkv")
 
@@ -58,9 +59,72 @@ class Exchange:
             for label in self.labels(found)
         ]
 
+    @property
+    def title(self) -> str:
+        """Who gives to whom: "code into base"."""
+        donor, receiver = (n.rpartition("/")[2] for n in (self.near.donor, self.near.receiver))
+        return f"{donor} into {receiver}"
+
+    def letters(self) -> list[str]:
+        """Letters of the groups that were patched alone."""
+        labels = self.all_labels()
+        return [g.letter for g in GROUPS.values() if g.letter in labels]
+
+    def n_heads(self, letter: str) -> int:
+        """How many heads were patched as a group."""
+        found = self.of(letter)
+        return sum(map(len, found.cells[found.index(letter)].heads.values()))
+
+    def gain(self, label: str) -> Difference:
+        """Accuracy with a cell less the receiver's own, paired."""
+        return self.of(label).gain(label)
+
+    def edge(self) -> Difference:
+        """Accuracy of the donor alone less that of the receiver alone, paired."""
+        near = self.near
+        return difference(near.donor_hits, near.own_hits, clusters=near.scenes)
+
+    def closed(self, label: str) -> Estimate | None:
+        """Share of the gap between receiver and donor that a cell closes; None where it was not
+        patched, or where there is no gap.
+        """
+        if label not in self.all_labels():
+            return None
+        share = self.of(label).closed(label)
+        return None if math.isnan(share.value) else share
+
     def random(self, letter: str) -> list[str]:
         """Labels of a group's random controls."""
         return [label for label in self.all_labels() if label.startswith(f"random {letter} ")]
+
+    def random_gain(self, letter: str) -> Difference | None:
+        """Mean gain of a group's random controls; None where it has none."""
+        drawn = self.random(letter)
+        return self.of(letter).gain(*drawn) if drawn else None
+
+    def over_random(self, letter: str) -> Difference | None:
+        """Accuracy with a group less the mean over its random controls, paired."""
+        drawn = self.random(letter)
+        if not drawn:
+            return None
+        found = self.of(letter)
+        controls = found.hits[[found.index(label) for label in drawn]].mean(0)
+        return difference(found.hits[found.index(letter)], controls, clusters=found.scenes)
+
+    def over(self, label: str, level: float) -> tuple[Estimate, Difference] | None:
+        """Accuracy with a cell less `level`, such as that of guessing, and its gain; None where it
+        was not patched.
+        """
+        if label not in self.all_labels():
+            return None
+        return minus(self.of(label).accuracy(label), level), self.gain(label)
+
+    def others(self, letter: str) -> str | None:
+        """Label of the control "all other heads at the token of this group"; None where it was not
+        run. A and B act at one token, so theirs is the same.
+        """
+        label = f"all others at {letter}"
+        return label if label in self.all_labels() else None
 
     @staticmethod
     def labels(found: CrossPatch) -> list[str]:
@@ -120,25 +184,6 @@ def exchange(
     )
 
 
-def carried(
-    model: Model, circuit: Circuit, *, n_scenes: int, format: str = "alternative", seed: int = 0
-) -> Patched:
-    """Finding (ii) for one version: what A, B and C of `circuit` carry in `model`, a patch for
-    each, named by letter. Stored.
-
-    The score of A for "object", and those of B and C for "position", are the paper's functions of
-    these groups. D has none that the paper could name, and its patches cost ten times as much."""
-    data = encode_counterfactuals(
-        model.tokenizer, interchanges(n_scenes, split="evaluation", seed=seed, format=format)
-    )
-    patches = {
-        g.letter: Patch(circuit.role(n), circuit.groups[n])
-        for n, g in GROUPS.items()
-        if g.letter != "D" and circuit.groups[n]
-    }
-    return patch_pairs(model, data, patches=patches)
-
-
 @dataclass(frozen=True)
 class GraftScores:
     """The receiver with parts of the donor's weights, on the same prompts.
@@ -156,6 +201,13 @@ class GraftScores:
     def gain(self, part: str) -> Difference:
         """Accuracy with the part less the receiver's own, paired."""
         return self.scores[part].minus(self.scores["none"])
+
+    def over_random(self) -> Difference:
+        """Accuracy with the circuit's heads less the mean over the draws of as many random ones."""
+        drawn = [s.hits for part, s in self.scores.items() if part.startswith("random")]
+        inside = self.scores["circuit"]
+        controls = np.mean(drawn, axis=0)
+        return difference(inside.hits.ravel(), controls.ravel(), clusters=inside.clusters)
 
 
 def graft_scores(
@@ -175,24 +227,10 @@ def graft_scores(
 
     Cost: a scoring of the task (`task.score_task`) per part.
     """
-    key = [
-        receiver.digest,
-        donor.digest,
-        receiver.dtype,
-        circuit,
-        list(scenes),
-        n_random,
-        format,
-        seed,
-    ]
-    return stored(
-        lambda: _graft_scores(receiver, donor, circuit, scenes, n_random, format, seed),
-        name="grafts",
-        key=key,
-        modules=["entrack.patching.cmap_suite"],
-    )
+    return _graft_scores(receiver, donor, circuit, scenes, n_random, format, seed)
 
 
+@stored("grafts")
 def _graft_scores(
     receiver: Model,
     donor: Model,
@@ -202,9 +240,7 @@ def _graft_scores(
     format: str,
     seed: int,
 ) -> GraftScores:
-    every = [
-        Head(layer, head) for layer in range(receiver.n_layers) for head in range(receiver.n_heads)
-    ]
+    every = all_heads(receiver.n_layers, receiver.n_heads)
     inside = sorted({h for heads in circuit.groups.values() for h in heads})
     parts: dict[str, tuple[Sequence[Head], str]] = {
         g.letter: (circuit.groups[n], "qkvo") for n, g in GROUPS.items() if circuit.groups[n]

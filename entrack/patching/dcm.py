@@ -13,9 +13,7 @@ computed, forward and backward, on top of stored clean runs."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,62 +22,14 @@ from torch import Tensor
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
 from entrack.model.decoder import Model
-from entrack.model.replay import by_suffix, replay, suffix
+from entrack.model.edits import by_suffix, suffix
+from entrack.model.replay import replay
+from entrack.model.shared_runs import take
 from entrack.model.sites import Head, check_heads
-from entrack.patching.group_patching import (
-    Patch,
-    Prepared,
-    answers_with,
-    fingerprint,
-    head_edits,
-    take,
-)
+from entrack.patching.group_patching import Prepared, answers_with, head_edits
+from entrack.patching.masks import DCMConfig, MaskPath, Masks
+from entrack.patching.patches import Patch
 from entrack.store.results import stored
-
-
-@dataclass(frozen=True)
-class DCMConfig:
-    """How masks are learned and one of them is chosen.
-
-    Attributes:
-        penalties: price of a patched head, in logits of the expected answer; one mask is learned
-            for each.
-        learning_rate: of Adam.
-        steps, batch: number of steps, and pairs per step.
-        every: the rounded masks are noted for validation every so many steps; 0 = at the end only.
-        seeds: each draws its own order of training pairs.
-        prefer: which mask is chosen among those that validate equally well, the one of "fewer" or
-            of "more" heads.
-        slack: what "equally well" is: within so many standard errors of the best validation score.
-    """
-
-    penalties: tuple[float, ...] = (0.01, 0.1, 0.3, 1.0)
-    learning_rate: float = 0.1
-    steps: int = 16
-    batch: int = 14
-    every: int = 0
-    seeds: tuple[int, ...] = (0, 1, 2)
-    prefer: str = "fewer"
-    slack: float = 1.0
-
-    def __post_init__(self) -> None:
-        for penalty in self.penalties:
-            if not 0 <= penalty < math.inf:
-                raise ConfigError(f"penalty {penalty}; it is a price, 0 or more. Use 0.01, say.")
-        for name, values in (("penalties", self.penalties), ("seeds", self.seeds)):
-            if not values:
-                raise ConfigError(f"no {name}; at least one is needed. Give some.")
-        for name, low in (("steps", 1), ("batch", 1), ("every", 0)):
-            if getattr(self, name) < low:
-                raise ConfigError(
-                    f"{name} {getattr(self, name)}; allowed are {low} and more. Use a larger"
-                    " number."
-                )
-        if self.prefer not in ("fewer", "more"):
-            raise ConfigError(
-                f"prefer {self.prefer!r}; allowed are 'fewer' and 'more'. Use one of them."
-            )
-
 
 PUBLISHED = DCMConfig(
     penalties=(0.01,), steps=64, batch=32, every=4, seeds=(0,), prefer="more", slack=0.0
@@ -87,91 +37,6 @@ PUBLISHED = DCMConfig(
 """The paper's settings: one penalty, the best of 16 looks at the validation set, and more heads
 where they tie.
 """
-
-
-@dataclass(frozen=True)
-class MaskPath:
-    """The masks of one seed, from many heads to few.
-
-    Attributes:
-        weights: W at the end of training [penalty head], 1 = kept, 0 = taken from the source.
-        noted: rounded masks to choose from, no two alike, the empty one first [mask head]; True =
-            patched.
-        validation: share of validation pairs with the expected answer [mask].
-        penalty: index of the penalty that gave a mask, -1 for the empty one [mask].
-    """
-
-    weights: np.ndarray
-    noted: np.ndarray
-    validation: np.ndarray
-    penalty: np.ndarray
-
-    def chosen(self, config: DCMConfig, n: int) -> int:
-        """Index of the mask that `config` prefers, for validation scores over `n` pairs."""
-        best = self.validation.max()
-        near = np.flatnonzero(
-            self.validation >= best - config.slack * math.sqrt(best * (1 - best) / n) - 1e-9
-        )
-        sizes = self.noted[near].sum(1)
-        wanted = near[sizes == (sizes.min() if config.prefer == "fewer" else sizes.max())]
-        return int(wanted[self.validation[wanted].argmax()])
-
-
-@dataclass(frozen=True)
-class Masks:
-    """What DCM finds for one group and one desideratum.
-
-    Attributes:
-        group, target: the group, and the candidate that counts as the expected answer.
-        heads: the group's heads, the axis of all masks.
-        paths: one per seed.
-        n_validation: pairs behind the validation scores.
-        config: the settings.
-    """
-
-    group: str
-    target: str
-    heads: tuple[Head, ...]
-    paths: tuple[MaskPath, ...]
-    n_validation: int
-    config: DCMConfig
-
-    def selected(self, seed: int) -> frozenset[Head]:
-        """The heads that the mask of a seed (its index) takes from the source."""
-        path = self.paths[seed]
-        return self._heads(path.noted[path.chosen(self.config, self.n_validation)])
-
-    def agreed(self) -> tuple[Head, ...]:
-        """The heads that more than half of the seeds select."""
-        return tuple(h for h in self.heads if self.frequency(h) > 0.5)
-
-    def frequency(self, head: Head) -> float:
-        """Share of the seeds that select a head."""
-        return sum(head in self.selected(s) for s in range(len(self.paths))) / len(self.paths)
-
-    def stability(self) -> float:
-        """Mean overlap of the heads of two seeds, shared heads divided by all of both; 1 = always
-        the same.
-
-        Two empty selections are the same. NaN with a single seed.
-        """
-        chosen = [self.selected(s) for s in range(len(self.paths))]
-        pairs = [(a, b) for i, a in enumerate(chosen) for b in chosen[i + 1 :]]
-        return (
-            float(np.mean([len(a & b) / len(a | b) if a | b else 1.0 for a, b in pairs]))
-            if pairs
-            else float("nan")
-        )
-
-    def curve(self) -> tuple[np.ndarray, np.ndarray]:
-        """Number of patched heads and validation score of every mask of every seed, by number."""
-        sizes = np.concatenate([path.noted.sum(1) for path in self.paths])
-        scores = np.concatenate([path.validation for path in self.paths])
-        order = np.lexsort((scores, sizes))
-        return sizes[order], scores[order]
-
-    def _heads(self, mask: np.ndarray) -> frozenset[Head]:
-        return frozenset(h for h, patched in zip(self.heads, mask, strict=True) if patched)
 
 
 def learn_masks(
@@ -207,23 +72,18 @@ def learn_masks(
     for prepared in (train, validation):
         targets(prepared, target)
     paths = tuple(
-        stored(
-            lambda seed=seed: _learn(
-                train, validation, heads, circuit.role(group), target, config, seed
-            ),
-            name="mask",
-            modules=["entrack.patching.dcm"],
-            key=[
-                model.digest,
-                model.dtype,
-                *fingerprint(train.data),
-                *fingerprint(validation.data),
-                list(heads),
-                circuit.role(group),
-                target,
-                config,
-                seed,
-            ],
+        _learn(
+            train,
+            validation,
+            heads,
+            circuit.role(group),
+            target,
+            seed,
+            penalties=config.penalties,
+            learning_rate=config.learning_rate,
+            steps=config.steps,
+            batch=config.batch,
+            every=config.every,
         )
         for seed in config.seeds
     )
@@ -238,7 +98,9 @@ def learn_masks(
 
 
 def targets(prepared: Prepared, target: str) -> Tensor:
-    """The expected tokens [example]. Raises ConfigError for a candidate that the pairs do not have."""
+    """The expected tokens [example]. Raises ConfigError for a candidate that the pairs do not
+    have.
+    """
     if target not in prepared.candidates:
         raise ConfigError(
             f"no candidate {target!r}; these pairs have {', '.join(prepared.candidates)}. Use one"
@@ -273,40 +135,49 @@ def target_logit(
         edits = head_edits(prepared, chosen, role=role, weights=patched, layers=layers)
         final = replay(model, run, positions=suffix(run, role), edits=edits, variants=len(weights))
         # One row of the unembedding is enough: the loss does not look at other words.
-        rows = model.hf.lm_head.weight[wanted[chosen].to(model.device)].float()
-        found.append((model.hf.model.norm(final[:, :, -1]).float() * rows[:, None]).sum(-1))
+        tokens = wanted[chosen].to(model.device)[:, None].expand(-1, len(weights))
+        found.append(model.layers.logit(final[:, :, -1], tokens))
     return torch.cat(found)
 
 
+@stored("mask")
 def _learn(
     train: Prepared,
     validation: Prepared,
     heads: Sequence[Head],
     role: str,
     target: str,
-    config: DCMConfig,
     seed: int,
+    *,
+    penalties: Sequence[float],
+    learning_rate: float,
+    steps: int,
+    batch: int,
+    every: int,
 ) -> MaskPath:
+    """The masks of one seed. What chooses among them later, and which other seeds there are, is no
+    argument: the result does not depend on it.
+    """
     device = train.model.device
-    weights = torch.ones(len(config.penalties), len(heads), device=device, requires_grad=True)
-    penalties = torch.tensor(config.penalties, device=device)
-    adam = torch.optim.Adam([weights], lr=config.learning_rate)
+    weights = torch.ones(len(penalties), len(heads), device=device, requires_grad=True)
+    price = torch.tensor(penalties, device=device)
+    adam = torch.optim.Adam([weights], lr=learning_rate)
     generator = torch.Generator().manual_seed(seed)
     order: list[int] = []
     noted = {(False,) * len(heads): -1}
-    for step in range(1, config.steps + 1):
-        if len(order) < config.batch:
+    for step in range(1, steps + 1):
+        if len(order) < batch:
             order += torch.randperm(len(train.data), generator=generator).tolist()
-        batch, order = order[: config.batch], order[config.batch :]
+        drawn, order = order[:batch], order[batch:]
         with torch.no_grad():
             weights.clamp_(0, 1)  # the one tensor that is edited in place, as every optimiser does
-        logit = target_logit(train, batch, heads=heads, role=role, weights=weights, target=target)
+        logit = target_logit(train, drawn, heads=heads, role=role, weights=weights, target=target)
         # Each penalty's loss depends on its own row of weights alone, so one sum serves them all.
-        loss = (-logit.mean(0) + penalties * (1 - weights).sum(-1)).sum()
+        loss = (-logit.mean(0) + price * (1 - weights).sum(-1)).sum()
         adam.zero_grad()
         loss.backward()
         adam.step()
-        if step == config.steps or (config.every and step % config.every == 0):
+        if step == steps or (every and step % every == 0):
             for index, row in enumerate((weights.detach() < 0.5).tolist()):
                 noted.setdefault(tuple(row), index)
     masks = np.array(list(noted))

@@ -11,8 +11,8 @@ Two references stand beside each patch: the *floor*, the same pairs with nothing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,99 +20,19 @@ import torch
 from torch import Tensor
 
 from entrack.errors import ConfigError, SiteError
-from entrack.model.activations import Run, clean_run
+from entrack.model.activations import Run
+from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import Edit, by_suffix, outcomes, read_out, rerun, suffix
+from entrack.model.edits import Edit, by_suffix, suffix
+from entrack.model.replay import outcomes
+from entrack.model.shared_runs import run_shared, take
 from entrack.model.sites import ACTING_ROLES, Head, check_heads
-from entrack.stats.metrics import Difference, Estimate, difference, rate
+from entrack.patching.patches import Patch, Patched
 from entrack.store.results import stored
-from entrack.task.prompts import CounterfactualPrompts, Prompts
+from entrack.task.counterfactual_prompts import CounterfactualPrompts
+from entrack.task.prompts import chunks
 
 CHUNK = 49  # pairs whose runs are held at once: seven scenes of seven boxes, 1 GB for SmolLM2
-
-
-@dataclass(frozen=True)
-class Patch:
-    """What is taken from the source: some heads' outputs at a role, or the whole residual stream
-    there.
-
-    Attributes:
-        role: token role, each prompt's own.
-        heads: the heads whose outputs are replaced.
-        resid: instead of heads, replace the residual stream that enters this layer.
-    """
-
-    role: str
-    heads: tuple[Head, ...] = ()
-    resid: int | None = None
-
-    @property
-    def start(self) -> int | None:
-        """The lowest layer that the patch touches; None when it touches none."""
-        return (
-            self.resid
-            if self.resid is not None
-            else min((h.layer for h in self.heads), default=None)
-        )
-
-
-@dataclass(frozen=True)
-class Patched:
-    """Answers of several patched versions of one model on the same pairs.
-
-    Attributes:
-        patches: name -> what was patched.
-        candidates: name of an idea -> the token it predicts [example].
-        answers: the most likely token [patch example], patches in the order of `patches`.
-        unpatched: the most likely token with nothing patched [example].
-        scenes: which base scene each example belongs to [example]; intervals resample scenes.
-        model: name of the model.
-    """
-
-    patches: Mapping[str, Patch]
-    candidates: Mapping[str, np.ndarray]
-    answers: np.ndarray
-    unpatched: np.ndarray
-    scenes: np.ndarray
-    model: str
-
-    def hits(self, patch: str, candidate: str) -> np.ndarray:
-        """Whether the patched answer is the candidate's [example]."""
-        return self.answers[list(self.patches).index(patch)] == self.candidates[candidate]
-
-    def score(self, patch: str, candidate: str) -> Estimate:
-        """Share of pairs that answer as the candidate predicts."""
-        return rate(self.hits(patch, candidate), clusters=self._clusters)
-
-    def floor(self, candidate: str) -> Estimate:
-        """The same share with nothing patched."""
-        return rate(self.unpatched == self.candidates[candidate], clusters=self._clusters)
-
-    def above_floor(self, patch: str, candidate: str) -> Difference:
-        """Score less floor, pair by pair."""
-        return difference(
-            self.hits(patch, candidate),
-            self.unpatched == self.candidates[candidate],
-            clusters=self._clusters,
-        )
-
-    def lead(self, patch: str, first: str, second: str) -> Difference:
-        """By how much the first candidate's score exceeds the second's, on the same runs."""
-        return difference(
-            self.hits(patch, first), self.hits(patch, second), clusters=self._clusters
-        )
-
-    def shares(self, patch: str | None) -> dict[str, float]:
-        """Share of pairs per candidate, and "other" for the rest; None = nothing patched."""
-        answers = self.unpatched if patch is None else self.answers[list(self.patches).index(patch)]
-        found = {
-            name: float((answers == tokens).mean()) for name, tokens in self.candidates.items()
-        }
-        return {**found, "other": max(0.0, 1 - sum(found.values()))}
-
-    @property
-    def _clusters(self) -> np.ndarray | None:
-        return None if len(np.unique(self.scenes)) == len(self.scenes) else self.scenes
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,25 +41,24 @@ class Prepared:
 
     Attributes:
         model, data: which model runs which pairs.
-        expected: the name of `data.answers` among the candidates: "label" for
+        expected_candidate: the name of `data.answers` among the candidates: "label" for
             `interchange.interchanges`, else the first candidate of the desideratum.
     """
 
     model: Model
     data: CounterfactualPrompts
-    expected: str = "label"
+    expected_candidate: str = "label"
 
     @property
     def candidates(self) -> dict[str, Tensor]:
         """The token that each idea predicts: name -> Long[example]."""
-        return {self.expected: self.data.answers, **self.data.alternatives}
+        return {self.expected_candidate: self.data.answers, **self.data.alternatives}
 
     @cached_property
     def base(self) -> Run:
         """Clean run of the bases, without head outputs, which nobody reads."""
-        runs = [
-            run_shared(self.model, self.data.base.subset(part)) for part in _parts(len(self.data))
-        ]
+        parts = chunks(range(len(self.data)), CHUNK)
+        runs = [run_shared(self.model, self.data.base.subset(part)) for part in parts]
         kept = {
             name: torch.cat([getattr(run, name) for run in runs], dim=1)
             for name in ("resid", "keys", "values")
@@ -159,7 +78,7 @@ class Prepared:
     @cached_property
     def _sources(self) -> dict[str, tuple[Tensor, Tensor]]:
         found: dict[str, list[tuple[Tensor, Tensor]]] = {role: [] for role in ACTING_ROLES}
-        for part in _parts(len(self.data)):
+        for part in chunks(range(len(self.data)), CHUNK):
             run = run_shared(self.model, self.data.source.subset(part))
             for role in ACTING_ROLES:
                 found[role].append((run.z_at(role), run.resid_at(role)))
@@ -174,12 +93,12 @@ def patch_pairs(
     data: CounterfactualPrompts,
     *,
     patches: Mapping[str, Patch],
-    expected: str = "label",
+    expected_candidate: str = "label",
 ) -> Patched:
     """The answer of every base with each of `patches` taken from its source. Stored.
 
     Args:
-        expected: see `Prepared`.
+        expected_candidate: see `Prepared`.
 
     Raises:
         SiteError: a head or layer that the model does not have.
@@ -202,26 +121,7 @@ def patch_pairs(
                 f"no residual stream at layer {patch.resid}; {model.name} has layers 0 to"
                 f" {model.n_layers}, the last being its end. Use one of them."
             )
-    return stored(
-        lambda: _patch_pairs(model, data, dict(patches), expected),
-        name="patched",
-        modules=["entrack.patching.group_patching"],
-        key=[model.digest, model.dtype, *fingerprint(data), dict(patches), expected],
-    )
-
-
-def fingerprint(data: CounterfactualPrompts) -> list[object]:
-    """All that determines what a model does with these pairs, for the key of a stored result."""
-    roles = [[prompts.at(role) for role in ACTING_ROLES] for prompts in (data.base, data.source)]
-    return [
-        data.base.tokens,
-        data.base.lengths,
-        data.source.tokens,
-        data.source.lengths,
-        roles,
-        data.answers,
-        dict(data.alternatives),
-    ]
+    return _patch_pairs(model, data, dict(patches), expected_candidate)
 
 
 @torch.no_grad()
@@ -314,75 +214,25 @@ def head_edits(
     ]
 
 
-def take(run: Run, indices: Sequence[int]) -> Run:
-    """The run of some of its prompts."""
-    rows = list(indices)
-    cut = {
-        name: getattr(run, name)[:, rows]
-        for name in ("resid", "keys", "values", "z")
-        if len(getattr(run, name))
-    }
-    return replace(run, prompts=run.prompts.subset(rows), **cut)
-
-
-@torch.no_grad()
-def run_shared(model: Model, prompts: Prompts) -> Run:
-    """`clean_run`, with every context that several prompts share run only once.
-
-    Prompts share a context when all tokens before their query label are the same. Their questions
-    run on top of it, which equals a run of the whole prompts up to rounding."""
-    first, members = prompts.at("query_label").tolist(), {}
-    for index, row in enumerate(prompts.tokens.tolist()):
-        members.setdefault((tuple(row[: first[index]]), int(prompts.lengths[index])), []).append(
-            index
-        )
-    same_question = len((prompts.at("last") - prompts.at("query_label")).unique()) == 1
-    if len(members) == len(prompts) or not same_question:
-        return clean_run(model, prompts)
-    once = clean_run(model, prompts.subset([indices[0] for indices in members.values()]))
-    owner = torch.empty(len(prompts), dtype=torch.long)
-    for number, indices in enumerate(members.values()):
-        owner[indices] = number
-    embedded = model.hf.model.embed_tokens(prompts.tokens.to(model.device))
-    run = Run(
-        prompts=prompts,
-        resid=torch.cat([embedded[None], once.resid[1:, owner]]),
-        keys=once.keys[:, owner],
-        values=once.values[:, owner],
-        z=once.z[:, owner],
-    )
-    return rerun(model, run, positions=suffix(run, "query_label"), edits=[])
-
-
+@stored("patched")
 def _patch_pairs(
-    model: Model, data: CounterfactualPrompts, patches: dict[str, Patch], expected: str
+    model: Model, data: CounterfactualPrompts, patches: dict[str, Patch], expected_candidate: str
 ) -> Patched:
     answers, unpatched = [], []
-    for part in _parts(len(data)):
-        prepared = Prepared(model, data.subset(part), expected)
+    for part in chunks(range(len(data)), CHUNK):
+        prepared = Prepared(model, data.subset(part), expected_candidate)
         found = answers_with(prepared, patches=[Patch("last"), *patches.values()]).numpy()
         unpatched.append(found[0])
         answers.append(found[1:])
     candidates = {
-        name: tokens.numpy() for name, tokens in Prepared(model, data, expected).candidates.items()
+        name: tokens.numpy()
+        for name, tokens in Prepared(model, data, expected_candidate).candidates.items()
     }
-    contexts = [
-        tuple(row[:at])
-        for row, at in zip(
-            data.base.tokens.tolist(), data.base.at("query_label").tolist(), strict=True
-        )
-    ]
-    numbers = {context: number for number, context in enumerate(dict.fromkeys(contexts))}
     return Patched(
         patches=patches,
         candidates=candidates,
         answers=np.concatenate(answers, axis=1),
         unpatched=np.concatenate(unpatched),
-        scenes=np.array([numbers[context] for context in contexts]),
+        scenes=data.base.scenes,
         model=model.name,
     )
-
-
-def _parts(n: int) -> Iterator[list[int]]:
-    for lo in range(0, n, CHUNK):
-        yield list(range(lo, min(lo + CHUNK, n)))

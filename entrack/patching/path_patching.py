@@ -12,14 +12,19 @@ The algorithm is Wang et al. 2022 (appendix B) as the paper uses it (section 4.1
 Done literally, steps 2 and 3 are a forward pass of the whole prompt each, per sender. Done here:
 
 * in step 2 nothing can move between positions, for no head may carry it. The change stays at one
-  token and passes only through `o_proj` and MLPs: no attention is computed, and all senders go at
-  once;
+  token and passes only through `o_proj`, norms and MLPs: no attention is computed, and all senders
+  go at once;
 * in step 3 only the positions from the receivers' on can change, from the first receiver above the
   sender on: `replay` recomputes these, senders packed;
 * a sender above every receiver has no path and is not run.
 
 The results are equal to the literal algorithm's (`tests/reference/literal_path_patching.py`) up to
-rounding."""
+rounding.
+
+Where a norm stands behind the attention, a sender's change goes through it
+together with the clean outputs of the layer's other heads. Such a norm fixes the size of what the
+attention adds, so a smaller head makes its siblings larger, and the effects of single heads do not
+add up to the effect of all."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,11 +36,14 @@ from torch import Tensor
 
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import CHUNK, Run, clean_run, project
+from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import Edit, by_suffix, outcomes, read_out, suffix
+from entrack.model.edits import Edit, by_suffix, suffix
+from entrack.model.replay import outcomes
 from entrack.model.sites import COMPOSITIONS, STRUCTURE_ROLES, Head, check_heads
-from entrack.stats.metrics import Estimate, log_odds_change, mean, relative_change
-from entrack.task.prompts import Prompts
+from entrack.patching.head_scores import HeadScores
+from entrack.stats.metrics import log_odds_change, relative_change
+from entrack.task.prompts import Prompts, chunks
 
 UNITS = {
     "relative_change": (
@@ -50,38 +58,6 @@ UNITS = {
 
 
 SCORES = {"relative_change": relative_change, "log_odds": log_odds_change}
-
-
-@dataclass(frozen=True)
-class HeadScores:
-    """One score per head and example.
-
-    Attributes:
-        values: [layer head example]. NaN where the head has no causal path to what is measured.
-        unit: what the numbers are, with their sign.
-        baseline: the unpatched quantity the score is relative to [example].
-        label: what was patched, e.g. "value_fetcher senders at last -> logits".
-    """
-
-    values: np.ndarray
-    unit: str
-    baseline: np.ndarray
-    label: str
-
-    def grid(self) -> np.ndarray:
-        """Mean over examples [layer head]."""
-        return self.values.mean(-1)
-
-    def estimate(self, head: Head) -> Estimate:
-        """Mean effect of one head with its interval."""
-        return mean(self.values[head.layer, head.head])
-
-    def ranked(self) -> list[Head]:
-        """Heads with a causal path, the most negative mean first (the paper's order)."""
-        grid = self.grid()
-        order = np.argsort(np.where(np.isnan(grid), np.inf, grid), axis=None, kind="stable")
-        heads = [Head(*map(int, divmod(int(i), grid.shape[1]))) for i in order]
-        return [h for h in heads if not np.isnan(grid[h.layer, h.head])]
 
 
 @dataclass(frozen=True)
@@ -184,8 +160,7 @@ def _batches(clean: Prompts, role: str, via: str, chunk: int) -> Iterator[list[i
     the end.
     """
     for group in [list(range(len(clean)))] if via == "logits" else by_suffix(clean, role):
-        for lo in range(0, len(group), chunk):
-            yield group[lo : lo + chunk]
+        yield from chunks(group, chunk)
 
 
 @torch.no_grad()
@@ -220,15 +195,19 @@ def send(
     the clean prompt in the same batch, so that rounding cancels. The last item enters `until` (the
     final norm when that is n_layers)."""
     resid, z = run.resid_at(role), run.z_at(role)
+    layers, n = model.layers, model.n_heads
+    each = torch.eye(n, dtype=model.dtype, device=model.device)[..., None]  # [sender head 1]
     h = resid[0][:, None]
     for layer in range(until):
         yield layer, h
-        block = model.layers[layer]
-        attended = block.self_attn.o_proj(z[layer].flatten(-2))[:, None]
-        by_head = block.self_attn.o_proj.weight.unflatten(-1, (model.n_heads, model.d_head)).float()
-        moved = torch.einsum("bhd,mhd->bhm", change[layer], by_head).to(h.dtype)
-        mid = torch.cat([h, resid[layer][:, None] + moved], dim=1) + attended
-        h = mid + block.mlp(block.post_attention_layernorm(mid))
+        attended = layers.output(layer, z[layer])[:, None]
+        alone = change[layer].to(model.dtype)[:, None] * each  # [example sender head d_head]
+        # A bias of the projection belongs to the clean output already.
+        moved = layers.output(layer, alone) - layers.output(layer, torch.zeros_like(alone[:1, :1]))
+        given = torch.cat([attended.expand_as(h), attended + moved], dim=1)
+        h = layers.with_output(
+            layer, torch.cat([h, resid[layer][:, None].expand(-1, n, -1)], dim=1), given
+        )
     yield until, h
 
 
@@ -255,8 +234,11 @@ def _to_receivers(
     Yields sender layers, and the log probability of the answer [example 1+sender]; row 0 is the
     clean prompt."""
     layers = sorted({h.layer for h in receivers})
+    position = run.prompts.at(role)[:, None]
     given = {
-        layer: project(model, h, kind=via, layer=layer)
+        layer: project(
+            model, h, position.expand(h.shape[:2]), length=run.length, kind=via, layer=layer
+        )
         for layer, h in send(model, run, change, role=role, until=layers[-1])
         if layer in layers
     }

@@ -16,12 +16,15 @@ from torch import Tensor
 
 from entrack.errors import SiteError
 from entrack.model.activations import CHUNK, Run, clean_run
+from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import by_suffix, outcomes, read_out, suffix
-from entrack.stats.metrics import Estimate, difference, rate
+from entrack.model.edits import by_suffix, suffix
+from entrack.model.replay import outcomes
+from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
+from entrack.task.counterfactual_prompts import CounterfactualPrompts, encode_counterfactuals
 from entrack.task.desiderata import Counterfactual
-from entrack.task.prompts import CounterfactualPrompts, Prompts, encode_counterfactuals
+from entrack.task.prompts import Prompts, chunks
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class ResidualPatching:
         role: the token role that was patched, in the base and in the source.
         layers: the patched layers, ascending: the stream *entering* layer l was replaced;
             `n_layers` stands for what leaves the last layer.
-        expected: whether the most likely token is the expected answer [layer example].
+        hits: whether the most likely token is the expected answer [layer example].
         unchanged: whether it still is the base's own right answer [layer example].
         floor: whether it is the expected answer without any patch [example]: what a patch must
             beat.
@@ -45,7 +48,7 @@ class ResidualPatching:
     desideratum: str
     role: str
     layers: tuple[int, ...]
-    expected: np.ndarray
+    hits: np.ndarray
     unchanged: np.ndarray
     floor: np.ndarray
     base_right: np.ndarray
@@ -54,17 +57,27 @@ class ResidualPatching:
 
     def scores(self) -> list[Estimate]:
         """Share of prompts with the expected answer, per layer, with Wilson's interval."""
-        return [rate(row) for row in self.expected]
+        return [rate(row) for row in self.hits]
 
     @property
     def peak(self) -> int:
         """The layer with the greatest share of expected answers; the first of several."""
-        return self.layers[int(self.expected.mean(1).argmax())]
+        return self.layers[int(self.hits.mean(1).argmax())]
 
     @property
     def best(self) -> Estimate:
         """The share of expected answers at `peak`."""
-        return rate(self.expected[self.layers.index(self.peak)])
+        return rate(self.hits[self.layers.index(self.peak)])
+
+    @property
+    def over_floor(self) -> Difference:
+        """The share of expected answers at `peak` minus the floor, on the same prompts."""
+        return difference(self.hits[self.layers.index(self.peak)], self.floor)
+
+    @property
+    def over_source(self) -> Difference:
+        """The share of expected answers at `peak` minus that of right answers to the source."""
+        return difference(self.hits[self.layers.index(self.peak)], self.source_right)
 
     @property
     def steepest(self) -> int:
@@ -72,20 +85,20 @@ class ResidualPatching:
 
         With all layers patched this is one layer; with some left out, the first of the layers
         between which the rise happens."""
-        return self.layers[int(np.diff(self.expected.mean(1)).argmax())]
+        return self.layers[int(np.diff(self.hits.mean(1)).argmax())]
 
-    def carried(self, *, share: float = 0.5) -> tuple[int, int] | None:
-        """First and last of the layers around `peak` that all reach `share` of the way from the
-        floor to the best.
+    def layers_carrying(self) -> tuple[int, int] | None:
+        """First and last of the layers around `peak` that all reach half the way from the floor to
+        the best.
 
         None when the best layer is not above the floor: exact sign test of the prompts that the
         patch changed, at 5 % divided by the number of layers, for the best of many layers is above
         a floor by chance."""
-        above = difference(self.expected[self.layers.index(self.peak)], self.floor)
+        above = self.over_floor
         if above.value <= 0 or above.p_value > 0.05 / len(self.layers):
             return None
-        scores = self.expected.mean(1)
-        enough = scores >= self.floor.mean() + share * (self.best.value - self.floor.mean())
+        scores = self.hits.mean(1)
+        enough = scores >= (self.floor.mean() + self.best.value) / 2
         peak = self.layers.index(self.peak)
         first = peak - int(np.argmin(np.append(enough[peak::-1], False))) + 1
         last = peak + int(np.argmin(np.append(enough[peak:], False))) - 1
@@ -127,14 +140,10 @@ def patch_residual(
                 f"no layer {layer} to patch; this model has layers 0 to {model.n_layers - 1}, and "
                 f"{model.n_layers} stands for what leaves the last one. Use one of those."
             )
-    return stored(
-        lambda: _patch(model, counterfactuals, tuple(roles), chosen),
-        name="residual-patching",
-        key=[model.digest, model.dtype, list(counterfactuals), list(roles), chosen],
-        modules=["entrack.patching.residual_patching"],
-    )
+    return _patch(model, counterfactuals, tuple(roles), chosen)
 
 
+@stored("residual-patching")
 @torch.no_grad()
 def _patch(
     model: Model,
@@ -159,7 +168,7 @@ def _patch(
             desideratum=counterfactuals[0].desideratum,
             role=role,
             layers=layers,
-            expected=(top[index] == prompts.answers).numpy(),
+            hits=(top[index] == prompts.answers).numpy(),
             unchanged=(top[index] == prompts.base.answers).numpy(),
             floor=(own == prompts.answers).numpy(),
             base_right=(own == prompts.base.answers).numpy(),
@@ -179,7 +188,7 @@ def _batches(base: Prompts, roles: tuple[str, ...]) -> list[list[int]]:
             for group in groups
             for part in by_suffix(base.subset(group), role)
         ]
-    return [group[lo : lo + CHUNK] for group in groups for lo in range(0, len(group), CHUNK)]
+    return [part for group in groups for part in chunks(group, CHUNK)]
 
 
 def _source(

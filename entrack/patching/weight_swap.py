@@ -5,19 +5,19 @@ A head owns the rows of W_Q, W_K and W_V that make its q, k and v, and the colum
 its output. Under grouped-query attention several query heads share the rows of W_K and W_V; a graft
 splits them (`per_head`), so that each query head can take its own."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from entrack.errors import ConfigError, ModelError
 from entrack.model.activations import Run
 from entrack.model.decoder import Model
 from entrack.model.sites import Head, check_heads
 from entrack.store.digests import digest
+from entrack.store.results import stored
 
 MATRICES = ("q", "k", "v", "o")
 
@@ -46,6 +46,13 @@ class UpdateNorms:
         """Norm of the update over the norm of the weight [matrix layer head]; 0 = unchanged."""
         return self.update / self.weight
 
+    def mean_relative(self, heads: Sequence[Head] | None = None) -> np.ndarray:
+        """Mean of `relative` over some heads, or over all, per matrix [matrix]."""
+        if heads is None:
+            return self.relative.mean((1, 2))
+        layers, numbers = zip(*((h.layer, h.head) for h in heads), strict=True)
+        return self.relative[:, layers, numbers].mean(1)
+
 
 def check_pair(donor: Model, receiver: Model) -> None:
     """Raise ModelError unless the two share every shape, so that activations and weights can change
@@ -60,13 +67,18 @@ def check_pair(donor: Model, receiver: Model) -> None:
         )
 
 
-@torch.no_grad()
 def update_norms(model: Model, *, onto: Model) -> UpdateNorms:
-    """The norms of the weights of `model` less those of `onto`, with adapters merged.
+    """The norms of the weights of `model` less those of `onto`, with adapters merged. Stored.
 
     Raises ModelError for models of different shape. Costs a pass over the weights.
     """
     check_pair(model, onto)
+    return _update_norms(model, onto)
+
+
+@stored("update-norms")
+@torch.no_grad()
+def _update_norms(model: Model, onto: Model) -> UpdateNorms:
     update, weight = (np.zeros((len(MATRICES), onto.n_layers, onto.n_heads)) for _ in range(2))
     own, theirs = onto.hf.state_dict(), model.hf.state_dict()
     for m, matrix in enumerate(MATRICES):
@@ -102,17 +114,21 @@ def per_head(model: Model) -> Model:
     attention).
 
     It computes the same, up to rounding; the other weights are shared with `model`, not copied.
+    Raises ModelError for a model whose q, k and v share one projection.
     """
     if model.group_size == 1:
         return model
     state = dict(model.hf.state_dict())
     for layer in range(model.n_layers):
         for matrix in "kv":
-            for kind in ("weight", "bias"):
-                name = f"{model.site(layer, f'{matrix}_proj')}.{kind}"
-                if name in state:
-                    blocks = state[name].unflatten(0, (-1, model.d_head))
-                    state[name] = blocks.repeat_interleave(model.group_size, dim=0).flatten(0, 1)
+            names = [f"{model.site(layer, f'{matrix}_proj')}.{kind}" for kind in ("weight", "bias")]
+            norm = f"{model.layers.path('attention', layer)}.k_norm.weight"
+            # A norm over all keys jointly has a weight for each of their dimensions.
+            if matrix == "k" and norm in state and len(state[norm]) > model.d_head:
+                names.append(norm)
+            for name in (n for n in names if n in state):
+                blocks = state[name].unflatten(0, (-1, model.d_head))
+                state[name] = blocks.repeat_interleave(model.group_size, dim=0).flatten(0, 1)
     return _with_weights(
         model, state, n_kv_heads=model.n_heads, identity=digest("per head", model.digest)
     )
@@ -190,12 +206,14 @@ def _with_weights(
         "head_dim": model.d_head,
     }
     with torch.device("meta"):
-        hf = LlamaForCausalLM(LlamaConfig.from_dict(settings))
+        hf = type(model.hf)(type(model.config).from_dict(settings))
     hf.load_state_dict(state, assign=True)
     hf.tie_weights()
-    hf.model.rotary_emb = (
-        model.hf.model.rotary_emb
-    )  # its frequencies are no weights: on "meta" they would have no values
+    # What is no weight (rotary frequencies, a scale of the embedding) has no values on "meta".
+    for name, buffer in model.hf.named_buffers():
+        if name not in state:
+            owner, _, own = name.rpartition(".")
+            hf.get_submodule(owner)._buffers[own] = buffer
     return Model.of(
         hf.eval().requires_grad_(False),
         model.tokenizer,

@@ -92,8 +92,9 @@ def digest(*parts: object) -> str:
 
     Takes None, bool, int, float, str, bytes, sequences, sets, mappings, dataclasses, numpy arrays
     and torch tensors (on any device), nested at will. Types count (1, 1.0 and True differ); list
-    and tuple do not differ, nor does the
-    order of a mapping. Raises ConfigError for anything else: a path or an object has no value that
+    and tuple do not differ, nor does the order of a mapping. An object whose class has `identity`
+    counts as its class's name and that value: a model is too large to read, and prompts hold more
+    than a model sees. Raises ConfigError for anything else: a path or an object has no value that
     travels."""
     hasher = hashlib.sha256()
     for chunk in _chunks(list(parts)):
@@ -136,6 +137,9 @@ def _chunks(value: object) -> Iterator[bytes]:
             yield _tagged("sequence", str(len(value)).encode())
             for item in value:
                 yield from _chunks(item)
+        case _ if hasattr(type(value), "identity"):
+            yield _tagged("identity", type(value).__qualname__.encode())
+            yield from _chunks(value.identity)
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
             yield _tagged("dataclass", type(value).__qualname__.encode())
             yield from _chunks(

@@ -19,9 +19,10 @@ import random
 from collections.abc import Sequence
 
 from entrack.errors import TaskError
-from entrack.task.boxes import NOUNS, Example, Scene, check_n_boxes, scenes
+from entrack.task.boxes import NOUNS, Example, Scene, check_n_boxes
 from entrack.task.desiderata import Counterfactual, counterfactual, find
-from entrack.task.desideratum_rules import MAX_FILLER, Setting
+from entrack.task.desideratum import MAX_FILLER, Setting
+from entrack.task.draws import scenes
 
 CANDIDATES = ("object", "position", "label", "unchanged")
 DRAWS = 1000
@@ -93,7 +94,7 @@ def interchanges(
     return out
 
 
-def expected(name: str) -> str:
+def expected_candidate(name: str) -> str:
     """What the expected answer of a desideratum is called among the candidates: "position",
     "object", "ordinal", ...
     """

@@ -21,8 +21,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from entrack.errors import TaskError
-from entrack.task.boxes import LABELS, NOUNS, Example, RoleText, Scene, examples, scenes
-from entrack.task.desideratum_rules import DESIDERATA, Desideratum, Setting, find
+from entrack.task.boxes import LABELS, NOUNS, Example, RoleText, Scene
+from entrack.task.desideratum import Desideratum, Setting
+from entrack.task.desideratum_rules import DESIDERATA, find
+from entrack.task.draws import examples, scenes
 
 __all__ = ["DESIDERATA", "Counterfactual", "Desideratum", "build", "counterfactual", "find"]
 

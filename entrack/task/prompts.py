@@ -7,17 +7,19 @@ and nothing else."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from entrack.errors import AlignmentError, TaskError
-from entrack.task.boxes import ROLES, Example, Pair, RoleText
-from entrack.task.desiderata import Counterfactual
+from entrack.store.digests import digest
+from entrack.task.boxes import ROLES, Example, RoleText
+from entrack.task.draws import Pair
 
 # An induction head at the query label reads the token after the label's earlier mention.
 AFTER_LABEL = "after_prev_query_label"
@@ -53,6 +55,33 @@ class Prompts:
     def __len__(self) -> int:
         return len(self.texts)
 
+    @cached_property
+    def digest(self) -> str:
+        """A name for all that a result can depend on: tokens, lengths, answers, roles, segments.
+
+        Prompts of the same tokens with other answers or roles have another.
+        """
+        return digest(
+            self.tokens, self.lengths, self.answers, dict(self.roles), dict(self.segments)
+        )
+
+    @property
+    def identity(self) -> str:
+        """What stands for these prompts in the key of a stored result."""
+        return self.digest
+
+    @cached_property
+    def scenes(self) -> np.ndarray:
+        """Which scene each prompt asks about, numbered as they first appear [example].
+
+        Prompts ask about one scene when all tokens before their query labels are the same.
+        """
+        numbers: dict[tuple[int, ...], int] = {}
+        contexts = zip(self.tokens.tolist(), self.at("query_label").tolist(), strict=True)
+        return np.array(
+            [numbers.setdefault(tuple(row[:end]), len(numbers)) for row, end in contexts]
+        )
+
     def at(self, role: str) -> Tensor:
         """Long[example]: where the role stands in each prompt. Raises AlignmentError for an unknown
         role.
@@ -79,6 +108,12 @@ class Prompts:
             pieces=tuple(self.pieces[i] for i in chosen),
             examples=tuple(self.examples[i] for i in chosen),
         )
+
+
+def chunks(indices: Sequence[int], size: int) -> Iterator[list[int]]:
+    """`indices` in order, `size` at a time; what is left comes last."""
+    for start in range(0, len(indices), size):
+        yield list(indices[start : start + size])
 
 
 def encode(
@@ -206,6 +241,14 @@ def _answer_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> Ten
     return torch.tensor([known[word] for word in words])
 
 
+def opening(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """The special tokens that `tokenizer` puts before every text, such as Gemma's <bos>; often
+    none. Whoever tokenises a text in parts puts them before the first."""
+    bare = tokenizer("the", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("the")["input_ids"]
+    return whole[: next(i for i in range(len(whole)) if whole[i : i + len(bare)] == bare)]
+
+
 def _pad_id(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that fills up rows; which one does not matter, as no real token sees it."""
     return 0 if tokenizer.pad_token_id is None else tokenizer.pad_token_id
@@ -229,174 +272,3 @@ def encode_pairs(
                 " lengths. Use one format and words of one token."
             )
     return clean, corrupt
-
-
-@dataclass(frozen=True)
-class CounterfactualPrompts:
-    """Counterfactuals as tokens.
-
-    Attributes:
-        base, source: the prompts; `base.answers` and `source.answers` are their own correct
-            answers.
-        answers: Long[example], the expected answer of the patched base.
-        alternatives: candidate name -> Long[example], what other ideas predict (see
-            `desiderata.Counterfactual`).
-    """
-
-    base: Prompts
-    source: Prompts
-    answers: Tensor
-    alternatives: Mapping[str, Tensor]
-
-    def __len__(self) -> int:
-        return len(self.base)
-
-    def subset(self, indices: Iterable[int] | slice | Tensor) -> CounterfactualPrompts:
-        """The chosen counterfactuals, in the order given."""
-        chosen = (
-            range(len(self))[indices]
-            if isinstance(indices, slice)
-            else [int(index) for index in indices]
-        )
-        rows = torch.tensor(list(chosen), dtype=torch.long)
-        alternatives = {name: ids[rows] for name, ids in self.alternatives.items()}
-        return CounterfactualPrompts(
-            self.base.subset(chosen), self.source.subset(chosen), self.answers[rows], alternatives
-        )
-
-
-def encode_counterfactuals(
-    tokenizer: PreTrainedTokenizerBase,
-    counterfactuals: Sequence[Counterfactual],
-    *,
-    max_length: int | None = None,
-) -> CounterfactualPrompts:
-    """Bases and sources as tokens, with the tokens of the expected answer and of the alternatives.
-
-    Where a counterfactual was made as published, its slip is made here too: the answer without its
-    leading space, or the source's "last" and "query_label" counted from the base's length, so that
-    "last" lies behind the source's last token.
-
-    Raises TaskError for candidates that not all counterfactuals share, and as `encode` does.
-    """
-    base = encode(tokenizer, [item.base for item in counterfactuals], max_length=max_length)
-    source = encode(tokenizer, [item.source for item in counterfactuals], max_length=max_length)
-    names = tuple(counterfactuals[0].alternatives)
-    if any(tuple(item.alternatives) != names for item in counterfactuals):
-        raise TaskError(
-            "counterfactuals with different candidates; one list needs one desideratum. Encode them"
-            " apart."
-        )
-    padded = torch.tensor([item.padded_source for item in counterfactuals])
-    if padded.any():
-        source = _read_at(
-            source, torch.where(padded, base.lengths, source.lengths), _pad_id(tokenizer)
-        )
-    words = [item.answer for item in counterfactuals]
-    bare = torch.tensor([item.bare_answer for item in counterfactuals])
-    return CounterfactualPrompts(
-        base=base,
-        source=source,
-        answers=torch.where(bare, _bare_ids(tokenizer, words), _answer_ids(tokenizer, words)),
-        alternatives={
-            name: _answer_ids(tokenizer, [item.alternatives[name] for item in counterfactuals])
-            for name in names
-        },
-    )
-
-
-def _bare_ids(tokenizer: PreTrainedTokenizerBase, words: Sequence[str]) -> Tensor:
-    """Long[word], the entry of the vocabulary that is the word without a space before it, else the
-    unknown token.
-    """
-    ids = [tokenizer.convert_tokens_to_ids(word) for word in words]
-    return torch.tensor([_pad_id(tokenizer) if token is None else token for token in ids])
-
-
-def _read_at(prompts: Prompts, lengths: Tensor, pad: int) -> Prompts:
-    """The prompts with "last" and "query_label" where they would be if the prompts had these
-    (greater) lengths.
-    """
-    behind = (lengths - prompts.lengths).clamp(min=0)
-    padding = prompts.tokens.new_full((len(prompts), int(behind.max())), pad)
-    moved = {role: prompts.roles[role] + behind for role in ("last", "query_label")}
-    return replace(
-        prompts, tokens=torch.cat([prompts.tokens, padding], 1), roles={**prompts.roles, **moved}
-    )
-
-
-@dataclass(frozen=True)
-class PromptView:
-    """One prompt, token by token, with its roles marked; shows itself in a notebook and prints as
-    text.
-
-    Attributes:
-        title: what is shown.
-        tokens: the tokens as text.
-        marks: token index -> the roles that stand there.
-        answer: the word that completes the prompt.
-    """
-
-    title: str
-    tokens: tuple[str, ...]
-    marks: Mapping[int, tuple[str, ...]]
-    answer: str
-
-    def __str__(self) -> str:
-        lines = [self.title]
-        for index, token in enumerate(self.tokens):
-            marks = f"   <- {', '.join(self.marks[index])}" if index in self.marks else ""
-            lines.append(f"{index:4d}  {token.strip() or token}{marks}")
-        return "\n".join([*lines, f"answer: {self.answer}"])
-
-    def __repr__(self) -> str:
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        # Borders and text take the page's own colour, so that light and dark pages both read; a
-        # role is told by its name, never by colour alone.
-        cell = (
-            "display:inline-block;vertical-align:top;margin:0 1px 6px;padding:1px"
-            " 3px;text-align:center"
-        )
-        marked = (
-            ";border:1.5px solid"
-            " currentColor;border-radius:4px;background:rgba(128,128,128,.18);font-weight:600"
-        )
-        small = "display:block;font-size:.68em;font-weight:400"
-        items = []
-        for index, token in enumerate(self.tokens):
-            roles = self.marks.get(index, ())
-            names = "".join(
-                f'<span style="{small}">{html.escape(role.replace("_", " "))}</span>'
-                for role in roles
-            )
-            items.append(
-                f'<li style="{cell}{marked if roles else ""}"><span'
-                f' style="{small};opacity:.75">{index}</span>'
-                f"{html.escape(token.strip() or token)}{names}</li>"
-            )
-        title = html.escape(self.title)
-        return (
-            f'<figure style="margin:.5em 0" aria-label="{title}"><figcaption>{title}</figcaption>'
-            f'<ol style="list-style:none;margin:0;padding:0">{"".join(items)}</ol>'
-            f"<p>Answer: <strong>{html.escape(self.answer)}</strong></p></figure>"
-        )
-
-
-def show(prompts: Prompts, index: int) -> PromptView:
-    """Prompt `index` with token numbers and roles. Raises AlignmentError if there is no such
-    prompt.
-    """
-    if not 0 <= index < len(prompts):
-        raise AlignmentError(
-            f"prompt {index}; there are {len(prompts)}, counted from 0. Use a smaller number."
-        )
-    marks: dict[int, tuple[str, ...]] = {}
-    for role, places in prompts.roles.items():
-        place = int(places[index])
-        marks[place] = (*marks.get(place, ()), role)
-    answer = prompts.examples[index].answer
-    return PromptView(
-        f"Prompt {index}, {len(prompts.pieces[index])} tokens", prompts.pieces[index], marks, answer
-    )

@@ -24,7 +24,7 @@ from entrack.book import parallel as side_by_side
 from entrack.book.building import ALL, NOTHING, build
 from entrack.book.chapters import Project, glued, project
 from entrack.book.execution import execute, run, run_id
-from entrack.book.freshness import get_stamp
+from entrack.book.freshness import get_stamp, used_modules
 from entrack.book.notebooks import notebook_bytes
 from entrack.errors import ChapterError, DataError, ParameterError
 
@@ -180,14 +180,24 @@ def test_a_kernel_that_dies_is_reported(book):
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGINT to another process on Windows")
 def test_ctrl_c_leaves_nothing_half_written_and_the_same_command_goes_on(book):
-    edit(book.notebooks / "01_double.py", "print(word)", "from pathlib import Path\nimport time\nPath('started').touch()\n"
-         "time.sleep(0 if Path('again').exists() else 60)")  # fmt: skip
+    edit(
+        book.notebooks / "01_double.py",
+        "print(word)",
+        "from pathlib import Path\nimport time\nPath('started').touch()\n"
+        "time.sleep(0 if Path('again').exists() else 60)",
+    )
     command = [sys.executable, "-m", "entrack.cli", "run", "01", "-p", "n=4"]
     environment = os.environ | {"ENTRACK_ROOT": str(book.root)}
     # A shell's background jobs ignore SIGINT and hand that down; a person at a keyboard has the
     # default.
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     started = book.notebooks / "started"
     deadline = time.monotonic() + 60
     while not started.exists() and time.monotonic() < deadline:
@@ -249,8 +259,17 @@ print(os.environ["OMP_NUM_THREADS"], os.environ["PYTHONHASHSEED"])
 """
 
 
-def test_two_chapters_are_executed_side_by_side_with_their_share_of_the_cores(book, lines):
-    """Each waits for the other, so that one after the other would fail."""
+@pytest.mark.parametrize("chosen_threads", [None, "3"])
+def test_two_chapters_are_executed_side_by_side_with_their_share_of_the_cores(
+    book, lines, monkeypatch, chosen_threads
+):
+    """Each waits for the other, so that one after the other would fail. Threads that the reader
+    chose stay chosen.
+    """
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if chosen_threads:
+        monkeypatch.setenv("OMP_NUM_THREADS", chosen_threads)
+    monkeypatch.setattr(side_by_side, "_cores", lambda: 8)
     for own, other in (("a", "b"), ("b", "a")):
         (book.notebooks / f"0{3 + (own == 'b')}_{own}.py").write_text(
             MEET.format(own=own, other=other)
@@ -263,7 +282,7 @@ def test_two_chapters_are_executed_side_by_side_with_their_share_of_the_cores(bo
     ]
     assert lines[2].startswith("[1/2] ") and lines[3].startswith("[2/2] ") and len(lines) == 4
     told = {chapter.read(chapter.notebook).cells[-1].outputs[0].text for chapter in chosen}
-    assert told == {f"{max(1, side_by_side._cores() // 2)} 0\n"}
+    assert told == {f"{chosen_threads or 4} 0\n"}
 
 
 def test_the_longest_are_executed_first_and_the_unknown_before_them(book):
@@ -285,9 +304,12 @@ def test_the_longest_are_executed_first_and_the_unknown_before_them(book):
 
 
 def test_one_chapter_finds_the_circuit_while_those_without_need_of_it_run(book):
-    (book.root / "entrack/finding.py").write_text("")
+    module = book.root.joinpath(*building.SEARCH.split(".")).with_suffix(".py")
+    module.parent.mkdir()
+    for path in (module, module.parent / "__init__.py"):
+        path.write_text("")
     for name in ("03_search", "04_long", "05_longer"):
-        (book.notebooks / f"{name}.py").write_text("# %%\nfrom entrack.circuit.search import *\n")
+        (book.notebooks / f"{name}.py").write_text(f"# %%\nfrom {building.SEARCH} import *\n")
     seconds = {"01_double": 6, "02_show": 7, "03_search": 3, "04_long": 4, "05_longer": 5}
     (book.notebooks / "status.json").write_text(
         json.dumps({name: {"seconds": s} for name, s in seconds.items()})
@@ -299,6 +321,16 @@ def test_one_chapter_finds_the_circuit_while_those_without_need_of_it_run(book):
         "05_longer",
         "04_long",
     ]
+
+
+def test_the_search_for_the_circuit_is_what_chapters_use():
+    """A module that moved away would make no chapter wait for the circuit, in silence."""
+    using = [
+        chapter.name
+        for chapter in project().chapters()
+        if building.SEARCH in used_modules(chapter.source, package=project().root / "entrack")
+    ]
+    assert "03_circuit" in using and len(using) < len(project().chapters())
 
 
 def test_a_chapter_whose_process_dies_stops_no_other(book, monkeypatch):
@@ -340,9 +372,14 @@ def test_an_interrupted_build_interrupts_all_that_run_and_leaves_nothing(book):
             "# %%\nfrom pathlib import Path\nimport os\nimport"
             f" time\nPath('{name}').write_text(str(os.getpid()))\ntime.sleep(60)\n"
         )
-    process = subprocess.Popen([sys.executable, "-m", "entrack.cli", "build", "--jobs", "2"], env=os.environ | {"ENTRACK_ROOT": str(book.root)},
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "entrack.cli", "build", "--jobs", "2"],
+        env=os.environ | {"ENTRACK_ROOT": str(book.root)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     begun = [book.notebooks / "01_double", book.notebooks / "02_show"]
     deadline = time.monotonic() + 120
     while (
@@ -418,14 +455,14 @@ def test_the_book_shows_todays_prose_and_leaves_the_tree_clean(book, monkeypatch
     shutil.rmtree(book.build)  # a fresh clone
     no_execution(monkeypatch)
     edit(book.notebooks / "01_double.py", "A sentence of prose.", "Another sentence.")
-    edit(book.notebooks / "02_show.py", "A line that rises.", "A line that falls.")
+    edit(book.notebooks / "02_show.py", "that rises.", "that falls.")
     assert states(book) == {"01_double": "fresh", "02_show": "fresh"}
     before = files(book)
     index = build(book, execute_which=NOTHING, log=lambda line: None)
     assert index == book.root / "_build" / "html" / "index.html" and index.exists()
     page = (index.parent / "notebooks" / "01_double.html").read_text()
     assert "Another sentence." in page and "A sentence of prose." not in page and "{1: 6}" in page
-    assert 'title="A line that falls."' in (index.parent / "notebooks" / "02_show.html").read_text()
+    assert "A line that falls." in (index.parent / "notebooks" / "02_show.html").read_text()
     assert "Once 42 was the answer." in re.sub(
         "<[^>]*>", "", (index.parent / "book" / "intro.html").read_text()
     )

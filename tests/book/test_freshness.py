@@ -10,7 +10,15 @@ from small_book import edit, small_book
 
 from entrack.book.chapters import Chapter, Project
 from entrack.book.freshness import OLDER_PROSE, cells_digest, get_stamp, make_stamp, put_stamp
-from entrack.book.notebooks import carry_outputs, normalise, notebook_bytes, read_source, title
+from entrack.book.notebooks import (
+    carry_outputs,
+    figure_comment,
+    normalise,
+    notebook_bytes,
+    read_source,
+    title,
+    with_figures,
+)
 from entrack.errors import ChapterError, StampError
 
 
@@ -20,7 +28,9 @@ def project(tmp_path) -> Project:
 
 
 def pretend(chapter: Chapter, *, default: bool = True):
-    """The notebook as an execution would leave it, with outputs made up and a true stamp over them."""
+    """The notebook as an execution would leave it, with outputs made up and a true stamp over
+    them.
+    """
     notebook = normalise(chapter.source)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for count, cell in enumerate(cells, 1):
@@ -272,31 +282,28 @@ def test_carrying_outputs_takes_prose_and_captions_from_the_source(project):
     ]
 
 
-def test_an_edited_alt_text_is_free_and_reaches_the_outputs(project):
+def test_an_edited_caption_is_free_and_reaches_the_page(project):
     executed = pretend(project.find("02"))
-    html = (
-        '<p title="A line that rises.">A line that rises</p><noscript><p>A line that rises. Data'
-        " below.</p>"
-    )
-    data = {"text/html": html, "text/plain": "A line that rises."}
-    executed.cells[2].outputs = [nbformat.v4.new_output("display_data", data)]
-    edit(project.root / "notebooks/02_show.py", "A line that rises.", "A line that rises & falls.")
+    edit(project.root / "notebooks/02_show.py", "that rises.", "that falls\n#   again.")
     source = project.find("02").source
     assert cells_digest(source) == cells_digest(executed)
-    carried = carry_outputs(source, executed).cells[2].outputs[0].data
-    assert carried["text/plain"] == "A line that rises & falls."
-    assert (
-        carried["text/html"] == '<p title="A line that rises &amp; falls.">A line that rises</p>'
-        "<noscript><p>A line that rises &amp; falls. Data below.</p>"
-    )
+    cell = with_figures(carry_outputs(source, executed)).cells[2]
+    assert cell.metadata["mystnb"]["figure"] == {
+        "name": "fig-line",
+        "caption": "A line that falls again.",
+    }
+    assert "caption" not in cell.source and 'show("a figure")' in cell.source
 
 
-def test_an_alt_text_that_is_computed_is_code(project):
-    path = project.root / "notebooks/02_show.py"
-    edit(path, 'alt="A line that rises."', 'alt=f"{1} line"')
-    before = cells_digest(project.find("02").source)
-    edit(path, 'alt=f"{1} line"', 'alt=f"{2} line"')
-    assert cells_digest(project.find("02").source) != before
+def test_a_figure_has_a_caption(project):
+    edit(project.root / "notebooks/02_show.py", "# caption: A line\n#   that rises.\n", "")
+    with pytest.raises(ChapterError, match="the cell that begins '# figure: fig-line' has no"):
+        with_figures(project.find("02").source)
+
+
+@pytest.mark.parametrize("source", ["x = 1", "# a remark\nx = 1", ""])
+def test_other_cells_have_no_figure(source):
+    assert figure_comment(source) == (None, source)
 
 
 def test_outputs_are_not_carried_to_other_code(project):

@@ -5,16 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from closeness import additions, assert_apart, assert_close
 from reference.literal_ablation import literal_ablation
 from small_circuit import CIRCUIT, H
+from tiny_models import last_logits
 
-from entrack.circuit.ablation import ablated_run, score_circuits, score_knockouts, score_removed
+from entrack.circuit.ablation import ablated_run, score_circuits, score_removed, score_without_heads
 from entrack.circuits import Circuit
 from entrack.errors import AlignmentError, ConfigError, SiteError
-from entrack.model.activations import Means, clean_run, mean_z
-from entrack.model.replay import answers_of
+from entrack.model.activations import clean_run, mean_z
+from entrack.model.answers import answers_of
 from entrack.model.sites import GROUPS
-from entrack.task.boxes import examples
+from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
 NOTHING = Circuit({name: () for name in GROUPS}, "tiny")
@@ -40,18 +42,27 @@ def kept(model, prompts, circuit, *, default):
     return ablate
 
 
+def rounding(model, prompts):
+    return {
+        "terms": additions(model, prompts.tokens.shape[1]),
+        "magnitude": last_logits(model, prompts),
+    }
+
+
 def test_circuit_alone_equals_hooks(any_model, prompts, other_prompts):
     means = mean_z(any_model, other_prompts)
     found = score_circuits(any_model, prompts, circuits=[CIRCUIT, NOTHING], means=means)
     at_label = score_circuits(any_model, prompts, circuits=[AT_LABEL], means=means)
+    clean = answers_of(any_model, prompts).log_prob[:, 0]
     for row, circuit in zip(
         [*found.log_prob, *at_label.log_prob], (CIRCUIT, NOTHING, AT_LABEL), strict=True
     ):
         expected = literal_ablation(
             any_model, prompts, means, ablate=kept(any_model, prompts, circuit, default=True)
         )
-        np.testing.assert_allclose(row, expected, atol=5e-4)
-    assert np.abs(found.log_prob[0] - found.log_prob[1]).max() > 0.05
+        assert_close(row, expected, unlike=clean, **rounding(any_model, prompts))
+    assert_apart(found.log_prob[0], found.log_prob[1], **rounding(any_model, prompts))
+    assert_apart(found.log_prob[0], at_label.log_prob[0], **rounding(any_model, prompts))
 
 
 def test_model_less_heads_equals_hooks(any_model, prompts, other_prompts):
@@ -60,10 +71,10 @@ def test_model_less_heads_equals_hooks(any_model, prompts, other_prompts):
     expected = literal_ablation(
         any_model, prompts, means, ablate=kept(any_model, prompts, CIRCUIT, default=False)
     )
-    np.testing.assert_allclose(found.log_prob[0], expected, atol=5e-4)
-    clean = answers_of(any_model, prompts)
-    np.testing.assert_allclose(found.log_prob[1], clean.log_prob[:, 0], atol=5e-4)
-    assert np.abs(found.log_prob[0] - found.log_prob[1]).max() > 0.05
+    clean = answers_of(any_model, prompts).log_prob[:, 0]
+    same = rounding(any_model, prompts)
+    assert_close(found.log_prob[0], expected, unlike=clean, **same)
+    assert_close(found.log_prob[1], clean, **same)
 
 
 @pytest.mark.parametrize("group", list(GROUPS))
@@ -74,14 +85,16 @@ def test_knockouts_equal_the_smaller_circuit(any_model, prompts, other_prompts, 
     means = mean_z(any_model, other_prompts)
     heads = CIRCUIT.groups[group]
     sets = [(), heads[:1], heads[1:], heads]
-    quick = score_knockouts(
+    quick = score_without_heads(
         any_model, prompts, circuit=CIRCUIT, removed={group: sets}, means=means
     )[group]
     whole = score_circuits(
         any_model, prompts, circuits=[CIRCUIT.without(group, list(s)) for s in sets], means=means
     )
-    np.testing.assert_allclose(quick.log_prob, whole.log_prob, atol=5e-4)
-    assert np.abs(quick.log_prob - quick.log_prob[:1]).max() > 1e-3
+    same = rounding(any_model, prompts)
+    assert_close(quick.log_prob, whole.log_prob, **same)
+    for removed in whole.log_prob[1:]:
+        assert (removed != whole.log_prob[0]).any(), "each removal has an effect to compare"
 
 
 def test_mean_of_one_example_is_the_clean_run(any_model, prompts):
@@ -89,16 +102,19 @@ def test_mean_of_one_example_is_the_clean_run(any_model, prompts):
     means = mean_z(any_model, one)
     clean = answers_of(any_model, one)
     found = score_circuits(any_model, one, circuits=[CIRCUIT, NOTHING], means=means)
-    np.testing.assert_allclose(found.log_prob, np.repeat(clean.log_prob.numpy(), 2, 0), atol=5e-4)
+    same = rounding(any_model, one)
+    assert_close(found.log_prob, np.repeat(clean.log_prob.numpy(), 2, 0), **same)
     run, plain = ablated_run(any_model, one, means), clean_run(any_model, one)
     for name in ("resid", "keys", "values"):
-        np.testing.assert_allclose(getattr(run, name), getattr(plain, name), atol=2e-3)
+        assert_close(getattr(run, name), getattr(plain, name), terms=same["terms"])
 
 
 def test_mean_is_over_prompts_and_positions(model, prompts):
     means = mean_z(model, prompts, chunk=3)
     assert means.n == len(prompts)
-    torch.testing.assert_close(means.z, clean_run(model, prompts).z.mean(1), atol=1e-5, rtol=1e-5)
+    z = clean_run(model, prompts).z
+    terms = additions(model, prompts.tokens.shape[1]) + len(prompts)
+    assert_close(means.z, z.mean(1), terms=terms, magnitude=z, unlike=z[:, 0])
     mixed = encode(
         model.tokenizer,
         examples(4, split="discovery", n_boxes=3) + examples(4, split="discovery", n_boxes=5),
@@ -124,4 +140,3 @@ def test_bad_input_is_refused(model, prompts, other_prompts):
     short = encode(model.tokenizer, examples(6, split="evaluation", n_boxes=3))
     with pytest.raises(AlignmentError, match="both need one length"):
         score_circuits(model, short, circuits=[CIRCUIT], means=means)
-    assert isinstance(means, Means)

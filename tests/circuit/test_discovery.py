@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from closeness import additions, assert_apart, assert_close
 from small_circuit import CIRCUIT, H
-from tiny_models import tiny_model
+from tiny_models import last_logits, tiny_model
 
 from entrack.circuit.completeness import measure_completeness
 from entrack.circuit.discovery import Discovery, DiscoveryConfig, discover
@@ -15,10 +16,11 @@ from entrack.circuit.search import CircuitSettings, find_circuit
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import mean_z
-from entrack.model.replay import answers_of
+from entrack.model.answers import answers_of
 from entrack.model.sites import GROUPS
-from entrack.patching.path_patching import UNITS, HeadScores, path_patching
-from entrack.task.boxes import examples
+from entrack.patching.head_scores import HeadScores
+from entrack.patching.path_patching import UNITS, path_patching
+from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -63,27 +65,32 @@ def test_a_planted_head_is_found(model, pair_prompts):
     """Only three heads write anything: every other head's direct effect is exactly nothing."""
     planted = tiny_model("gqa", seed=3)
     alive = [(2, 1), (3, 0), (4, 3)]
-    for layer, block in enumerate(planted.layers):
+    for layer, block in enumerate(planted.layers.blocks):
         weight = block.self_attn.o_proj.weight
         for head in range(planted.n_heads):
             if (layer, head) not in alive:
                 weight[:, head * planted.d_head : (head + 1) * planted.d_head] = 0
     clean, corrupt = pair_prompts
     grid = np.abs(path_patching(planted, clean, corrupt=corrupt, role="last").values).max(-1)
-    assert {tuple(map(int, where)) for where in np.argwhere(grid > 1e-4)} == set(alive)
+    # Exactly nothing is added for the others; the weakest of the three is far above rounding.
+    assert {tuple(map(int, where)) for where in np.argwhere(grid > 1e-3)} == set(alive)
 
 
 def test_a_head_that_writes_nothing_is_pruned(prompts):
     planted = tiny_model("gqa", seed=5)
-    planted.layers[3].self_attn.o_proj.weight[:, :8] = 0  # head 3.0
+    planted.layers.blocks[3].self_attn.o_proj.weight[:, :8] = 0  # head 3.0
     means = mean_z(planted, encode(planted.tokenizer, examples(20, split="discovery")))
     found = measure_minimality(planted, prompts, circuit=CIRCUIT, means=means)
     assert found.scores["value_fetcher"]["3.0"] == 0
     assert H(3, 0) not in found.pruned().groups["value_fetcher"]
     gain = found.leave_one_out("value_fetcher", H(3, 0))
-    assert (
-        abs(gain.value) < 1e-5 and abs(found.leave_one_out("value_fetcher", H(4, 2)).value) > 1e-3
-    )
+    other = found.leave_one_out("value_fetcher", H(4, 2))
+    same = {
+        "terms": additions(planted, prompts.tokens.shape[1]),
+        "magnitude": last_logits(planted, prompts),
+    }
+    assert_close(gain.value, 0.0, **same)
+    assert_apart(other.value, 0.0, **same)
 
 
 def test_minimality_scores_follow_the_paper(model, prompts):
@@ -183,15 +190,21 @@ def test_completeness_lists_groups_random_and_greedy(model, prompts):
     )
     assert found.circuit_hits.shape == found.model_hits.shape == (9, 14)
     assert found.removed[0] == CIRCUIT.only("value_fetcher") and found.removed[-1].size == 2
-    assert -1 <= found.gap(0).value <= 1
+    gap = found.circuit_hits[0].mean() - found.model_hits[0].mean()
+    assert found.gap(0).value == pytest.approx(gap)
+    nothing = Circuit(dict.fromkeys(CIRCUIT.groups, ()), "tiny")
+    with pytest.raises(SiteError, match="the circuit of tiny has no heads"):
+        measure_completeness(model, prompts, circuit=nothing, means=means)
 
 
 def test_overlap_with_chance():
     same = overlaps(CIRCUIT, CIRCUIT, n_heads=20)
-    assert [o.shared for o in same] == [2, 2, 3, 2] and same[0].jaccard == 1
-    assert same[0].expected == pytest.approx(0.2) and same[0].p_value == pytest.approx(1 / 190)
+    assert [o.shared for o in same] == [2, 2, 3, 2]
+    assert same[0].by_chance == pytest.approx(0.2) and same[0].p_value == pytest.approx(1 / 190)
     found = discovery_with({H(0, 1): -0.5, H(2, 2): -0.3})
-    assert rank_correlation(found, found, group="value_fetcher") == pytest.approx(1)
+    assert rank_correlation(found, found, group="value_fetcher").value == pytest.approx(1)
+    constant = discovery_with({})
+    assert rank_correlation(found, constant, group="value_fetcher") is None
 
 
 def test_a_circuit_names_every_group(model):

@@ -8,17 +8,16 @@ from matplotlib import pyplot as plt
 from tiny_models import CIRCUIT, fine_tuned, tiny_model
 
 from entrack.figures.improved import (
+    OTHERS,
     graft_gains,
     handed_over,
     inputs_bars,
     repaired_and_broken,
-    slip_bars,
     update_maps,
 )
 from entrack.patching.cmap_suite import exchange, graft_scores
 from entrack.patching.weight_swap import update_norms
-from entrack.stats.metrics import Estimate
-from entrack.task.boxes import scenes
+from entrack.task.draws import scenes
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -47,15 +46,21 @@ def marks(axes):
 def test_marks_stand_at_the_accuracies(models):
     base, tuned = models
     found = exchange(tuned, base, CIRCUIT, scenes=SCENES, n_far=1, n_random=1, inputs=True)
-    axes = handed_over({"tuned": found}, titles={"tuned": "tuned into base"}).axes[0]
+    picture = handed_over([found])
+    axes = picture.figure.axes[0]
     labels = [text.get_text() for text in axes.get_yticklabels()]
     assert (
         labels == ["A", "B", "C", "D", "A and B and C", "full circuit"]
-        and axes.get_title(loc="left") == "tuned into base"
+        and axes.get_title(loc="left") == found.title
     )
     drawn = marks(axes)
     for place, label in enumerate(labels):
         assert (pytest.approx(found.of(label).accuracy(label).value), place) in drawn
+    for place, letter in enumerate("ABC"):
+        others = found.near.accuracy(found.others(letter)).value
+        assert (pytest.approx(others), place + 0.36) in drawn
+        assert f"{OTHERS} as {letter} {others:.2f}" in picture.alt
+    assert found.others("D") is None and len(drawn) == 6 + 4 + 3
     alone = [
         (line.get_segments()[0][0][0], np.mean(line.get_segments()[0][:, 1]))
         for line in axes.collections
@@ -70,8 +75,12 @@ def test_marks_stand_at_the_accuracies(models):
             pytest.approx(found.of(label).donor_accuracy().value),
             pytest.approx(place),
         ) in alone
-    assert len(inputs_bars(found).axes[0].patches) == 12
-    left, right = repaired_and_broken({"tuned": found}).axes
+    inputs = inputs_bars(found)
+    assert len(inputs.figure.axes[0].patches) == 12
+    assert f"qk of A {found.near.log_prob_gain('qk of A').value:+.2f}" in inputs.alt
+    repairs = repaired_and_broken({"tuned": found})
+    left, right = repairs.figure.axes
+    assert "A of tuned " in repairs.alt
     assert [t.get_text() for t in left.get_yticklabels()] == [f"{x} of tuned" for x in "ABCD"]
     wrong = found.of("A").repaired("A")
     assert wrong is None or (pytest.approx(wrong.value), 0.0) in marks(left)
@@ -80,7 +89,9 @@ def test_marks_stand_at_the_accuracies(models):
 def test_grafts_and_updates_are_drawn_part_by_part(models):
     base, tuned = models
     found = graft_scores(base, tuned, CIRCUIT, scenes=SCENES, n_random=1)
-    axes = graft_gains({"tuned onto base": found}).axes[0]
+    picture = graft_gains({"tuned onto base": found})
+    axes = picture.figure.axes[0]
+    assert f"circuit {found.gain('circuit').value:+.2f}" in picture.alt
     assert (
         axes.get_yticklabels()[0].get_text() == "whole update (20)"
         and len(axes.get_yticks()) == len(found.scores) - 1
@@ -103,12 +114,3 @@ def test_grafts_and_updates_are_drawn_part_by_part(models):
     )
     gaps = [(upper[0] - lower[1]) * height for upper, lower in itertools.pairwise(domains)]
     assert min(gaps) > 50, "room for the ticks above and the title below"
-
-
-def test_a_slip_has_a_mark_on_either_side_of_its_line():
-    axes = slip_bars(
-        [("cause: effect", Estimate(0.2, 0.1, 0.3, 9), Estimate(0.8, 0.8, 0.8, 9))]
-    ).axes[0]
-    assert [x for x, _ in marks(axes)] == [0.2, 0.8] and axes.get_yticklabels()[
-        0
-    ].get_text() == "cause:\neffect"

@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_models import tiny_model
+from tokenizers_for_tests import make_tokenizer
 
 from entrack import cli
 from entrack.errors import ConfigError, DataError
@@ -23,7 +24,9 @@ from entrack.finetune.recipes import RECIPES, TRIES, Recipe, recipe
 from entrack.finetune.words import WORDS
 from entrack.model.weights import sha256_file
 from entrack.store.digests import digest
-from entrack.task.boxes import NOUNS, all_queries, scenes
+from entrack.task.boxes import NOUNS
+from entrack.task.draws import all_queries, scenes
+from entrack.task.prompts import encode, opening
 
 CONFIGS = (
     BoxesData(),
@@ -293,6 +296,29 @@ def test_every_recipe_stands_on_an_earlier_one(family):
     for chosen in RECIPES[family].values():
         assert chosen.on in made
         made.add(chosen.name)
+
+
+@pytest.mark.parametrize("bos", [False, True])
+def test_training_and_measuring_open_a_text_as_experiments_do(bos):
+    """With Gemma's <bos>, or without any: the loss is that of the whole text as it is tokenised."""
+    model, tokenizer = tiny_model(), make_tokenizer(bos=bos)
+    assert opening(tokenizer) == ([tokenizer.bos_token_id] if bos else [])
+    object.__setattr__(model, "tokenizer", tokenizer)
+    found = box_accuracy(
+        model.hf, tokenizer, split="evaluation", n_scenes=3, format="alternative", batch=2
+    )
+    drawn = encode(tokenizer, all_queries(scenes(3, split="evaluation")))
+    with torch.no_grad():
+        own = model.hf(drawn.tokens).logits[torch.arange(len(drawn)), drawn.at("last")]
+    assert (found.correct.ravel() == (own.argmax(-1) == drawn.answers).numpy()).all()
+    chosen = tiny_recipe()
+    batch = items(chosen.data, 1, seed=0)
+    whole = tokenizer(batch[0].prompt + batch[0].answer)["input_ids"]
+    n = len(tokenizer(batch[0].answer, add_special_tokens=False)["input_ids"])
+    peft = wrapped(model, chosen)
+    log_probs = peft(torch.tensor([whole])).logits[0].log_softmax(-1)
+    expected = torch.stack([-log_probs[i - 1, whole[i]] for i in range(-n, 0)]).mean()
+    torch.testing.assert_close(trainer._loss(peft, tokenizer, batch, chosen), expected)
 
 
 def test_loss_is_that_of_the_answer_tokens_alone():

@@ -4,11 +4,12 @@ import copy
 
 import pytest
 import torch
+from closeness import additions, assert_close
 
 from entrack.errors import AlignmentError, SiteError
 from entrack.model.attention import patterns
 from entrack.model.sites import Head
-from entrack.task.boxes import examples
+from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
 
@@ -36,9 +37,13 @@ def test_patterns_equal_eager_attention(any_model, prompts, eager, role):
     found = patterns(any_model, prompts, every_head(any_model), role=role)
     rows = torch.arange(len(prompts))
     expected = eager(prompts)[:, rows, :, prompts.at(role)]  # [example layer head pos]
-    torch.testing.assert_close(found.weights, expected.flatten(1, 2), rtol=0, atol=2e-5)
-    assert found.weights.max() > 0.5 and found.weights.std() > 0.01, (
-        "flat patterns would hide a wrong query"
+    # The pattern that looks one token back instead is another, so that a wrong query shows.
+    before = eager(prompts)[:, rows, :, prompts.at(role) - 1]
+    assert_close(
+        found.weights,
+        expected.flatten(1, 2),
+        terms=additions(any_model, prompts.tokens.shape[1]),
+        unlike=before.flatten(1, 2),
     )
 
 
@@ -49,15 +54,19 @@ def test_prompts_of_different_length(any_model, eager):
     )
     found = patterns(any_model, mixed, [Head(2, 3), Head(0, 1)], role="last")
     expected = eager(mixed)[[2, 0], :, [3, 1]].transpose(0, 1)[torch.arange(6), :, mixed.at("last")]
-    torch.testing.assert_close(found.weights, expected, rtol=0, atol=2e-5)
+    assert_close(
+        found.weights,
+        expected,
+        terms=additions(any_model, mixed.tokens.shape[1]),
+        unlike=expected.flip(1),
+    )
     assert not found.weights[0, :, mixed.lengths[0] :].any(), "padding is never looked at"
 
 
 def test_weights_sum_to_one_and_look_only_back(model, prompts):
     found = patterns(model, prompts, every_head(model), role="query_label")
-    torch.testing.assert_close(
-        found.weights.sum(-1), torch.ones(len(prompts), 20), rtol=0, atol=1e-5
-    )
+    sums = found.weights.sum(-1)
+    assert_close(sums, torch.ones(len(prompts), 20), terms=found.weights.shape[-1])
     after = torch.arange(found.weights.shape[2]) > prompts.at("query_label")[:, None]
     assert not found.weights.transpose(1, 2)[after].any()
 
@@ -66,7 +75,9 @@ def test_heads_come_in_the_order_asked_for(model, prompts):
     both = patterns(model, prompts, [Head(3, 1), Head(1, 2)], role="last")
     one = patterns(model, prompts, [Head(1, 2)], role="last")
     assert both.heads == (Head(3, 1), Head(1, 2))
+    # Exactly: the same head of the same pass.
     assert torch.equal(both.weights[:, 1], one.weights[:, 0])
+    assert not torch.equal(both.weights[:, 0], one.weights[:, 0])
 
 
 def test_weight_on_a_role_and_on_every_box(model, prompts):
@@ -89,6 +100,7 @@ def test_weight_on_a_role_and_on_every_box(model, prompts):
 def test_nothing_is_seen_after_the_query(model, prompts):
     found = patterns(model, prompts, [Head(1, 1)], role="correct_object")
     assert not found.on("last").any() and not found.on("prev_query_label").any()
+    assert found.on("correct_object").all(), "a token sees itself"
 
 
 def test_refusals(model, prompts):

@@ -80,7 +80,7 @@ def test_head_outputs_are_the_input_of_o_proj(model, run, tokens):
         run()
     trace = traces[O_PROJ.format(1)]
     assert trace.input.shape == (*tokens.shape, model.n_heads * model.d_head)
-    assert torch.equal(model.layers[1].self_attn.o_proj(trace.input), trace.output)
+    assert torch.equal(model.layers.blocks[1].self_attn.o_proj(trace.input), trace.output)
 
 
 def test_a_module_called_with_keywords_only_is_seen(stack):
@@ -92,7 +92,9 @@ def test_a_module_called_with_keywords_only_is_seen(stack):
 
 
 def test_llamas_attention_is_seen_and_edited(model, run):
-    """transformers gives attention its hidden states by keyword; old hooks saw an empty tuple here."""
+    """transformers gives attention its hidden states by keyword; old hooks saw an empty tuple
+    here.
+    """
     clean = run()
     with Trace(
         model.hf, "model.layers.1.self_attn", retain_input=True, edit_input=lambda x: x * 0
@@ -275,7 +277,9 @@ def test_an_exception_passes_through_and_leaves_no_hooks(model, run, fail):
     with pytest.raises(fail, match="in the middle"):
         with TraceDict(model.hf, [O_PROJ.format(0), O_PROJ.format(1)], edit_output=edit):
             run()
-    assert not [m for m in model.layers.modules() if m._forward_hooks or m._forward_pre_hooks]
+    assert not [
+        m for m in model.layers.blocks.modules() if m._forward_hooks or m._forward_pre_hooks
+    ]
     assert torch.equal(run(), clean)
 
 

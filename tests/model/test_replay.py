@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from entrack.errors import AlignmentError, SiteError
 from entrack.model.activations import clean_run, project
+from entrack.model.answers import read_out
+from entrack.model.edits import Edit, by_suffix, suffix
 from entrack.model.hooks import TraceDict
-from entrack.model.replay import Edit, by_suffix, outcomes, read_out, replay, rerun, suffix
+from entrack.model.replay import outcomes, replay, rerun
 
 
 def close(actual, expected):
@@ -43,6 +46,13 @@ def hooked(model, prompts, *, layer, kind, head, position, value):
         return model.hf.model(prompts.tokens).last_hidden_state
 
 
+def rotated(model, vectors, positions):
+    """Vectors [example d_head] as attention reads them at each position."""
+    rotary = model.hf.model.rotary_emb(vectors, positions[:, None])
+    found, _ = apply_rotary_pos_emb(vectors[:, None, None], vectors[:, None, None], *rotary)
+    return found[:, 0, 0]
+
+
 def test_clean_run_is_hugging_faces_own(any_model, prompts):
     run = clean_run(any_model, prompts)
     with torch.no_grad():
@@ -77,7 +87,10 @@ def test_edit_equals_hook(any_model, prompts, kind, role):
     for indices in by_suffix(prompts, role):
         part = clean_run(any_model, prompts.subset(indices))
         mask = heads(*range(kv * group, (kv + 1) * group))
-        edit = Edit(kind, layer, 0, value[indices][:, None, None].expand(-1, 1, 4, -1), mask)
+        given = value[indices]
+        if kind in ("q", "k"):
+            given = rotated(any_model, given, prompts.at(role)[indices])
+        edit = Edit(kind, layer, 0, given[:, None, None].expand(-1, 1, 4, -1), mask)
         final = replay(any_model, part, positions=suffix(part, role), edits=[edit])
         close(any_model.hf.model.norm(final[:, 0, -1]), expected[indices])
         moved = max(
@@ -105,9 +118,9 @@ def test_value_of_one_query_head_alone(prompts, model):
         run,
         positions=position,
         edits=[Edit("v", 2, 5, value, heads(1))],
-        on_layer=lambda layer, h, k, v, z: seen.setdefault(layer, z),
+        on_layer=lambda layer, h, asked, z: seen.setdefault(layer, z),
     )
-    moved = (seen[2][:, 0] - run.z[2]).abs().amax((0, 1, 3))
+    moved = (seen[2] - run.z[2]).abs().amax((0, 1, 3))
     assert moved[1] > 1e-3
     close(moved[[0, 2, 3]], torch.zeros(3))
 
@@ -181,10 +194,12 @@ def test_gradient_of_a_blend_matches_finite_differences(model, prompts):
 
 def test_project_makes_the_vectors_attention_uses(any_model, prompts):
     run = clean_run(any_model, prompts)
-    v = project(any_model, run.resid[2], kind="v", layer=2)
-    close(v[..., :: any_model.group_size, :].transpose(1, 2), run.values[2])
+    where = {"length": run.length, "layer": 2}
+    for kind, kept in (("v", run.values), ("k", run.keys)):
+        made = project(any_model, run.resid[2], everything(prompts), kind=kind, **where)
+        close(made[..., :: any_model.group_size, :].transpose(1, 2), kept[2])
     with pytest.raises(SiteError, match="no projection 'z'; allowed are q, k and v"):
-        project(any_model, run.resid[2], kind="z", layer=2)
+        project(any_model, run.resid[2], everything(prompts), kind="z", **where)
 
 
 def test_bad_replays_are_refused(model, prompts):

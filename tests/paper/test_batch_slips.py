@@ -19,12 +19,16 @@ from entrack.paper.batch_slips import (
     q_handed_over,
     read_elsewhere,
 )
-from entrack.patching.cmap import cross_patch, group_cell
-from entrack.patching.dcm import PUBLISHED, MaskPath, Masks
-from entrack.patching.group_patching import Patch, Prepared, answers_with
-from entrack.task.boxes import all_queries, examples, scenes
+from entrack.patching.cells import group_cell
+from entrack.patching.cmap import cross_patch
+from entrack.patching.dcm import PUBLISHED
+from entrack.patching.group_patching import Prepared, answers_with
+from entrack.patching.masks import MaskPath, Masks
+from entrack.patching.patches import Patch
 from entrack.task.counterfactual_pairs import interchanges
-from entrack.task.prompts import encode, encode_counterfactuals
+from entrack.task.counterfactual_prompts import encode_counterfactuals
+from entrack.task.draws import all_queries, examples, scenes
+from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -127,7 +131,7 @@ def test_validation_at_the_own_places_is_no_slip(model, pairs):
     slips = dcm_validation_batch(
         masks_of(scores.tolist()), prepared, validation=prepared, role=ROLE
     )
-    assert [slip.change for slip in slips] == [0, 0]
+    assert [slip.change.value for slip in slips] == [0, 0]
     with pytest.raises(ConfigError, match="no candidate 'colour'"):
         dcm_validation_batch(
             dataclasses.replace(masks_of([0, 0, 0]), target="colour"),

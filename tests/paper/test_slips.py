@@ -13,13 +13,15 @@ from entrack.circuit.faithfulness import Faithfulness
 from entrack.circuit.minimality import MinimalityConfig, measure_minimality
 from entrack.circuit.search import FoundCircuit
 from entrack.circuits import Circuit
+from entrack.errors import ConfigError
 from entrack.model.activations import mean_z
 from entrack.model.sites import Head
-from entrack.paper import slips
-from entrack.patching.dcm import DCMConfig, MaskPath, Masks
+from entrack.paper import circuit_slips, slips
+from entrack.paper.slip import Slip, paired, shown
+from entrack.patching.masks import DCMConfig, MaskPath, Masks
 from entrack.patching.path_patching import path_patching
-from entrack.stats.metrics import Estimate
-from entrack.task.boxes import examples, pairs
+from entrack.stats.metrics import Estimate, difference, exact
+from entrack.task.draws import examples, pairs
 from entrack.task.prompts import encode, encode_pairs
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -58,9 +60,11 @@ def test_plain_pruning_scores_are_those_of_minimality(setting, monkeypatch):
             for group, found in hits.items()
         }
 
-    monkeypatch.setattr("entrack.paper.slips.score_knockouts", knockouts)
-    monkeypatch.setattr("entrack.circuit.minimality.score_knockouts", knockouts)
-    found = slips.pruning_scores(model, prompts, circuit=WIDE, group="value_fetcher", means=means)
+    monkeypatch.setattr("entrack.paper.circuit_slips.score_without_heads", knockouts)
+    monkeypatch.setattr("entrack.circuit.minimality.score_without_heads", knockouts)
+    found = circuit_slips.pruning_scores(
+        model, prompts, circuit=WIDE, group="value_fetcher", means=means
+    )
     for way, published in (("plain", False), ("both", True)):
         theirs = measure_minimality(
             model,
@@ -74,7 +78,7 @@ def test_plain_pruning_scores_are_those_of_minimality(setting, monkeypatch):
             found.scores[way], expected, atol=1e-12 if not published else 0.021
         )
     assert not np.allclose(found.scores["plain"], found.scores["is_not"])
-    threshold, rounding, is_not = slips.pruning_slips(found)
+    threshold, rounding, is_not = circuit_slips.pruning_slips(found)
     assert threshold.on.value >= threshold.off.value == rounding.off.value == is_not.off.value
 
 
@@ -87,20 +91,20 @@ def test_rounding_and_overlap_read_two_faithfulnesses():
         circuits=(CIRCUIT,),
         model="tiny",
     )
-    slip = slips.rounded_faithfulness(scores)
+    slip = circuit_slips.rounded_faithfulness(scores)
     assert slip.off.value == pytest.approx(67 / 133) and slip.on.value == pytest.approx(
         round(0.335, 2) / round(0.665, 2)
     )
     better = Faithfulness(
         full=full, hits=full[None], random=scores.random, circuits=(CIRCUIT,), model="tiny"
     )
-    overlap = slips.sample_overlap(scores, better)
-    assert overlap.change == pytest.approx(1 - 67 / 133) and overlap.clear
+    overlap = circuit_slips.sample_overlap(scores, better)
+    assert overlap.change.value == pytest.approx(1 - 67 / 133) and overlap.clear
 
 
 def test_random_circuits_with_replacement_are_smaller(setting):
     model, prompts, means = setting
-    size, accuracy = slips.random_with_replacement(
+    size, accuracy = circuit_slips.random_with_replacement(
         model, prompts.subset(range(3)), circuit=WIDE, means=means, n_draws=20
     )
     assert size.off.value == 1 and 0.5 < size.on.value < 1 and size.clear
@@ -146,7 +150,7 @@ def test_a_dropped_o_proj_update_is_the_graft_without_it():
     slip = slips.dropped_o_proj(base, tuned, n_scenes=2)
     assert slip.title == "o_proj update of tuned dropped: accuracy" and slip.off.n == 14
     same = slips.dropped_o_proj(base, base, n_scenes=2)
-    assert same.change == 0 and not same.clear
+    assert same.change.value == 0 and not same.clear
 
 
 def test_ties_go_to_fewer_heads_or_to_more():
@@ -175,11 +179,11 @@ def test_ties_go_to_fewer_heads_or_to_more():
 
 
 def test_layers_of_random_heads_are_right_only_in_a_square_model():
-    assert slips.random_head_layers(32, 32).change == 0
-    ours = slips.random_head_layers(30, 9)
+    assert circuit_slips.random_head_layers(32, 32).change.value == 0
+    ours = circuit_slips.random_head_layers(30, 9)
     assert (ours.off.value, ours.on.value) == (1.0, 81 / 270)  # layers 0 to 8 alone
     # More heads than layers: numbers 0 to 7 by // 2 give layers 0 to 3, and only 0 and 1 exist.
-    assert slips.random_head_layers(2, 4).on.value == 4 / 8
+    assert circuit_slips.random_head_layers(2, 4).on.value == 4 / 8
 
 
 def test_the_label_is_scored_twice_on_one_run(setting, monkeypatch):
@@ -202,69 +206,38 @@ def test_the_label_is_scored_twice_on_one_run(setting, monkeypatch):
     assert ran == [1] and slip.on == alone
 
 
-def made(title, off, on):
-    return slips.Slip(
-        "x", title, Estimate(off, off - 0.1, off + 0.1, 9), Estimate(on, on - 0.1, on + 0.1, 9)
-    )
-
-
-@pytest.mark.parametrize(
-    ("effects", "counts", "expected"),
-    [
-        ([], [], "Nothing was measured."),
-        ([], [0.2], "Of 1 exact count, 1 changes."),
-        ([0.0], [], "Of 1 estimate, none is beyond chance."),
-        (
-            [0.5, 0.1],
-            [0.0],
-            (
-                "Of 2 estimates, 1 is beyond chance (“effect 0”, +0.50); of 1 exact count, none"
-                " changes."
-            ),
-        ),
-        (
-            [0.0, -0.4, 0.3],
-            [0.2, 0.0],
-            (
-                "Of 3 estimates, 2 are beyond chance (the largest: “effect 1”, -0.40); of 2 exact"
-                " counts, 1 changes."
-            ),
-        ),
-        (
-            [0.0],
-            [0.2, -0.1, 0.0],
-            "Of 1 estimate, none is beyond chance; of 3 exact counts, 2 change.",
-        ),
-    ],
-)
-def test_the_summary_is_a_sentence_for_none_one_and_more(effects, counts, expected):
-    every = [made(f"effect {i}", 0.4, 0.4 + change) for i, change in enumerate(effects)]
-    every += [
-        slips.Slip("x", "count", slips.exact(0.5, 9), slips.exact(0.5 + change, 9))
-        for change in counts
-    ]
-    assert slips.summary(every) == expected
+def test_a_model_without_right_answers_has_no_faithfulness():
+    nothing = np.zeros(20, bool)
+    scores = Faithfulness(nothing, nothing[None], nothing[None], (CIRCUIT,), "tiny")
+    with pytest.raises(ConfigError, match="tiny answers none of 20 prompts right"):
+        circuit_slips.rounded_faithfulness(scores)
 
 
 def test_exact_counts_are_shown_without_an_interval():
-    assert slips.shown(slips.exact(8 / 13, 13)) == "0.62"
-    assert slips.shown(Estimate(0.5, 0.25, 0.75, 9)) == "0.50 [0.25, 0.75]"
+    assert shown(exact(8 / 13, n=13)) == "0.62"
+    assert shown(Estimate(0.5, 0.25, 0.75, 9)) == "0.50 [0.25, 0.75]"
 
 
-def test_a_slip_is_told_with_its_chance():
-    assert (
-        made("x", 0.5, 0.9).told
-        == "0.50 [0.40, 0.60] without the slip and 0.90 [0.80, 1.00] with it, beyond chance"
-    )
-    assert made("x", 0.5, 0.6).told.endswith(" with it, not beyond chance")
-    assert (
-        slips.Slip("x", "t", slips.exact(1, 9), slips.exact(0.5, 9)).told
-        == "1.00 without the slip and 0.50 with it"
-    )
+def test_a_change_of_independent_estimates_has_both_their_errors():
+    low, high = Estimate(0.1, 0.0, 0.2, 9), Estimate(0.5, 0.2, 0.6, 9)
+    change = Slip("x", "t", low, high).change
+    assert change.value == pytest.approx(0.4)
+    assert change.low == pytest.approx(0.4 - math.hypot(0.3, 0.1))
+    assert change.high == pytest.approx(0.4 + math.hypot(0.1, 0.1))
+    back = Slip("x", "t", high, low).change
+    assert (back.low, back.high) == pytest.approx((-change.high, -change.low))
+    near = Slip("x", "t", low, Estimate(0.2, 0.1, 0.3, 9))
+    assert not near.clear and Slip("x", "t", low, high).clear
 
 
-def test_intervals_apart_are_clear_and_others_are_not():
-    low, high = Estimate(0.1, 0.0, 0.2, 9), Estimate(0.5, 0.4, 0.6, 9)
-    assert slips.Slip("x", "t", low, high).clear and slips.Slip("x", "t", high, low).clear
-    assert not slips.Slip("x", "t", low, Estimate(0.3, 0.15, 0.5, 9)).clear
-    assert math.isclose(slips.Slip("x", "t", low, high).change, 0.4)
+def test_a_paired_change_is_clear_where_intervals_overlap():
+    off = np.arange(100) < 50
+    on = np.arange(100) < 60
+    slip = paired("x", "t", off, on)
+    assert slip.change == difference(on, off) and slip.clear
+    assert not Slip("x", "t", slip.off, slip.on).clear
+
+
+def test_counts_that_are_the_same_do_not_change():
+    assert not Slip("x", "t", exact(1), exact(1)).clear
+    assert Slip("x", "t", exact(1), exact(0.5)).clear

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from closeness import additions, assert_apart, assert_close
 from tiny_models import tiny_model
 
 from entrack.errors import SiteError
 from entrack.model.sites import Head
 from entrack.patching.attention_mass import KINDS, attention_mass, token_kinds
-from entrack.task.boxes import all_queries, scenes
+from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -49,12 +50,15 @@ def test_mass_is_eager_attention_summed_by_kind(kind, prompts, role):
     own.hf.set_attn_implementation("eager")
     with torch.no_grad():
         weights = own.hf(prompts.tokens, output_attentions=True).attentions
+    terms = additions(own, prompts.tokens.shape[1])
     for layer in (0, 3):
         row = weights[layer][torch.arange(len(prompts)), :, prompts.at(role)]  # [example head pos]
         for k in range(len(KINDS)):
             expected = (row * (kinds == k)[:, None]).sum(-1).T
-            np.testing.assert_allclose(found.mass[layer, :, k], expected, atol=2e-5)
-    np.testing.assert_allclose(found.mass.sum(2), 1, atol=1e-4)
+            assert_close(found.mass[layer, :, k], expected, terms=terms, magnitude=row)
+        others = np.roll(found.mass[layer], 1, axis=1)
+        assert_apart(found.mass[layer], others, terms=terms)  # a mix-up of kinds would show
+    assert_close(found.mass.sum(2), np.ones_like(found.mass[:, :, 0]), terms=terms)
 
 
 def test_means_and_their_scenes(model):
@@ -64,11 +68,11 @@ def test_means_and_their_scenes(model):
     found = attention_mass(model, prompts, role="last")
     assert found.scenes.tolist() == [i // 7 for i in range(21)]
     both = found.of([Head(1, 0), Head(2, 3)])["correct_object"]
-    assert both.value == pytest.approx(
-        np.mean([found.mass[1, 0, 0], found.mass[2, 3, 0]]), abs=1e-6
-    )
+    assert both.value == pytest.approx(np.mean([found.mass[1, 0, 0], found.mass[2, 3, 0]]))
     assert both.low < both.value < both.high
-    assert sum(found.everywhere.values()) == pytest.approx(1, abs=1e-4)
+    # Weights that were summed in float32 over a prompt's tokens, and over 21 prompts.
+    total = sum(found.everywhere.values())
+    assert_close(total, 1.0, terms=21 * 60, magnitude=np.float32(1))
     with pytest.raises(SiteError, match="no heads to average; at least one is needed"):
         found.of([])
     with pytest.raises(SiteError, match=r"no head 5\.0"):

@@ -4,16 +4,27 @@ donor.
 
 import numpy as np
 import pytest
-from tiny_models import CIRCUIT, HEADS, fine_tuned, tiny_model
+from closeness import additions, assert_apart, assert_close
+from tiny_models import CIRCUIT, HEADS, fine_tuned, last_logits, tiny_model
 
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
-from entrack.patching.cmap_suite import carried, exchange, graft_scores
-from entrack.task.boxes import scenes
+from entrack.patching.accuracy import score_task
+from entrack.patching.cmap_suite import exchange, graft_scores
+from entrack.task.draws import all_queries, scenes
+from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 SCENES = scenes(3, split="evaluation")
+
+
+def rounding(model):
+    prompts = encode(model.tokenizer, all_queries(SCENES))
+    return {
+        "terms": additions(model, prompts.tokens.shape[1]),
+        "magnitude": last_logits(model, prompts),
+    }
 
 
 def test_an_exchange_has_every_group_its_controls_and_inputs():
@@ -34,7 +45,7 @@ def test_an_exchange_has_every_group_its_controls_and_inputs():
     }
     assert expected <= set(found.all_labels())
     assert (len(found.near.own_hits), len(found.far.own_hits)) == (21, 14)
-    np.testing.assert_allclose(found.far.own_log_prob, found.near.own_log_prob[:14], atol=1e-4)
+    assert_close(found.far.own_log_prob, found.near.own_log_prob[:14], **rounding(tiny_model()))
     assert found.of("D") is found.far and found.of("q of A") is found.near
     with pytest.raises(ConfigError, match="no cell 'E'; there are A, random A 1"):
         found.of("E")
@@ -54,17 +65,44 @@ def test_grafts_of_nothing_and_of_all_are_the_two_versions():
         "others"
     ] == 20 - len(inside)
     none, whole = found.scores["none"].log_prob, found.scores["all"].log_prob
-    assert np.abs(none - whole).max() > 0.1
+    assert_close(none, score_task(base, SCENES).log_prob, **rounding(base))
+    assert_close(whole, score_task(tuned, SCENES).log_prob, unlike=none, **rounding(tuned))
     for part in ("A", "q", "circuit", "others"):
-        assert np.abs(found.scores[part].log_prob - none).max() > 1e-3, part
+        assert_apart(found.scores[part].log_prob, none, **rounding(base))
     unchanged = graft_scores(base, base, CIRCUIT, scenes=SCENES, n_random=1)
     for scores in unchanged.scores.values():
-        np.testing.assert_allclose(scores.log_prob, none, atol=2e-4)
+        assert_close(scores.log_prob, none, **rounding(base))
     assert unchanged.gain("circuit").value == 0
 
 
-def test_what_groups_carry_is_read_with_a_patch_per_group():
-    found = carried(tiny_model(), CIRCUIT, n_scenes=2)
-    assert list(found.patches) == ["A", "B", "C"] and found.answers.shape == (3, 14)
-    assert found.patches["C"].role == "query_label"
-    assert {"object", "position", "label", "unchanged"} == set(found.candidates)
+def test_an_exchange_says_who_gives_to_whom_and_what_its_controls_bring():
+    found = exchange(
+        fine_tuned(), tiny_model(), CIRCUIT, scenes=SCENES, n_far=2, n_random=2, inputs=True
+    )
+    assert found.title == "gqa into gqa" and found.letters() == ["A", "B", "C", "D"]
+    assert [found.n_heads(letter) for letter in "ABCD"] == [2, 2, 2, 1]
+    near = found.near
+    assert found.edge().value == pytest.approx(near.donor_hits.mean() - near.own_hits.mean())
+    drawn = [near.accuracy(f"random A {i}").value for i in (1, 2)]
+    over = near.accuracy("A").value - np.mean(drawn)
+    assert found.over_random("A").value == pytest.approx(over)
+    assert found.random_gain("A").value == pytest.approx(found.gain("A").value - over)
+    assert found.others("B") == "all others at B" and found.others("D") is None
+    above_chance, gain = found.over("q of A", 0.1)
+    assert above_chance.value == pytest.approx(near.accuracy("q of A").value - 0.1)
+    assert gain == found.gain("q of A") and found.over("q of C", 0.1) is None
+
+
+def test_what_was_not_run_is_none():
+    same = exchange(tiny_model(), tiny_model(), CIRCUIT, scenes=SCENES)
+    assert same.closed("A") is None, "no gap to close"
+    assert same.closed("full circuit") is None, "not patched"
+    assert same.random_gain("A") is None and same.over_random("A") is None
+    assert same.others("A") is None
+
+
+def test_the_circuit_of_weights_is_compared_with_all_random_draws():
+    found = graft_scores(tiny_model(), fine_tuned(), CIRCUIT, scenes=SCENES, n_random=2)
+    drawn = [found.scores[f"random {i}"].accuracy().value for i in (1, 2)]
+    inside = found.scores["circuit"].accuracy().value
+    assert found.over_random().value == pytest.approx(inside - np.mean(drawn))

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from closeness import additions, assert_apart, assert_close
 from reference.literal_path_patching import literal_effect
+from tiny_models import last_logits
 
 from entrack.errors import AlignmentError, ConfigError, SiteError
-from entrack.model.replay import by_suffix
+from entrack.model.edits import by_suffix
 from entrack.model.sites import Head
 from entrack.patching.path_patching import PathConfig, path_patching
 
@@ -25,6 +27,19 @@ def literal_map(model, clean, corrupt, layers, **options):
             for layer in range(layers)
         ]
     )
+
+
+def rounding(model, clean):
+    """What an effect on a log probability is made from: whole passes, and their logits."""
+    return {
+        "terms": additions(model, clean.tokens.shape[1]),
+        "magnitude": last_logits(model, clean),
+    }
+
+
+def log_change(values):
+    """The change of the log probability behind a relative change: a difference of two sums."""
+    return np.log1p(np.asarray(values, dtype=np.float64))
 
 
 @pytest.mark.parametrize("role", ["last", "query_label", "prev_query_label"])
@@ -48,9 +63,12 @@ def test_equals_the_literal_algorithm(any_model, pair_prompts, role, via):
         via=via,
         receivers=[(r.layer, r.head) for r in receivers],
     )
-    scale = np.maximum(1, np.abs(literal))
-    assert np.abs((scores.values[:layers] - literal) / scale).max() < 2e-5
-    assert np.abs(literal).max() > 0.05
+    assert_close(
+        log_change(scores.values[:layers]),
+        log_change(literal),
+        unlike=np.zeros_like(literal, dtype=np.float64),
+        **rounding(any_model, clean),
+    )
 
 
 @pytest.mark.parametrize("via", ["k", "v"])
@@ -74,10 +92,12 @@ def test_by_kv_head_equals_the_literal_algorithm(any_model, pair_prompts, via):
         by_kv_head=True,
         **options,
     )
-    assert np.abs((scores.values[:3] - literal) / np.maximum(1, np.abs(literal))).max() < 2e-5
+    same = rounding(any_model, clean)
+    found = log_change(scores.values[:3])
+    assert_close(found, log_change(literal), unlike=np.zeros_like(found), **same)
     if any_model.n_kv_heads < any_model.n_heads:
         alone = path_patching(any_model, clean, corrupt=corrupt, receivers=RECEIVERS, **options)
-        assert np.nanmax(np.abs(alone.values - scores.values)) > 1e-3
+        assert_apart(found, log_change(alone.values[:3]), **same)
 
 
 def test_no_path_is_nan_and_not_zero(model, pair_prompts):
@@ -96,7 +116,8 @@ def test_patching_with_itself_does_nothing(model, pair_prompts):
         scores = path_patching(
             model, clean, corrupt=clean, role="last", receivers=receivers, via=via
         )
-        assert np.nanmax(np.abs(scores.values)) < 1e-5
+        found = log_change(scores.values[~np.isnan(scores.values)])
+        assert_close(found, np.zeros_like(found), **rounding(model, clean))
 
 
 def test_order_and_chunks_of_examples_do_not_matter(model, pair_prompts):
@@ -111,8 +132,14 @@ def test_order_and_chunks_of_examples_do_not_matter(model, pair_prompts):
         config=PathConfig(chunk=1, budget=1),
         **options,
     )
-    np.testing.assert_allclose(shuffled.values, whole.values[..., order], atol=2e-5)
-    np.testing.assert_allclose(shuffled.baseline, whole.baseline[order], atol=1e-6)
+    same, paths = rounding(model, clean), slice(0, 3)  # layers below the highest receiver
+    assert_close(
+        log_change(shuffled.values[paths]),
+        log_change(whole.values[paths][..., order]),
+        unlike=log_change(whole.values[paths]),
+        **same,
+    )
+    assert_close(np.log(shuffled.baseline), np.log(whole.baseline[order]), **same)
     assert len(by_suffix(clean, "prev_query_label")) == 7
 
 
@@ -121,9 +148,8 @@ def test_baseline_is_the_clean_probability(model, pair_prompts):
     scores = path_patching(model, clean, corrupt=corrupt, role="last")
     with torch.no_grad():
         logits = model.hf(clean.tokens).logits[torch.arange(len(clean)), clean.at("last")]
-    np.testing.assert_allclose(
-        scores.baseline, logits.softmax(-1)[torch.arange(len(clean)), clean.answers], rtol=1e-4
-    )
+    expected = logits.log_softmax(-1)[torch.arange(len(clean)), clean.answers]
+    assert_close(np.log(scores.baseline), expected, **rounding(model, clean))
 
 
 def test_as_published_draws_another_label_per_head(model, pair_prompts):
@@ -136,9 +162,14 @@ def test_as_published_draws_another_label_per_head(model, pair_prompts):
         )
         for s in (0, 0, 1)
     ]
+    # Exactly: the same call twice.
     np.testing.assert_array_equal(published[0].values, published[1].values)
-    assert np.nanmax(np.abs(published[0].values - published[2].values)) > 1e-3
-    assert np.nanmax(np.abs(published[0].values - right.values)) > 1e-3
+    for other in (published[2], right):
+        assert_apart(
+            log_change(published[0].values[:3]),
+            log_change(other.values[:3]),
+            **rounding(model, clean),
+        )
 
 
 def test_bad_input_is_refused(model, pair_prompts):

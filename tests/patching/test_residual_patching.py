@@ -9,8 +9,8 @@ import torch
 from entrack.errors import AlignmentError, SiteError
 from entrack.model.hooks import Trace
 from entrack.patching.residual_patching import ResidualPatching, patch_residual
+from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.desiderata import build
-from entrack.task.prompts import encode_counterfactuals
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -45,7 +45,7 @@ def test_equals_hooks_in_whole_passes(any_model, counterfactuals, role):
     moved = False
     for row, layer in enumerate(found.layers):
         top = hooked_top(any_model, prompts.base, prompts.source, role, layer)
-        np.testing.assert_array_equal(found.expected[row], (top == prompts.answers).numpy())
+        np.testing.assert_array_equal(found.hits[row], (top == prompts.answers).numpy())
         np.testing.assert_array_equal(found.unchanged[row], (top == prompts.base.answers).numpy())
         moved |= bool((top != hooked_top(any_model, prompts.base, prompts.base, role, layer)).any())
     assert moved, "no patch changed an answer, so the comparison would pass without patching"
@@ -58,7 +58,7 @@ def test_last_token_after_the_last_layer_gives_the_sources_own_answer(model, cou
     with torch.no_grad():
         logits = model.hf(prompts.source.tokens).logits
     own = logits[torch.arange(len(prompts)), prompts.source.at("last")].argmax(-1)
-    np.testing.assert_array_equal(found.expected[0], (own == prompts.answers).numpy())
+    np.testing.assert_array_equal(found.hits[0], (own == prompts.answers).numpy())
     np.testing.assert_array_equal(found.source_right, (own == prompts.source.answers).numpy())
 
 
@@ -69,7 +69,7 @@ def test_roles_together_are_roles_alone(model, counterfactuals):
     for role in roles:
         alone = patch_residual(model, counterfactuals, roles=[role], layers=[1, 3])[role]
         assert together[role].role == role
-        for name in ("expected", "unchanged", "floor", "base_right", "source_right"):
+        for name in ("hits", "unchanged", "floor", "base_right", "source_right"):
             np.testing.assert_array_equal(getattr(together[role], name), getattr(alone, name))
 
 
@@ -77,21 +77,21 @@ def test_other_tokens_after_the_last_layer_change_nothing(model, counterfactuals
     found = patch_residual(model, counterfactuals, roles=["query_label"], layers=[model.n_layers])[
         "query_label"
     ]
-    np.testing.assert_array_equal(found.expected[0], found.floor)
+    np.testing.assert_array_equal(found.hits[0], found.floor)
     np.testing.assert_array_equal(found.unchanged[0], found.base_right)
 
 
 def test_last_token_before_the_first_layer_changes_nothing(model, counterfactuals):
     """Every prompt ends in "the", whose embedding is the same in base and source."""
     found = patch_residual(model, counterfactuals, roles=["last"], layers=[0])["last"]
-    np.testing.assert_array_equal(found.expected[0], found.floor)
+    np.testing.assert_array_equal(found.hits[0], found.floor)
 
 
 def test_chosen_layers_are_rows_of_all_layers(model, counterfactuals):
     every = patch_residual(model, counterfactuals, roles=["last"])["last"]
     some = patch_residual(model, counterfactuals, roles=["last"], layers=[4, 1, 4])["last"]
     assert some.layers == (1, 4)
-    np.testing.assert_array_equal(some.expected, every.expected[[1, 4]])
+    np.testing.assert_array_equal(some.hits, every.hits[[1, 4]])
 
 
 @pytest.mark.parametrize("layer", [-1, 6])
@@ -114,7 +114,7 @@ def test_second_call_reads_what_the_first_stored(model, counterfactuals, monkeyp
         "entrack.patching.residual_patching.clean_run", None
     )  # would fail if it were computed again
     again = patch_residual(model, counterfactuals, roles=["last"], layers=[2])["last"]
-    np.testing.assert_array_equal(first.expected, again.expected)
+    np.testing.assert_array_equal(first.hits, again.hits)
     assert again.layers == first.layers and again.model == first.model
     with pytest.raises(TypeError):
         patch_residual(model, counterfactuals, roles=["last"], layers=[3])["last"]
@@ -141,8 +141,7 @@ def test_reading_a_curve():
     planted = curve(0.0, 0.1, 0.5, 0.6, 0.1, 0.0)
     assert planted.peak == 3 and planted.best.value == pytest.approx(0.6)
     assert planted.steepest == 1, "layer 1 makes the stream entering layer 2 what it is"
-    assert planted.carried() == (2, 3)
-    assert planted.carried(share=0.1) == (1, 4)
+    assert planted.layers_carrying() == (2, 3)
     assert [round(s.value, 2) for s in planted.scores()] == [0.0, 0.1, 0.5, 0.6, 0.1, 0.0]
 
 
@@ -156,7 +155,7 @@ def test_reading_a_curve():
     ],
 )
 def test_layers_that_carry_lie_together_around_the_best(shares, carried):
-    assert curve(*shares).carried() == carried
+    assert curve(*shares).layers_carrying() == carried
 
 
 def test_the_best_of_many_layers_must_be_clearly_above_the_floor():
@@ -164,9 +163,9 @@ def test_the_best_of_many_layers_must_be_clearly_above_the_floor():
     three layers.
     """
     seven, thirteen, fifteen = 6.5 / 84, 12.5 / 84, 14.5 / 84
-    assert curve(seven, thirteen, seven, floor=seven, n=84).carried() is None
-    assert curve(seven, fifteen, seven, floor=seven, n=84).carried() == (1, 1)
+    assert curve(seven, thirteen, seven, floor=seven, n=84).layers_carrying() is None
+    assert curve(seven, fifteen, seven, floor=seven, n=84).layers_carrying() == (1, 1)
 
 
 def test_a_curve_at_its_floor_carries_nothing():
-    assert curve(0.14, 0.15, 0.13, floor=0.14).carried() is None
+    assert curve(0.14, 0.15, 0.13, floor=0.14).layers_carrying() is None

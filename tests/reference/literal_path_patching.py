@@ -116,7 +116,7 @@ def _second_pass_per_query_head(model, clean, reading, rows, where, receivers, v
     h = model.hf.model.embed_tokens(tokens)
     cos, sin = model.hf.model.rotary_emb(h, torch.arange(tokens.shape[1])[None])
     causal = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool).tril()
-    for at, block in enumerate(model.layers):
+    for at, block in enumerate(model.layers.blocks):
         x = block.input_layernorm(h)
         q, k, v = (_heads(getattr(block.self_attn, f"{n}_proj")(x), model) for n in "qkv")
         k, v = (t.repeat_interleave(model.group_size, dim=2).clone() for t in (k, v))

@@ -26,9 +26,12 @@ class Other:
 
 
 DIFFERENT = [
-    None, True, 1, 1.0, "1", b"1", "", (), ((),), (1, 2), (2, 1), ("ab", "c"), ("a", "bc"), {"a": 1}, {1: "a"}, {1},
-    Setting((1,)), Setting((1,), 0.2), Other((1,)), np.array([1]), np.array([1], dtype="int32"), np.array([[1]]),
-    torch.tensor([1]), torch.tensor(1), torch.tensor([1.0]), torch.tensor([1.0], dtype=torch.bfloat16), torch.float32,
+    None, True, 1, 1.0, "1", b"1", "", (), ((),), (1, 2), (2, 1), ("ab", "c"), ("a", "bc"), {"a": 1}, {1: "a"},
+    {1},
+    Setting((1,)), Setting((1,), 0.2), Other((1,)), np.array([1]), np.array([1], dtype="int32"),
+    np.array([[1]]),
+    torch.tensor([1]), torch.tensor(1), torch.tensor([1.0]), torch.tensor([1.0], dtype=torch.bfloat16),
+    torch.float32,
 ]  # fmt: skip
 
 

@@ -7,18 +7,8 @@ import sys
 import pytest
 
 from entrack.errors import TaskError
-from entrack.task.boxes import (
-    FORMATS,
-    LABELS,
-    NOUNS,
-    SPLITS,
-    Example,
-    Scene,
-    all_queries,
-    examples,
-    pairs,
-    scenes,
-)
+from entrack.task.boxes import FORMATS, LABELS, NOUNS, SPLITS, Example, Scene
+from entrack.task.draws import all_queries, examples, pairs, scenes
 
 TWO = Scene(("apple", "coin"), ("F", "C"))
 CONTAINERS = {

@@ -6,7 +6,7 @@ import pytest
 
 from entrack.errors import TaskError
 from entrack.task.boxes import NOUNS
-from entrack.task.counterfactual_pairs import CANDIDATES, expected, interchanges
+from entrack.task.counterfactual_pairs import CANDIDATES, expected_candidate, interchanges
 from entrack.task.desiderata import DESIDERATA
 
 
@@ -67,12 +67,18 @@ def test_fewer_scenes_are_the_beginning_and_a_seed_changes_them(found):
 
 
 def test_the_expected_answer_has_a_name():
-    assert {expected(name) for name in ("position", "no_comma", "add_seg_start")} == {"position"}
+    assert {expected_candidate(name) for name in ("position", "no_comma", "add_seg_start")} == {
+        "position"
+    }
     assert [
-        expected(name) for name in ("object", "label", "incorrect_segment", "filler_after")
+        expected_candidate(name)
+        for name in ("object", "label", "incorrect_segment", "filler_after")
     ] == ["object", "label", "next_position", "ordinal"]
     for name in DESIDERATA:
-        assert expected(name) not in interchanges(3, split="discovery", name=name)[0].alternatives
+        assert (
+            expected_candidate(name)
+            not in interchanges(3, split="discovery", name=name)[0].alternatives
+        )
 
 
 def asked(item):

@@ -8,8 +8,9 @@ import re
 import pytest
 
 from entrack.errors import TaskError
-from entrack.task.boxes import FORMATS, NOUNS, Example, Scene, examples
+from entrack.task.boxes import FORMATS, NOUNS, Example, Scene
 from entrack.task.desiderata import DESIDERATA, build, counterfactual
+from entrack.task.draws import examples
 
 PAPER = [name for name, d in DESIDERATA.items() if d.origin.startswith("paper")]
 OURS = [name for name, d in DESIDERATA.items() if d.origin == "beyond the paper"]

@@ -2,6 +2,7 @@
 tokenizer adds.
 """
 
+import dataclasses
 import html.parser
 
 import pytest
@@ -9,24 +10,14 @@ import torch
 from tokenizers_for_tests import BARE, TWO_PIECES, make_tokenizer
 from transformers import AutoTokenizer
 
+from entrack.display.prompt_view import show
 from entrack.errors import AlignmentError, TaskError
-from entrack.store.digests import cache_dir
-from entrack.task.boxes import (
-    FORMATS,
-    LABELS,
-    NOUNS,
-    ROLES,
-    Example,
-    Pair,
-    RoleText,
-    Scene,
-    all_queries,
-    examples,
-    pairs,
-    scenes,
-)
+from entrack.store.digests import cache_dir, digest
+from entrack.task.boxes import FORMATS, LABELS, NOUNS, ROLES, Example, RoleText, Scene
+from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.desiderata import DESIDERATA, build
-from entrack.task.prompts import AFTER_LABEL, encode, encode_counterfactuals, encode_pairs, show
+from entrack.task.draws import Pair, all_queries, examples, pairs, scenes
+from entrack.task.prompts import AFTER_LABEL, encode, encode_pairs
 
 TOKENIZER = make_tokenizer()
 TWO = Scene(("apple", "coin"), ("F", "C"))
@@ -359,3 +350,25 @@ def test_the_default_model_reads_the_task_as_the_test_tokenizer_does(smollm2, fo
         assert ours.source.pieces == theirs.source.pieces
         if DESIDERATA[name].filler:
             _check_filler(theirs)
+
+
+def test_a_digest_tells_the_same_tokens_with_other_answers_or_roles_apart():
+    tokenizer = make_tokenizer()
+    drawn = scenes(2, split="evaluation", n_boxes=3)
+    prompts = encode(tokenizer, all_queries(drawn))
+    assert encode(tokenizer, all_queries(drawn)).digest == prompts.digest
+    others = [
+        dataclasses.replace(prompts, answers=prompts.answers.flip(0)),
+        dataclasses.replace(prompts, roles={**prompts.roles, "last": prompts.at("query_label")}),
+        dataclasses.replace(prompts, segments={}),
+        prompts.subset([1, 0, 2, 3, 4, 5]),
+    ]
+    assert len({prompts.digest, *(other.digest for other in others)}) == 5
+    assert digest(prompts) == digest(dataclasses.replace(prompts)) != digest(others[0])
+
+
+def test_prompts_of_one_scene_are_numbered_together():
+    tokenizer = make_tokenizer()
+    first, second = (all_queries([s]) for s in scenes(2, split="evaluation", n_boxes=3))
+    mixed = encode(tokenizer, [*first, second[0], first[1], *examples(1, split="pruning")])
+    assert mixed.scenes.tolist() == [0, 0, 0, 1, 0, 2]

@@ -73,13 +73,16 @@ _RC = {
 
 @contextmanager
 def look() -> Iterator[None]:
-    """Draw in the book's style inside a `with` block; matplotlib's own settings come back after it."""
+    """Draw in the book's style inside a `with` block; matplotlib's own settings come back
+    after it.
+    """
     with mpl.rc_context(_RC):
         yield
 
 
 def version_colour(name: str) -> str:
-    """Colour of a version, by `version` or `family/version`: that of the family file, default family first.
+    """Colour of a version, by `version` or `family/version`: that of the family file, default
+    family first.
 
     A version of no family (a reader's own model) gets `NEUTRAL`.
     """

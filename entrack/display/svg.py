@@ -7,7 +7,7 @@ from html import escape
 
 from matplotlib.figure import Figure
 
-from entrack.figures.style import look
+from entrack.display.style import look
 
 MAX_BYTES = 400_000
 """Largest SVG that a chapter may hold: a committed notebook stays below 1 MB."""

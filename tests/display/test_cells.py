@@ -11,10 +11,13 @@ from colours import DARK_PAGE, contrast, linear
 from IPython.core.formatters import DisplayFormatter
 from matplotlib import pyplot as plt
 
-from entrack.errors import EntrackError
-from entrack.figures import style
-from entrack.figures.display import FigureError, LiveFigure, glue, show, table
+from entrack.display import style
+from entrack.display.cells import CLAIMS, LiveFigure, Picture, glue, judge, listed, show, table
+from entrack.errors import EntrackError, FigureError
 from entrack.model.families import looks
+from entrack.stats.claims import Claim
+from entrack.stats.metrics import Difference, Estimate
+from entrack.stats.rules import Sign
 
 ALT = "Line plot: accuracy falls in the middle."
 
@@ -24,7 +27,7 @@ def shown(monkeypatch):
     """Everything that is displayed, as (data, metadata)."""
     outputs = []
     monkeypatch.setattr(
-        "entrack.figures.display.display",
+        "entrack.display.cells.display",
         lambda data, raw, metadata=None: outputs.append((data, metadata or {})),
     )
     return outputs
@@ -64,6 +67,24 @@ def test_glue_records_a_plain_value(shown, value, text):
     }
 
 
+@pytest.mark.parametrize(
+    "estimate, text",
+    [
+        (Estimate(0.5, 0.25, 0.75, 10), "0.50 [0.25, 0.75]"),
+        (Difference(0.5, 0.25, 0.75, 10, 5, 0, 0.1), "+0.50 [+0.25, +0.75]"),
+        (Estimate(*[float("nan")] * 3, 10), "not measured"),
+    ],
+)
+def test_glue_takes_an_estimate_with_its_interval(shown, estimate, text):
+    glue("accuracy", estimate)
+    assert shown[0][0] == {"application/papermill.record/text/plain": repr(text)}
+
+
+def test_names_are_listed_as_a_sentence_has_them():
+    assert listed(["code"]) == "code" and listed([]) == "none"
+    assert listed(["code", "math", "boxes"]) == "code, math and boxes"
+
+
 def test_glue_takes_a_torch_scalar(shown):
     torch = pytest.importorskip("torch")
     glue("loss", torch.tensor(0.5, dtype=torch.bfloat16))
@@ -78,7 +99,7 @@ def test_myst_nb_reads_the_record_back(monkeypatch):
 
     outputs = []
     monkeypatch.setattr(
-        "entrack.figures.display.display",
+        "entrack.display.cells.display",
         lambda data, raw, metadata: outputs.append(
             new_output("display_data", data=data, metadata=metadata)
         ),
@@ -126,7 +147,7 @@ def test_glue_refuses_a_name_that_the_role_cannot_hold(shown, name):
 
 
 def test_show_gives_an_svg_named_by_its_alt(shown):
-    show(draw(), alt='He said "<look>" at this.')
+    show(Picture(draw(), 'He said "<look>" at this.'))
     ((data, metadata),) = shown
     root = minidom.parseString(data["image/svg+xml"]).documentElement
     assert root.getAttribute("role") == "img"
@@ -136,7 +157,7 @@ def test_show_gives_an_svg_named_by_its_alt(shown):
 
 
 def test_show_follows_the_theme_and_carries_no_date(shown):
-    show(draw(), alt=ALT)
+    show(Picture(draw(), ALT))
     svg = shown[0][0]["image/svg+xml"]
     assert "currentColor" in svg and style.version_colour("base") in svg
     assert "#000000" not in svg and "#ffffff" not in svg, "neither fixed ink nor a white slab"
@@ -146,17 +167,17 @@ def test_show_follows_the_theme_and_carries_no_date(shown):
 def test_show_is_deterministic_and_closes_the_figure(shown):
     before = set(plt.get_fignums())
     for _ in range(2):
-        show(draw(), alt=ALT)
+        show(Picture(draw(), ALT))
     assert shown[0] == shown[1]
     assert set(plt.get_fignums()) == before
 
 
 def test_two_figures_of_one_page_share_no_id(shown):
-    show(draw(), alt=ALT)
+    show(Picture(draw(), ALT))
     with style.look():
         figure, axes = plt.subplots()
         axes.plot([0, 1], [1, 0])
-    show(figure, alt=ALT)
+    show(Picture(figure, ALT))
     first, second = (set(re.findall(r' id="([^"]+)"', data["image/svg+xml"])) for data, _ in shown)
     assert first and second and not first & second
     for data, _ in shown:
@@ -170,7 +191,7 @@ def test_two_figures_of_one_page_share_no_id(shown):
 def test_a_figure_without_words_is_refused(shown, alt):
     figure = draw()
     try:
-        for call in (lambda: show(figure, alt=alt), lambda: LiveFigure({"data": []}, alt=alt)):
+        for call in (lambda: show(Picture(figure, alt)), lambda: LiveFigure({"data": []}, alt=alt)):
             with pytest.raises(FigureError) as error:
                 call()
             assert (
@@ -189,7 +210,7 @@ def test_a_figure_too_heavy_for_a_notebook_is_refused(shown):
     with pytest.raises(
         FigureError, match=r"figure of \d+ kB; at most 400 kB\. .*set_rasterized\(True\)"
     ):
-        show(figure, alt=ALT)
+        show(Picture(figure, ALT))
     plt.close(figure)
 
 
@@ -334,6 +355,53 @@ def test_table_refuses(shown, rows, caption, message):
     with pytest.raises(FigureError) as error:
         table(rows, ["name", "n"], caption=caption)
     assert str(error.value).startswith(message)
+
+
+def test_a_table_shows_estimates_with_their_intervals_and_pairs_as_links(shown):
+    gain = Difference(0.25, 0.2, 0.3, 70, better=20, worse=2, p_value=0.001)
+    rows = [["base", Estimate(0.66, 0.62, 0.7, 70), gain, ("chapter <3>", "03.html#x")]]
+    table(rows, ["version", "accuracy", "gain", "where"], caption="Estimates.", digits=1)
+    ((data, _),) = shown
+    html = minidom.parseString(data["text/html"])
+    cells = html.getElementsByTagName("td")
+    assert [cell.firstChild.data for cell in cells[:2]] == ["0.7 [0.6, 0.7]", "+0.2 [+0.2, +0.3]"]
+    (link,) = html.getElementsByTagName("a")
+    assert (link.getAttribute("href"), link.firstChild.data) == ("03.html#x", "chapter <3>")
+
+
+# -- claims
+# --------------------------------------------------------------------------------------------------
+
+
+def claim(slug="it_helps", **options):
+    gain = Difference(0.25, 0.2, 0.3, 70, better=20, worse=2, p_value=0.001)
+    return Claim(slug, "It <helps>", {"code": gain}, Sign(+1), **({"paper": "+0.3"} | options))
+
+
+def words(node) -> str:
+    return node.data if node.nodeType == node.TEXT_NODE else "".join(map(words, node.childNodes))
+
+
+def test_claims_are_shown_recorded_and_glued(shown):
+    ours = claim("ours", paper="", ours=True)
+    judge(claim(), ours, caption="Finding (iii).")
+    (data, _), *glued = shown
+    rows = minidom.parseString(data["text/html"]).getElementsByTagName("tr")
+    first = [words(cell) for cell in rows[1].childNodes]
+    assert first[:2] == ["It <helps>", "+0.3"] and first[2] == "+0.25 [+0.20, +0.30] (code)"
+    assert first[3:] == ["replicates", claim().rule_words]
+    assert data[CLAIMS] == [claim().record(), ours.record()]
+    assert [data["application/papermill.record/text/plain"] for data, _ in glued] == [
+        "'replicates'",
+        "'holds'",
+    ]
+    assert [m["scrapbook"]["name"] for _, m in glued] == ["verdict_it_helps", "verdict_ours"]
+
+
+def test_a_slug_names_one_claim(shown):
+    with pytest.raises(FigureError, match="claim 'it_helps' twice in one table; each has its own"):
+        judge(claim(), claim(), caption="Two.")
+    assert not shown
 
 
 # -- style

@@ -1,0 +1,66 @@
+"""A run beside the published one: every claim with its numbers and verdict, then what differs."""
+
+from collections.abc import Iterator, Mapping
+
+from nbformat import NotebookNode
+
+from entrack.book.chapters import glued
+from entrack.book.pages import claims
+
+AGREES, DIFFERS, NEW, GONE = "agrees", "differs", "only in this run", "only published"
+
+
+def compare(here: NotebookNode, published: NotebookNode | None) -> str:
+    """What this run says beside the published notebook, as lines of text.
+
+    A claim agrees when its verdict is the same; its numbers stand beside each other with their
+    intervals. Then come the glued numbers that differ, with the difference. Without a published
+    notebook, everything is new.
+    """
+    return "\n".join([*_claims(here, published), *_numbers(here, published)])
+
+
+def _claims(here: NotebookNode, published: NotebookNode | None) -> Iterator[str]:
+    now, then = _records(here), _records(published)
+    if not now and not then:
+        return
+    yield "claims"
+    for slug in dict.fromkeys([*then, *now]):
+        old, new = then.get(slug), now.get(slug)
+        yield f"  {(new or old)['text']}: {_agreement(old, new)}"
+        for name, record in (("published", old), ("this run", new)):
+            if record is not None:
+                told = record["measured"] or "not run here"
+                yield f"    {name:9}  {record['verdict']:18}  {told}"
+
+
+def _agreement(old: Mapping | None, new: Mapping | None) -> str:
+    if old is None:
+        return NEW
+    if new is None:
+        return GONE
+    return AGREES if old["verdict"] == new["verdict"] else DIFFERS
+
+
+def _records(notebook: NotebookNode | None) -> dict[str, Mapping]:
+    found = claims({"": notebook}) if notebook is not None else []
+    return {str(claim.record["slug"]): claim.record for claim in found}
+
+
+def _numbers(here: NotebookNode, published: NotebookNode | None) -> Iterator[str]:
+    now, then = glued(here), glued(published) if published is not None else {}
+    changed = [name for name in sorted({*now, *then}) if now.get(name) != then.get(name)]
+    if not changed:
+        yield "no glued number differs"
+        return
+    width = max(len("number"), *map(len, changed))
+    yield f"{'number':{width}}  {'published':>12}  {'this run':>12}  {'difference':>12}"
+    for name in changed:
+        before, after = then.get(name), now.get(name)
+        both = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (before, after))
+        gap = f"{after - before:+.4g}" if both else ""
+        yield f"{name:{width}}  {_short(before):>12}  {_short(after):>12}  {gap:>12}"
+
+
+def _short(value: object) -> str:
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,95 @@
+"""What a cross-model patch puts in: heads at token roles, whole groups of a circuit or controls."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from entrack.circuits import Circuit
+from entrack.errors import ConfigError, SiteError
+from entrack.model.decoder import Model
+from entrack.model.sites import GROUPS, Head, all_heads
+from entrack.model.sites import group as group_named
+
+INPUTS = ("z", "q", "k", "v", "qk", "qv", "kv", "qkv")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing to hand over from donor to receiver.
+
+    Attributes:
+        label: what it is, for tables and figures.
+        heads: role -> heads that are patched there.
+        inputs: "z" for the heads' outputs, or which of their inputs, such as "q" or "qk".
+    """
+
+    label: str
+    heads: Mapping[str, tuple[Head, ...]]
+    inputs: str = "z"
+
+    def __post_init__(self) -> None:
+        if self.inputs not in INPUTS:
+            raise ConfigError(
+                f"inputs {self.inputs!r}; allowed are {', '.join(INPUTS)}. Use one of them."
+            )
+        if not any(self.heads.values()):
+            raise SiteError(
+                f"no heads in the cell {self.label!r}; something must be patched. Name heads that"
+                " the models have."
+            )
+        if self.inputs != "z" and len(self.heads) > 1:
+            raise ConfigError(
+                f"inputs at {len(self.heads)} roles in the cell {self.label!r}; inputs are patched"
+                " at one role. Make a cell for each."
+            )
+
+
+def group_cell(circuit: Circuit, *groups: str, inputs: str = "z", label: str = "") -> Cell:
+    """A cell of whole groups of a circuit, by name or letter; no groups = the full circuit.
+
+    Raises SiteError for a group that does not exist, or that has no heads in this circuit.
+    """
+    chosen = [group_named(name) for name in groups] or [
+        g for g in GROUPS.values() if circuit.groups[g.name]
+    ]
+    heads: dict[str, tuple[Head, ...]] = {}
+    for g in chosen:
+        if not circuit.groups[g.name]:
+            raise SiteError(
+                f"the circuit of {circuit.model} has no heads in group {g.letter} {g.name}; a group"
+                " that is patched needs some. Take another circuit, or leave this group out."
+            )
+        role = circuit.role(g.name)
+        heads[role] = tuple(sorted({*heads.get(role, ()), *circuit.groups[g.name]}))
+    name = "full circuit" if not groups else " and ".join(g.letter for g in chosen)
+    return Cell(label or (name if inputs == "z" else f"{inputs} of {name}"), heads, inputs)
+
+
+def other_cells(
+    model: Model, circuit: Circuit, group: str, *, n_random: int = 3, seed: int = 0
+) -> list[Cell]:
+    """Controls for one group: `n_random` cells of as many heads outside the circuit at its role,
+    then all of those.
+
+    Raises SiteError when fewer heads are outside than in the group.
+    """
+    g = group_named(group)
+    role = circuit.role(g.name)
+    inside = circuit.at(role)
+    outside = [h for h in all_heads(model.n_layers, model.n_heads) if h not in inside]
+    size = len(circuit.groups[g.name])
+    if size > len(outside):
+        raise SiteError(
+            f"{len(outside)} heads outside the circuit at {role}; a random group needs {size}. Take"
+            " a smaller circuit."
+        )
+    generator = np.random.default_rng([seed, list(GROUPS).index(g.name)])
+    drawn = [
+        sorted(outside[int(i)] for i in generator.choice(len(outside), size=size, replace=False))
+        for _ in range(n_random)
+    ]
+    cells = [
+        Cell(f"random {g.letter} {i + 1}", {role: tuple(heads)}) for i, heads in enumerate(drawn)
+    ]
+    return [*cells, Cell(f"all others at {g.letter}", {role: tuple(outside)})]

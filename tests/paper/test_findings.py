@@ -1,0 +1,40 @@
+"""What follows from the published numbers, recomputed by hand from the paper's tables."""
+
+import pytest
+
+from entrack.paper import findings
+
+
+def test_gains_and_gaps_of_figure_4():
+    gains = findings.cmap_gains("value_fetcher")
+    assert gains == pytest.approx({"Goat-7B": 0.16, "FLoat-7B": 0.16})
+    assert findings.cmap_gains("position_detector")["FLoat-7B"] == pytest.approx(-0.10)
+    assert findings.gap_closed() == pytest.approx({"Goat-7B": 1, "FLoat-7B": 1})
+    assert findings.in_words(gains) == "+0.16 (Goat-7B), +0.16 (FLoat-7B)"
+    rows = findings.cmap_rows()
+    assert rows[0] == ["Goat-7B: full circuit", 0.82, "+0.16", "all groups"]
+    assert rows[2] == ["Goat-7B: B", 0.78, "+0.12", 15] and len(rows) == 10
+    assert findings.input_rows()[0] == ["A: q", 0.77]
+
+
+def test_scores_less_the_floor_that_they_share():
+    assert findings.position_floor() == pytest.approx(0.134)
+    assert findings.dcm_words("position_transmitter", "position") == "0.36 (5 of 7)"
+    assert findings.dcm_words("position_transmitter", "label") == "void"
+    assert findings.dcm_score("position_transmitter", "position") == "0.36 (floor 0.13)"
+    assert findings.dcm_score("value_fetcher", "object") == "0.47 (floor unknown)"
+    above = findings.above_floor(["position_transmitter"])
+    assert list(above) == ["Llama-7B", "Vicuna-7B", "Goat-7B", "FLoat-7B"]
+    assert set(above["Llama-7B"]) == {
+        ("position_transmitter", "object"),
+        ("position_transmitter", "position"),
+    }
+    assert findings.fetching_gain("llama") == 0 < findings.fetching_gain("goat")
+
+
+def test_wordings_that_keep_half_of_the_plain_score():
+    scores = findings.wordings_above_floor(["position", "no_comma", "altered_box_obj_order"])
+    assert scores == pytest.approx(
+        {"position": 0.23, "no_comma": 0.24, "altered_box_obj_order": 0.03}, abs=0.005
+    )
+    assert findings.kept_wordings(["no_comma", "altered_box_obj_order"]) == 1
