@@ -23,8 +23,8 @@ from entrack.patching.dcm import DCMConfig
 from entrack.patching.group_patching import patch_pairs
 from entrack.patching.patches import Patch, Patched
 from entrack.task.counterfactual_pairs import interchanges
+from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.draws import scenes
-from entrack.task.prompts import encode_counterfactuals
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
