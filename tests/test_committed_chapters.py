@@ -1,15 +1,33 @@
-"""The chapters that are committed: every one executed, by today's code, and light enough to
-read.
+"""The chapters that are committed: executed by today's code, light enough to read, and with
+cells that a page shows whole.
 """
+
+import re
 
 import pytest
 
-from entrack.book.chapters import project
+from entrack.book.chapters import glued, project
+from entrack.book.notebooks import code_cells
+from entrack.stats.rules import OF_OURS, VERDICTS
 
 CHAPTERS = project().chapters()
+PAGES = "\n".join(
+    path.read_text()
+    for path in [*project().notebooks.glob("*.py"), *(project().root / "book").rglob("*.md")]
+)
+ON_PAGES = set(re.findall(r"\{glue:\w+\}`(?:[^`]*::)?([A-Za-z]\w*)", PAGES))
+MAX_LINES, MAX_COLUMNS = 15, 100
+
+each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=[c.name for c in CHAPTERS])
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=[c.name for c in CHAPTERS])
+def code_lines(cell) -> list[str]:
+    """The lines of a cell that are neither empty nor a comment."""
+    lines = cell.source.splitlines()
+    return [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+@each_chapter
 def test_a_committed_chapter_is_fresh(chapter):
     state = chapter.state()
     assert state.fresh, (
@@ -18,9 +36,32 @@ def test_a_committed_chapter_is_fresh(chapter):
     )
 
 
-@pytest.mark.parametrize("chapter", CHAPTERS, ids=[c.name for c in CHAPTERS])
+@each_chapter
 def test_a_committed_chapter_is_under_a_megabyte(chapter):
     assert chapter.notebook.stat().st_size < 1_000_000
+
+
+@each_chapter
+def test_a_cell_is_short_enough_for_a_page(chapter):
+    for cell in code_cells(chapter.source):
+        lines = code_lines(cell)
+        assert len(lines) <= MAX_LINES, cell.source
+        assert max(map(len, lines), default=0) <= MAX_COLUMNS, cell.source
+
+
+@each_chapter
+def test_a_cell_judges_nothing_and_words_no_figure(chapter):
+    for cell in code_cells(chapter.source):
+        for verdict in {*VERDICTS, *OF_OURS.values()}:
+            assert f'"{verdict}"' not in cell.source, "a verdict comes from a rule"
+        assert not re.search(r"\balt=", cell.source), "a figure makes its own alternative text"
+
+
+@each_chapter
+def test_what_is_glued_is_on_a_page(chapter):
+    names = {name for name in glued(chapter.read(chapter.notebook))}
+    assert names
+    assert {name for name in names if not name.startswith("verdict_")} <= ON_PAGES
 
 
 def test_the_book_has_its_nine_chapters_in_order():
