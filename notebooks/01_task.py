@@ -207,7 +207,7 @@ glue("acc_10_boxes", sizes[base][10].accuracy())
 
 # %% [markdown]
 # With two boxes {glue:text}`reference` is right on {glue:text}`acc_2_boxes` of the prompts (a
-# guess: 0.50), with ten on {glue:text}`acc_10_boxes` (a guess: 0.10).
+# guess: one in two), with ten on {glue:text}`acc_10_boxes` (a guess: one in ten).
 #
 # ## What the paper claims, what we find
 #

@@ -23,14 +23,18 @@ pytestmark = pytest.mark.usefixtures("cache")
 def test_unknown_family_and_its_nearest():
     with pytest.raises(
         ModelError,
-        match=r"no family 'smolm2'; there are smollm2, llama-7b. Did you mean 'smollm2'\?",
+        match=(
+            r"no family 'smolm2'; there are smollm2, llama-7b, smollm2-unprimed. Did you mean"
+            r" 'smollm2'\?"
+        ),
     ):
         versions("smolm2")
 
 
 def test_unknown_family_that_is_like_none():
     with pytest.raises(
-        ModelError, match="no family 'xyz'; there are smollm2, llama-7b. Use one of those."
+        ModelError,
+        match="no family 'xyz'; there are smollm2, llama-7b, smollm2-unprimed. Use one of those.",
     ):
         versions("xyz")
 

@@ -34,8 +34,8 @@ class TestNames:
         with pytest.raises(
             ModelError,
             match=(
-                rf"no model '{name}'; allowed are family/version \(families: smollm2, llama-7b\), a"
-                r" folder"
+                rf"no model '{name}'; allowed are family/version \(families: smollm2, llama-7b,"
+                r" smollm2-unprimed\), a folder"
             ),
         ):
             load(name)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from closeness import additions, assert_apart, assert_close, assert_printed
+from closeness import additions, assert_apart, assert_close
 from tiny_models import last_logits, tiny_model
 
 from entrack.errors import ConfigError
@@ -115,12 +115,10 @@ def test_the_interval_resamples_scenes():
 
 @pytest.mark.parametrize("right", [True, False])
 def test_a_perfect_score_still_has_an_interval(right):
-    """Forty scenes that are all right do not prove that none can be wrong: Wilson's interval of 40
-    of 40.
-    """
+    """Forty scenes that are all right do not prove that none can be wrong: the rule of three."""
     found = planted(np.full((40, 7), right)).accuracy()
     assert found.value == float(right) and found.n == 280
-    assert_printed(found.high - found.low, 0.088, decimals=3)
+    assert_close(found.high - found.low, 3 / 40, terms=1)
 
 
 def test_ends_over_middle_is_positive_for_a_u():

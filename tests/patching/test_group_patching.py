@@ -93,7 +93,7 @@ def test_shared_contexts_run_once_and_equal_whole_runs(any_model, data, monkeypa
     whole = clean_run(any_model, data.base)
     ran = []
     monkeypatch.setattr(
-        "entrack.patching.group_patching.clean_run",
+        "entrack.model.shared_runs.clean_run",
         lambda model, prompts: ran.append(len(prompts)) or clean_run(model, prompts),
     )
     shared = run_shared(any_model, data.base)

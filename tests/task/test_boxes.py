@@ -85,7 +85,7 @@ def test_the_order_of_the_boxes_belongs_to_the_content():
 
 
 def test_scenes_are_the_same_in_every_process():
-    code = "from entrack.task.boxes import scenes; print(repr(scenes(3, split='pruning', seed=4)))"
+    code = "from entrack.task.draws import scenes; print(repr(scenes(3, split='pruning', seed=4)))"
     runs = [
         subprocess.run(
             [sys.executable, "-c", code],
