@@ -1,5 +1,7 @@
 """Every chapter runs on a family that it has never heard of, by its name alone."""
 
+import re
+
 import pytest
 from random_family import write_family
 
@@ -7,9 +9,12 @@ from entrack import cli
 from entrack.book.chapters import project
 from entrack.book.execution import execute
 from entrack.display.cells import CLAIMS
+from entrack.errors import ChapterError
 from entrack.stats.rules import VERDICTS
 
 CHAPTERS = [chapter.name for chapter in project().chapters()]
+NEED_A_CIRCUIT = ("03", "04", "05", "06", "07", "08", "09")
+SENTENCE = re.compile(r"^(Chapter|Config|Site)Error: .+\. \S.+\.$", re.MULTILINE)
 LEAST = {"n_scenes": 4, "n_pairs": 7, "n_held_out": 14, "n_prune": 14, "n_means": 14}
 """Sizes that every chapter allows and that a random model needs no more than."""
 
@@ -37,9 +42,17 @@ def least(chapter) -> dict[str, str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_chapter_runs_on_any_family(family, name):
+    """Random weights do not do the task, so their circuits are empty. A chapter that needs one ends
+    in a sentence of ours that says so; every other runs to its end.
+    """
     chapter = project().find(name)
     values = chapter.values({"family": family.stem, **least(chapter)})
-    notebook = execute(chapter, values, progress=False).notebook
+    try:
+        notebook = execute(chapter, values, progress=False).notebook
+    except ChapterError as error:
+        assert name[:2] in NEED_A_CIRCUIT, error
+        assert SENTENCE.search(str(error)), error
+        return
     records = [
         record
         for cell in notebook.cells

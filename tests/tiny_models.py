@@ -43,9 +43,11 @@ def tiny_model(kind: str = "gqa", *, n_layers: int = 5, seed: int = 0) -> Model:
     )
 
 
-def fine_tuned(kind="gqa", *, seed=1, size=0.3):
-    """The tiny model with a change of rank one in every q, k, v and o, as a LoRA makes it."""
-    model = tiny_model(kind)
+def fine_tuned(kind="gqa", *, seed=1, size=0.3, n_layers=5, weights=0):
+    """The tiny model of seed `weights` with a change of rank one in every q, k, v and o, as a LoRA
+    makes it.
+    """
+    model = tiny_model(kind, n_layers=n_layers, seed=weights)
     generator = torch.Generator().manual_seed(seed)
     for layer in model.layers.blocks:
         for name in ("q_proj", "k_proj", "v_proj", "o_proj"):

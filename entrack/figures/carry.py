@@ -15,6 +15,7 @@ from entrack.circuit.contents import CONTENT, TARGETS, Contents
 from entrack.display import style
 from entrack.display.cells import Picture
 from entrack.display.style import ROLE_WORDS
+from entrack.errors import SiteError
 from entrack.figures.position import CANDIDATE_MARKERS, CANDIDATE_WORDS, CANDIDATES
 from entrack.model.sites import GROUPS
 from entrack.paper import findings
@@ -31,7 +32,14 @@ NONE_SELECTED = {"ls": "none", "marker": "o", "ms": 6, "mfc": "none", "color": s
 def by_layer(streams: Mapping[str, Patched], *, n_layers: int) -> Picture:
     """What the model answers with the residual stream of a role (key) patched, against the layer.
     One panel per role.
+
+    Raises SiteError where there is no role to show.
     """
+    if not streams:
+        raise SiteError(
+            "no group of the circuit has a head, so no token is patched; at least one is needed."
+            " Search with more pairs (n_pairs), or in a version that does the task."
+        )
     names = [*next(iter(streams.values())).candidates, "other"]
     told = []
     with style.look():

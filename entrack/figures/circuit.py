@@ -18,6 +18,7 @@ from entrack.circuits import Circuit, reads_from
 from entrack.display import style
 from entrack.display.cells import LiveFigure, Picture
 from entrack.display.style import ROLE_WORDS
+from entrack.errors import SiteError
 from entrack.model.sites import GROUPS
 
 NARROW = 5.4
@@ -250,7 +251,15 @@ def depths(circuits: Mapping[str, tuple[Circuit, int]]) -> Picture:
 
 
 def attention_masses(looks: Sequence[HeadAttention], columns: Mapping[str, str]) -> Picture:
-    """Mean attention of single heads to kinds of tokens; `columns` is title -> kind."""
+    """Mean attention of single heads to kinds of tokens; `columns` is title -> kind.
+
+    Raises SiteError where there are no heads to show.
+    """
+    if not looks:
+        raise SiteError(
+            "no head of the circuit was kept, so there is no attention to show; at least one is"
+            " needed. Search with more prompts, or in a version that does the task."
+        )
     grid = np.array([[look.to(kind).value for kind in columns.values()] for look in looks])
     with style.look():
         figure, axes = plt.subplots(figsize=(style.WIDTH, 0.55 * len(looks) + 1.6))
