@@ -176,7 +176,8 @@ def cell_tree(source: str) -> ast.Module:
 def with_figures(notebook: NotebookNode) -> NotebookNode:
     """A copy in which the comments that name and caption figures have become figures of MyST-NB.
 
-    Records of this package in the outputs, which no page shows, are left out: Sphinx would warn.
+    Records of this package move from the data of an output, where Sphinx would take them for a
+    format that it cannot show, to the output's metadata.
 
     Raises ChapterError as `figure_comment` does.
     """
@@ -187,7 +188,7 @@ def with_figures(notebook: NotebookNode) -> NotebookNode:
             cell.metadata["mystnb"] = {**cell.metadata.get("mystnb", {}), "figure": figure}
         for output in cell.outputs:
             for kind in [k for k in output.get("data", {}) if k.startswith(_RECORDS)]:
-                del output.data[kind]
+                output.metadata[kind] = output.data.pop(kind)
     return page
 
 

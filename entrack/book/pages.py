@@ -62,7 +62,7 @@ def claims(notebooks: Mapping[str, NotebookNode]) -> list[JudgedClaim]:
                 title = next((text for level, text in headings if level == "#"), title)
                 heading = headings[-1][1] if headings else heading
             for output in cell.get("outputs", []):
-                for record in output.get("data", {}).get(CLAIMS, []):
+                for record in _records(output):
                     found.append(JudgedClaim(name, title, _anchor(heading), record))
     slugs = [claim.record["slug"] for claim in found]
     repeated = next((slug for slug in slugs if slugs.count(slug) > 1), None)
@@ -72,6 +72,11 @@ def claims(notebooks: Mapping[str, NotebookNode]) -> list[JudgedClaim]:
             " one."
         )
     return found
+
+
+def _records(output: NotebookNode) -> list[dict]:
+    """The claims of an output as executed, or as put on a page (`notebooks.with_figures`)."""
+    return output.get("data", {}).get(CLAIMS) or output.get("metadata", {}).get(CLAIMS, [])
 
 
 def _anchor(heading: str) -> str:

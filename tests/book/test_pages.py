@@ -11,6 +11,8 @@ from judged import HARMS, HELPS, UNCLEAR, claim, notebook
 
 from entrack.book import pages
 from entrack.book.chapters import Project, project
+from entrack.book.notebooks import with_figures
+from entrack.display.cells import CLAIMS
 from entrack.display.model_cards import models_html
 from entrack.errors import ChapterError
 from entrack.model.families import MODELS, families
@@ -29,6 +31,13 @@ def test_claims_are_the_records_in_the_outputs():
         ("01_x", "mine", "not run", True),
     ]
     assert found[0].title == "The title" and found[0].anchor == "what-we-find-verdict"
+
+
+def test_claims_are_found_on_a_page_too():
+    executed = notebook(claim("a", HELPS))
+    page = with_figures(executed)
+    assert CLAIMS not in page.cells[2].outputs[0].data
+    assert pages.claims({"01_x": page}) == pages.claims({"01_x": executed}) != []
 
 
 def test_a_claim_is_judged_in_one_place():
