@@ -30,7 +30,7 @@ class Accuracy:
     def summary(self) -> dict[str, Any]:
         """Accuracy with its 95 % interval, as plain values for a card.
 
-        The interval is a bootstrap over *scenes*: the seven prompts of one scene share a context
+        The interval is over *scenes*: the seven prompts of one scene share a context
         and are not independent."""
         n_scenes, n_boxes = self.correct.shape
         estimate = mean(self.correct.ravel(), clusters=np.repeat(np.arange(n_scenes), n_boxes))

@@ -47,7 +47,7 @@ class CrossPatch:
         log_prob: natural log of the right answer's probability [cell example].
         own_hits, own_log_prob: the same of the receiver alone [example].
         donor_hits, donor_log_prob: of the donor alone [example].
-        scenes: which scene each prompt asks about [example]; intervals resample scenes.
+        scenes: which scene each prompt asks about [example]; intervals are over scenes.
         donor, receiver: names of the models.
     """
 

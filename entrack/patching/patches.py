@@ -45,7 +45,7 @@ class Patched:
         candidates: name of an idea -> the token it predicts [example].
         answers: the most likely token [patch example], patches in the order of `patches`.
         unpatched: the most likely token with nothing patched [example].
-        scenes: which base scene each example belongs to [example]; intervals resample scenes.
+        scenes: which base scene each example belongs to [example]; intervals are over scenes.
         model: name of the model.
     """
 

@@ -56,7 +56,7 @@ class Difference(Estimate):
 
 
 def rate(hits: Sequence[bool] | np.ndarray, *, clusters: Sequence[int] | None = None) -> Estimate:
-    """Share of `hits` [example] that are true: Wilson's interval, or a bootstrap over `clusters`
+    """Share of `hits` [example] that are true: Wilson's interval, or that of `mean` over `clusters`
     [example].
     """
     hits = _checked(np.asarray(hits, dtype=float))
