@@ -26,11 +26,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from entrack.circuit.discovery import Discovery
 from entrack.model.activations import CHUNK, clean_run
 from entrack.model.decoder import Model
-from entrack.model.loading import load
-from entrack.model.sites import GROUPS
 from entrack.patching.path_patching import path_patching, send
+from entrack.sites import GROUPS
 from entrack.task.draws import pairs
 from entrack.task.prompts import encode_pairs
+from entrack.versions.loading import load
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from reference.literal_path_patching import literal_effect, prepare  # noqa: E402

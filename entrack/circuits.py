@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median
 
 from entrack.errors import ConfigError, SiteError
-from entrack.model.sites import GROUPS, STRUCTURE_ROLES, Head
+from entrack.sites import GROUPS, STRUCTURE_ROLES, Head
 
 
 def role_of(group: str, structure_role: str) -> str:

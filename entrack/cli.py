@@ -16,7 +16,7 @@ from entrack.book.chapters import project
 from entrack.book.comparison import compare
 from entrack.book.execution import run
 from entrack.errors import EntrackError, ParameterError
-from entrack.model.weights import converted, read_json
+from entrack.versions.weights import converted, read_json
 
 INTERRUPTED = (
     "Interrupted; nothing half-written was left. The same command goes on: experiments that had"

@@ -26,10 +26,10 @@ seed: int = 0  # of the scenes [0, 1000000]
 
 # %%
 from entrack.display.prompt_view import show as show_prompt
-from entrack.model import families
-from entrack.model.loading import load
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
+from entrack.versions import families
+from entrack.versions.loading import load
 
 base = base or families.reference(family)
 model = load(f"{family}/{base}")

@@ -36,10 +36,10 @@ seed: int = 0  # of the scenes [0, 1000000]
 # ```
 
 # %%
-from entrack.model import families
-from entrack.model.loading import load
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
+from entrack.versions import families
+from entrack.versions.loading import load
 
 lm = load(model or f"{family}/{families.reference(family)}")
 prompts = encode(lm.tokenizer, examples(7, split="evaluation", seed=seed))
@@ -410,7 +410,7 @@ glue("best_position_query_label", at_label.best)
 
 # %%
 from entrack.model.attention import patterns
-from entrack.model.sites import Head
+from entrack.sites import Head
 
 every_head = [Head(layer, head) for layer in range(lm.n_layers) for head in range(lm.n_heads)]
 looked = encode(lm.tokenizer, examples(n_patterns, split="evaluation", seed=seed))

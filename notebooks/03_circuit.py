@@ -32,9 +32,9 @@ seed: int = 0  # of all prompts [0, 1000000]
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings
 from entrack.display.cells import glue
-from entrack.model import families
-from entrack.model.loading import load
 from entrack.patching.path_patching import PathConfig
+from entrack.versions import families
+from entrack.versions.loading import load
 
 model = load(f"{family}/{version or families.reference(family)}")
 structure_role = structure_role or families.structure_role(family)

@@ -37,9 +37,7 @@ from entrack.circuit.overlap import overlaps, rank_correlation
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 from entrack.display.cells import glue, judge, listed, show, table
 from entrack.figures import same_circuit as figures
-from entrack.model import families
-from entrack.model.loading import load
-from entrack.model.sites import GROUPS
+from entrack.sites import GROUPS
 
 # %% tags=["hide-input"]
 from entrack.stats.claims import Claim
@@ -47,6 +45,8 @@ from entrack.stats.metrics import difference
 from entrack.stats.rules import Apart, AtLeast, Beyond, Graded, Sign
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
+from entrack.versions import families
+from entrack.versions.loading import load
 
 # %%
 base = base or families.reference(family)

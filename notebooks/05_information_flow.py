@@ -24,15 +24,15 @@ from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings, find_circuit
 from entrack.display.cells import glue, judge, listed, show, table
 from entrack.figures import flow as figures
-from entrack.model import families
-from entrack.model.loading import load
-from entrack.model.sites import GROUPS
 from entrack.patching.attention_knockout import EDGES, knock_out
 from entrack.patching.attention_mass import attention_mass
+from entrack.sites import GROUPS
 from entrack.stats.claims import Claim
 from entrack.stats.rules import Nothing, Order, Sign
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
+from entrack.versions import families
+from entrack.versions.loading import load
 
 # %%
 version = version or families.reference(family)

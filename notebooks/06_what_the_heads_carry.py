@@ -36,18 +36,18 @@ from entrack.circuit.search import circuit_of
 from entrack.display.cells import glue, judge, listed, show, table
 from entrack.figures import carry
 from entrack.figures.position import answer_shares
-from entrack.model import families
-from entrack.model.loading import load
-from entrack.model.sites import GROUPS
 from entrack.paper import findings, published
 from entrack.patching.group_patching import patch_pairs
 from entrack.patching.masks import DCMConfig
+from entrack.sites import GROUPS
 
 # %% tags=["hide-input"]
 from entrack.stats.claims import Claim
 from entrack.stats.rules import Every, Graded, Nothing, Sign
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import encode_counterfactuals
+from entrack.versions import families
+from entrack.versions.loading import load
 
 # %%
 base = base or families.reference(family)

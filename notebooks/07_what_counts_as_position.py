@@ -37,13 +37,13 @@ from entrack.circuit.search import circuit_of
 from entrack.display.cells import glue, judge, listed, show, table
 from entrack.errors import ChapterError
 from entrack.figures import position
-from entrack.model import families
-from entrack.model.loading import load
-from entrack.model.sites import GROUPS
 from entrack.paper import findings, published
+from entrack.sites import GROUPS
 from entrack.stats.claims import Claim
 from entrack.stats.rules import AtLeast, Nothing, Sign
 from entrack.task.boxes import FORMATS
+from entrack.versions import families
+from entrack.versions.loading import load
 
 # %%
 version = version or families.reference(family)

@@ -39,17 +39,17 @@ import numpy as np
 
 from entrack.circuit.contents import content_changes, content_of_groups
 from entrack.circuit.search import circuit_of
+from entrack.cross_model.cmap_suite import exchange, graft_scores
+from entrack.cross_model.weight_swap import update_norms
 from entrack.display.cells import glue, judge, listed, show, table
 from entrack.errors import ChapterError
 from entrack.figures import improved, tables
-from entrack.model import families
-from entrack.model.loading import load
 from entrack.paper import findings, published
-from entrack.patching.cmap_suite import exchange, graft_scores
-from entrack.patching.weight_swap import update_norms
 from entrack.stats.claims import Claim, direction
 from entrack.stats.rules import AtLeast, Graded, Nothing, Sign
 from entrack.task.draws import scenes
+from entrack.versions import families
+from entrack.versions.loading import load
 
 # %%
 base = base or families.reference(family)

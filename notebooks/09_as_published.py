@@ -39,8 +39,6 @@ from entrack.circuit.faithfulness import measure_faithfulness
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 from entrack.display.cells import glue, judge, show, table
 from entrack.figures import slips as figures
-from entrack.model import families
-from entrack.model.loading import load
 from entrack.paper import batch_slips, circuit_slips, slips
 
 # %% tags=["hide-input"]
@@ -54,6 +52,8 @@ from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.draws import examples, pairs
 from entrack.task.prompts import encode, encode_pairs
+from entrack.versions import families
+from entrack.versions.loading import load
 
 COLUMNS = ["slip: what is measured", "off", "on", "change", "beyond chance"]
 

@@ -1,7 +1,7 @@
 """A circuit of the tiny models with two or three heads in each group."""
 
 from entrack.circuits import Circuit
-from entrack.model.sites import Head
+from entrack.sites import Head
 
 H = Head
 CIRCUIT = Circuit(

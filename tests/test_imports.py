@@ -23,11 +23,13 @@ MODULES = {
 LAYERS = [
     ["entrack"],
     ["errors"],
-    ["task.boxes", "store.", "model.sites"],
+    ["task.boxes", "store.", "sites"],
     ["task.", "stats."],
     ["model."],
+    ["versions."],
     ["circuits"],
     ["patching."],
+    ["cross_model."],
     ["circuit."],
     ["paper."],
     ["display."],
@@ -108,3 +110,9 @@ def test_the_search_for_hooks_finds_those_that_there_are():
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_is_short_enough_to_read(module):
     assert len(MODULES[module].read_text().splitlines()) <= MAX_LINES
+
+
+@pytest.mark.parametrize("room", sorted({path.parent for path in MODULES.values()} - {PACKAGE}))
+def test_a_room_holds_few_modules(room):
+    modules = [path.name for path in room.glob("*.py") if path.name != "__init__.py"]
+    assert len(modules) <= MAX_FILES, f"{room.name}: {', '.join(sorted(modules))}"

@@ -10,11 +10,11 @@ from reference.literal_path_patching import literal_effect, prepare
 from entrack.errors import ModelError
 from entrack.model.activations import clean_run
 from entrack.model.answers import answers_of
-from entrack.model.loading import load
-from entrack.model.sites import Head
 from entrack.patching.path_patching import path_patching
+from entrack.sites import Head
 from entrack.task.draws import examples, pairs
 from entrack.task.prompts import encode, encode_pairs
+from entrack.versions.loading import load
 
 
 @pytest.fixture(scope="module")

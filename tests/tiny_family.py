@@ -8,7 +8,7 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import tiny_model
 
 from entrack.model.decoder import Model
-from entrack.model.weights import sha256_file
+from entrack.versions.weights import sha256_file
 
 SOURCE = {
     "kind": "wheel",

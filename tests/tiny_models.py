@@ -6,7 +6,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from entrack.circuits import Circuit
 from entrack.model.decoder import Model
-from entrack.model.sites import Head
+from entrack.sites import Head
 
 KV_HEADS = {"mha": 4, "gqa": 2, "mqa": 1}
 

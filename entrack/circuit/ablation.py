@@ -21,7 +21,7 @@ from entrack.model.decoder import Model
 from entrack.model.edits import Edit, by_suffix, suffix
 from entrack.model.lent_attention import AttentionInputs
 from entrack.model.replay import outcomes, rerun
-from entrack.model.sites import Head, check_heads
+from entrack.sites import Head, check_heads
 from entrack.task.prompts import Prompts, chunks
 
 

@@ -12,7 +12,7 @@ from entrack.circuits import Circuit
 from entrack.errors import SiteError
 from entrack.model.activations import Means
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS
+from entrack.sites import GROUPS
 from entrack.stats.metrics import Difference, difference
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from entrack.circuits import Circuit
+from entrack.cross_model.cmap_suite import Exchange
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS
-from entrack.patching.cmap_suite import Exchange
 from entrack.patching.dcm import learn_masks
 from entrack.patching.group_patching import Prepared, patch_pairs
 from entrack.patching.masks import DCMConfig, Masks
 from entrack.patching.patches import Patch, Patched
+from entrack.sites import GROUPS
 from entrack.stats.claims import direction
 from entrack.stats.metrics import Difference, Estimate, difference
 from entrack.task.counterfactual_pairs import interchanges

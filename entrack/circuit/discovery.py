@@ -14,9 +14,9 @@ import numpy as np
 from entrack.circuits import Circuit, check_structure_role, role_of
 from entrack.errors import ConfigError, SiteError
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS, Head
 from entrack.patching.head_scores import HeadScores
 from entrack.patching.path_patching import PathConfig, path_patching
+from entrack.sites import GROUPS, Head
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts
 

@@ -13,7 +13,7 @@ from entrack.circuits import Circuit
 from entrack.model.activations import Means
 from entrack.model.answers import answers_of
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS, Head
+from entrack.sites import GROUPS, Head
 from entrack.stats.metrics import Difference, Estimate, difference, mean, rate, ratio
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts

@@ -13,7 +13,7 @@ from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import Means
 from entrack.model.decoder import Model
-from entrack.model.sites import Head
+from entrack.sites import Head
 from entrack.stats.metrics import Estimate, difference
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts

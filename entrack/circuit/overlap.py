@@ -10,7 +10,7 @@ from scipy import stats
 from entrack.circuit.discovery import Discovery
 from entrack.circuits import Circuit
 from entrack.errors import SiteError
-from entrack.model.sites import GROUPS
+from entrack.sites import GROUPS
 from entrack.stats import metrics
 from entrack.stats.metrics import Estimate
 

@@ -16,8 +16,8 @@ from entrack.circuit.minimality import Minimality, MinimalityConfig, measure_min
 from entrack.circuits import Circuit, reads_from
 from entrack.model.activations import Means, mean_z
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS, Head
 from entrack.patching.attention_mass import attention_mass
+from entrack.sites import GROUPS, Head
 from entrack.stats.metrics import Estimate
 from entrack.store.results import stored
 from entrack.task.draws import examples, pairs

@@ -6,8 +6,8 @@ Nothing is typed here: every number stands on a card beside an adapter, or in `r
 from collections.abc import Mapping, Sequence
 
 from entrack.display.tables import table_html
-from entrack.model.families import adapter_folder, families, family_file, family_path
-from entrack.model.weights import read_json
+from entrack.versions.families import adapter_folder, families, family_file, family_path
+from entrack.versions.weights import read_json
 
 
 def models_html() -> str:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import matplotlib as mpl
 from matplotlib.colors import to_rgb
 
-from entrack.model.families import families, looks
+from entrack.versions.families import families, looks
 
 GROUPS = {
     "value_fetcher": "#5949f6",

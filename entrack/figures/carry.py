@@ -17,10 +17,10 @@ from entrack.display.cells import Picture
 from entrack.display.style import ROLE_WORDS
 from entrack.errors import SiteError
 from entrack.figures.position import CANDIDATE_MARKERS, CANDIDATE_WORDS, CANDIDATES
-from entrack.model.sites import GROUPS
 from entrack.paper import findings
 from entrack.patching.masks import Masks
 from entrack.patching.patches import Patched
+from entrack.sites import GROUPS
 from entrack.task.desiderata import DESIDERATA, Counterfactual
 
 Key = tuple[str, str]

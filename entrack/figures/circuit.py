@@ -19,7 +19,7 @@ from entrack.display import style
 from entrack.display.cells import LiveFigure, Picture
 from entrack.display.style import ROLE_WORDS
 from entrack.errors import SiteError
-from entrack.model.sites import GROUPS
+from entrack.sites import GROUPS
 
 NARROW = 5.4
 """Width in inches of a figure whose text must stay readable when a phone shrinks it."""

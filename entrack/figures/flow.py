@@ -15,10 +15,10 @@ from entrack.display import style
 from entrack.display.cells import Picture
 from entrack.display.style import ROLE_WORDS
 from entrack.errors import SiteError
-from entrack.model.sites import GROUPS
 from entrack.paper import published
 from entrack.patching.attention_knockout import Knockouts
 from entrack.patching.attention_mass import KINDS
+from entrack.sites import GROUPS
 from entrack.stats.metrics import Estimate
 
 Edge = tuple[str, str]

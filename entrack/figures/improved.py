@@ -10,11 +10,11 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from entrack.cross_model.cmap_suite import INPUTS, Exchange, GraftScores
+from entrack.cross_model.weight_swap import MATRICES, UpdateNorms
 from entrack.display import style
 from entrack.display.cells import LiveFigure, Picture
-from entrack.model.sites import GROUPS
-from entrack.patching.cmap_suite import INPUTS, Exchange, GraftScores
-from entrack.patching.weight_swap import MATRICES, UpdateNorms
+from entrack.sites import GROUPS
 from entrack.stats.metrics import Estimate, mean
 
 LETTER_COLOURS = {g.letter: style.GROUPS[name] for name, g in GROUPS.items()}

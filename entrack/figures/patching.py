@@ -8,8 +8,8 @@ from torch import Tensor
 from entrack.display.cells import LiveFigure
 from entrack.display.style import GROUPS, NEUTRAL, ROLE_WORDS, SEQUENTIAL
 from entrack.model.attention import Patterns
-from entrack.model.sites import Head
 from entrack.patching.residual_patching import ResidualPatching
+from entrack.sites import Head
 
 COLOURS = {
     "object": GROUPS["value_fetcher"],

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from entrack.circuit.wordings import RIVALS, Wording
 from entrack.display import style
 from entrack.display.cells import Picture
-from entrack.model.sites import GROUPS
+from entrack.sites import GROUPS
 from entrack.task.desiderata import Counterfactual
 
 CANDIDATES = {

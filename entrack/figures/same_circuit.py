@@ -16,8 +16,8 @@ from entrack.circuit.overlap import Overlap
 from entrack.display import style
 from entrack.display.cells import Picture
 from entrack.figures.circuit import NARROW
-from entrack.model.sites import GROUPS
 from entrack.paper import published
+from entrack.sites import GROUPS
 from entrack.stats.metrics import Estimate, difference, rate
 
 Row = list[object]

@@ -9,13 +9,13 @@ from entrack.circuit.contents import ContentChange
 from entrack.circuit.live_positions import LivePositions
 from entrack.circuit.search import FoundCircuit, HeadAttention
 from entrack.circuits import Circuit
+from entrack.cross_model.cmap_suite import Exchange
+from entrack.cross_model.weight_swap import MATRICES, UpdateNorms
 from entrack.display.style import ROLE_WORDS
 from entrack.figures.circuit import target
 from entrack.figures.improved import OTHERS, ordered
-from entrack.model.sites import GROUPS
-from entrack.patching.cmap_suite import Exchange
 from entrack.patching.head_scores import HeadScores
-from entrack.patching.weight_swap import MATRICES, UpdateNorms
+from entrack.sites import GROUPS
 
 GAINS = ["patched", "accuracy", "gain", "p", "random heads", OTHERS, "log probability (nats)"]
 LOSSES = ["patched", "accuracy", "change", "p", "random heads", OTHERS, "share of the gap"]

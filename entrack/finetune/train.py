@@ -19,11 +19,11 @@ from entrack.errors import DataError
 from entrack.finetune.data import Item, items
 from entrack.finetune.measure import box_accuracy
 from entrack.finetune.recipes import RECIPES, Recipe, recipe
-from entrack.model.families import MODELS
-from entrack.model.loading import load
-from entrack.model.weights import sha256_file
 from entrack.store.digests import cache_dir, digest, write_atomic
 from entrack.task.prompts import opening
+from entrack.versions.families import MODELS
+from entrack.versions.loading import load
+from entrack.versions.weights import sha256_file
 
 CHECKPOINT_EVERY = 20  # steps; half a minute of work to lose
 VALIDATION_SCENES, EVALUATION_SCENES = 70, 100  # of seven prompts each

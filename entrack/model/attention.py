@@ -14,7 +14,7 @@ from torch import Tensor
 from entrack.errors import AlignmentError
 from entrack.model.activations import Run, clean_runs
 from entrack.model.decoder import Model
-from entrack.model.sites import Head, check_heads
+from entrack.sites import Head, check_heads
 from entrack.task.prompts import Prompts
 
 

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 
 from entrack.circuits import Circuit
+from entrack.cross_model.weight_swap import check_pair
 from entrack.errors import ConfigError
 from entrack.model.activations import project
 from entrack.model.decoder import Model
 from entrack.model.edits import Edit
 from entrack.model.replay import outcomes
 from entrack.model.shared_runs import run_shared
-from entrack.model.sites import Head, check_heads
 from entrack.paper.slip import Slip, paired
 from entrack.paper.slips import heads_selected
 from entrack.patching.dcm import targets
 from entrack.patching.group_patching import Prepared, answers_with, selection
 from entrack.patching.masks import Masks
 from entrack.patching.patches import Patch
-from entrack.patching.weight_swap import check_pair
+from entrack.sites import Head, check_heads
 from entrack.store.results import stored
 from entrack.task.counterfactual_prompts import CounterfactualPrompts
 from entrack.task.draws import all_queries, scenes

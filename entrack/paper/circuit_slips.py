@@ -14,8 +14,8 @@ from entrack.circuits import Circuit
 from entrack.errors import ConfigError
 from entrack.model.activations import Means
 from entrack.model.decoder import Model
-from entrack.model.sites import Head
 from entrack.paper.slip import Slip, paired
+from entrack.sites import Head
 from entrack.stats.metrics import Estimate, exact, mean
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts

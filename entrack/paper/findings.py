@@ -6,8 +6,8 @@ Models are keyed by their titles, such as "Goat-7B". All values are shares of pr
 
 from collections.abc import Iterable, Mapping
 
-from entrack.model.sites import GROUPS
 from entrack.paper import published
+from entrack.sites import GROUPS
 
 RECEIVER = "llama"
 """The model that receives in the paper's Figure 4, and whose circuit its Figure 3 patches."""

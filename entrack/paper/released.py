@@ -1,8 +1,8 @@
 """The circuits that the authors released, as circuits of this package."""
 
 from entrack.circuits import Circuit
-from entrack.model.sites import Head
 from entrack.paper.published import circuits, models
+from entrack.sites import Head
 
 N_LAYERS = 32
 """Layers of the paper's four models, all of the size of Llama-7B."""

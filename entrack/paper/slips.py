@@ -12,15 +12,15 @@ import numpy as np
 from entrack.circuit.discovery import stage_scores
 from entrack.circuit.search import FoundCircuit
 from entrack.circuits import Circuit
+from entrack.cross_model.weight_swap import graft
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS, all_heads
 from entrack.paper.slip import Slip, paired
 from entrack.patching.accuracy import score_task
 from entrack.patching.group_patching import patch_pairs
 from entrack.patching.masks import Masks
 from entrack.patching.patches import Patch, Patched
 from entrack.patching.path_patching import PathConfig
-from entrack.patching.weight_swap import graft
+from entrack.sites import GROUPS, all_heads
 from entrack.stats.metrics import Estimate, exact
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import CounterfactualPrompts, encode_counterfactuals

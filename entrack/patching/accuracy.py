@@ -8,14 +8,14 @@ import torch
 
 from entrack.model.activations import clean_runs
 from entrack.model.decoder import Model
-from entrack.model.families import versions
-from entrack.model.loading import load
 from entrack.model.replay import outcomes
 from entrack.stats.metrics import Difference, Estimate, difference, mean, rate
 from entrack.store.results import stored
 from entrack.task.boxes import FORMATS, Scene
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
+from entrack.versions.families import versions
+from entrack.versions.loading import load
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from entrack.errors import SiteError
 from entrack.model.attention import patterns
 from entrack.model.decoder import Model
-from entrack.model.sites import Head, all_heads, check_heads
+from entrack.sites import Head, all_heads, check_heads
 from entrack.stats.metrics import Estimate, mean
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts

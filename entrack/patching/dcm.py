@@ -25,10 +25,10 @@ from entrack.model.decoder import Model
 from entrack.model.edits import by_suffix, suffix
 from entrack.model.replay import replay
 from entrack.model.shared_runs import take
-from entrack.model.sites import Head, check_heads
 from entrack.patching.group_patching import Prepared, answers_with, head_edits
 from entrack.patching.masks import DCMConfig, MaskPath, Masks
 from entrack.patching.patches import Patch
+from entrack.sites import Head, check_heads
 from entrack.store.results import stored
 
 PUBLISHED = DCMConfig(

@@ -26,8 +26,8 @@ from entrack.model.decoder import Model
 from entrack.model.edits import Edit, by_suffix, suffix
 from entrack.model.replay import outcomes
 from entrack.model.shared_runs import run_shared, take
-from entrack.model.sites import ACTING_ROLES, Head, check_heads
 from entrack.patching.patches import Patch, Patched
+from entrack.sites import ACTING_ROLES, Head, check_heads
 from entrack.store.results import stored
 from entrack.task.counterfactual_prompts import CounterfactualPrompts
 from entrack.task.prompts import chunks

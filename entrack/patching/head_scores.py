@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from entrack.model.sites import Head
+from entrack.sites import Head
 from entrack.stats.metrics import Estimate, mean
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from entrack.errors import ConfigError
-from entrack.model.sites import Head
+from entrack.sites import Head
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ from entrack.model.answers import read_out
 from entrack.model.decoder import Model
 from entrack.model.edits import Edit, by_suffix, suffix
 from entrack.model.replay import outcomes
-from entrack.model.sites import COMPOSITIONS, STRUCTURE_ROLES, Head, check_heads
 from entrack.patching.head_scores import HeadScores
+from entrack.sites import COMPOSITIONS, STRUCTURE_ROLES, Head, check_heads
 from entrack.stats.metrics import log_odds_change, relative_change
 from entrack.task.prompts import Prompts, chunks
 

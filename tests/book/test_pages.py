@@ -15,10 +15,10 @@ from entrack.book.notebooks import with_figures
 from entrack.display.cells import CLAIMS
 from entrack.display.model_cards import models_html
 from entrack.errors import ChapterError
-from entrack.model.families import MODELS, families
 from entrack.stats.claims import Claim
 from entrack.stats.metrics import Estimate
 from entrack.stats.rules import Nothing
+from entrack.versions.families import MODELS, families
 
 
 def test_claims_are_the_records_in_the_outputs():

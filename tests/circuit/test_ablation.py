@@ -15,7 +15,7 @@ from entrack.circuits import Circuit
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import clean_run, mean_z
 from entrack.model.answers import answers_of
-from entrack.model.sites import GROUPS
+from entrack.sites import GROUPS
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
 

@@ -17,11 +17,11 @@ from entrack.circuit.contents import (
     whole_groups,
 )
 from entrack.circuits import Circuit
-from entrack.model.sites import GROUPS
-from entrack.patching.cmap_suite import exchange
+from entrack.cross_model.cmap_suite import exchange
 from entrack.patching.dcm import DCMConfig
 from entrack.patching.group_patching import patch_pairs
 from entrack.patching.patches import Patch, Patched
+from entrack.sites import GROUPS
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.draws import scenes

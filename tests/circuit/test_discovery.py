@@ -17,9 +17,9 @@ from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import mean_z
 from entrack.model.answers import answers_of
-from entrack.model.sites import GROUPS
 from entrack.patching.head_scores import HeadScores
 from entrack.patching.path_patching import UNITS, path_patching
+from entrack.sites import GROUPS
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
 

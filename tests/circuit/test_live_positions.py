@@ -10,7 +10,7 @@ from entrack.circuits import Circuit
 from entrack.errors import AlignmentError, ConfigError
 from entrack.model.activations import mean_z
 from entrack.model.answers import answers_of
-from entrack.model.sites import GROUPS, Head
+from entrack.sites import GROUPS, Head
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
 

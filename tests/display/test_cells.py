@@ -14,10 +14,10 @@ from matplotlib import pyplot as plt
 from entrack.display import style
 from entrack.display.cells import CLAIMS, LiveFigure, Picture, glue, judge, listed, show, table
 from entrack.errors import EntrackError, FigureError
-from entrack.model.families import looks
 from entrack.stats.claims import Claim
 from entrack.stats.metrics import Difference, Estimate
 from entrack.stats.rules import Sign
+from entrack.versions.families import looks
 
 ALT = "Line plot: accuracy falls in the middle."
 

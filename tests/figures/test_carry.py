@@ -16,9 +16,9 @@ from entrack.figures.carry import (
     version_columns,
     version_rows,
 )
-from entrack.model.sites import GROUPS, Head
 from entrack.patching.masks import DCMConfig, MaskPath, Masks
 from entrack.patching.patches import Patch, Patched
+from entrack.sites import GROUPS, Head
 
 HEADS = (Head(1, 0), Head(1, 1))
 TOKENS = {"object": 1, "position": 2, "label": 3, "unchanged": 4}

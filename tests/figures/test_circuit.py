@@ -25,9 +25,9 @@ from entrack.figures.tables import (
     stage_rows,
     strongest_rows,
 )
-from entrack.model.sites import GROUPS, Head
 from entrack.patching.attention_mass import KINDS, attention_mass
 from entrack.patching.head_scores import HeadScores
+from entrack.sites import GROUPS, Head
 from entrack.stats.metrics import exact
 
 EFFECTS = {

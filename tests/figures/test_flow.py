@@ -16,10 +16,10 @@ from entrack.figures.flow import (
     knockout_curves,
     knockout_rows,
 )
-from entrack.model.sites import Head
 from entrack.paper import published
 from entrack.patching.attention_knockout import EDGES, Knockouts
 from entrack.patching.attention_mass import KINDS, AttentionMass
+from entrack.sites import Head
 
 
 @pytest.fixture(autouse=True)

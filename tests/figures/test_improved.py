@@ -7,6 +7,8 @@ import pytest
 from matplotlib import pyplot as plt
 from tiny_models import CIRCUIT, fine_tuned, tiny_model
 
+from entrack.cross_model.cmap_suite import exchange, graft_scores
+from entrack.cross_model.weight_swap import update_norms
 from entrack.figures.improved import (
     OTHERS,
     graft_gains,
@@ -15,8 +17,6 @@ from entrack.figures.improved import (
     repaired_and_broken,
     update_maps,
 )
-from entrack.patching.cmap_suite import exchange, graft_scores
-from entrack.patching.weight_swap import update_norms
 from entrack.task.draws import scenes
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -6,8 +6,8 @@ import torch
 
 from entrack.figures.patching import carried_rows, head_map, layer_curves, pattern_bars
 from entrack.model.attention import patterns
-from entrack.model.sites import Head
 from entrack.patching.residual_patching import ResidualPatching
+from entrack.sites import Head
 
 SIX_DIGITS = 1e-5
 """A live figure keeps six significant digits."""

@@ -13,7 +13,7 @@ from entrack.circuit.minimality import Minimality
 from entrack.circuit.overlap import overlaps
 from entrack.display.svg import figure_svg
 from entrack.figures import same_circuit as figures
-from entrack.model.sites import GROUPS, Head
+from entrack.sites import GROUPS, Head
 from entrack.stats.metrics import Estimate
 
 N = 20

@@ -22,11 +22,11 @@ from entrack.finetune.instructions_data import TASKS, InstructionData
 from entrack.finetune.measure import Accuracy, box_accuracy
 from entrack.finetune.recipes import RECIPES, TRIES, Recipe, recipe
 from entrack.finetune.words import WORDS
-from entrack.model.weights import sha256_file
 from entrack.store.digests import digest
 from entrack.task.boxes import NOUNS
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode, opening
+from entrack.versions.weights import sha256_file
 
 CONFIGS = (
     BoxesData(),
@@ -132,7 +132,7 @@ def test_words_are_not_those_of_the_task():
 
 @pytest.mark.slow
 def test_words_and_answers_are_one_token():
-    from entrack.model.loading import load
+    from entrack.versions.loading import load
 
     tokenizer = load("smollm2/raw").tokenizer
     for words in (list(WORDS), [f" {word}" for word in WORDS]):

@@ -7,10 +7,10 @@ import pytest
 
 from entrack.finetune.data import items
 from entrack.finetune.recipes import RECIPES, recipe
-from entrack.model.families import MODELS, family_file, versions
-from entrack.model.loading import load
-from entrack.model.weights import sha256_file
 from entrack.store.digests import digest
+from entrack.versions.families import MODELS, family_file, versions
+from entrack.versions.loading import load
+from entrack.versions.weights import sha256_file
 
 TRAINED = ("base", "instruct", "math", "code", "boxes")
 MADE = [

@@ -8,7 +8,7 @@ from closeness import additions, assert_close
 
 from entrack.errors import AlignmentError, SiteError
 from entrack.model.attention import patterns
-from entrack.model.sites import Head
+from entrack.sites import Head
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
 

@@ -10,21 +10,21 @@ import torch
 from hooked import hooked_logits
 from tiny_models import CIRCUIT, HEADS, fine_tuned, tiny_model
 
+from entrack.cross_model.cells import group_cell
+from entrack.cross_model.cmap import cross_patch
 from entrack.errors import ConfigError, SiteError
 from entrack.model.hooks import TraceDict
-from entrack.model.sites import Head
 from entrack.paper.batch_slips import (
     cmap_in_batch,
     dcm_validation_batch,
     q_handed_over,
     read_elsewhere,
 )
-from entrack.patching.cells import group_cell
-from entrack.patching.cmap import cross_patch
 from entrack.patching.dcm import PUBLISHED
 from entrack.patching.group_patching import Prepared, answers_with
 from entrack.patching.masks import MaskPath, Masks
 from entrack.patching.patches import Patch
+from entrack.sites import Head
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.draws import all_queries, examples, scenes

@@ -5,8 +5,8 @@ import statistics
 
 import pytest
 
-from entrack.model.sites import GROUPS, Head, check_heads
 from entrack.paper import published
+from entrack.sites import GROUPS, Head, check_heads
 from entrack.task.boxes import ROLES
 from entrack.task.desiderata import DESIDERATA
 

@@ -15,11 +15,11 @@ from entrack.circuit.search import FoundCircuit
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
 from entrack.model.activations import mean_z
-from entrack.model.sites import Head
 from entrack.paper import circuit_slips, slips
 from entrack.paper.slip import Slip, paired, shown
 from entrack.patching.masks import DCMConfig, MaskPath, Masks
 from entrack.patching.path_patching import path_patching
+from entrack.sites import Head
 from entrack.stats.metrics import Estimate, difference, exact
 from entrack.task.draws import examples, pairs
 from entrack.task.prompts import encode, encode_pairs

@@ -10,21 +10,21 @@ from tokenizers_for_tests import make_tokenizer
 
 from entrack.circuit.ablation import score_circuits
 from entrack.circuits import Circuit
+from entrack.cross_model.cells import Cell
+from entrack.cross_model.cmap import cross_patch
+from entrack.cross_model.weight_swap import graft, per_head
 from entrack.errors import ModelError
 from entrack.model.activations import clean_run, mean_z
 from entrack.model.attention import patterns
 from entrack.model.edits import Edit
 from entrack.model.replay import replay, rerun
-from entrack.model.sites import GROUPS, Head
 from entrack.patching.accuracy import score_task
 from entrack.patching.attention_knockout import blocked_resid
-from entrack.patching.cells import Cell
-from entrack.patching.cmap import cross_patch
 from entrack.patching.dcm import target_logit
 from entrack.patching.group_patching import Prepared, answers_with
 from entrack.patching.patches import Patch
 from entrack.patching.path_patching import path_patching
-from entrack.patching.weight_swap import graft, per_head
+from entrack.sites import GROUPS, Head
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.draws import all_queries, pairs, scenes

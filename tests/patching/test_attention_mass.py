@@ -7,8 +7,8 @@ from closeness import additions, assert_apart, assert_close
 from tiny_models import tiny_model
 
 from entrack.errors import SiteError
-from entrack.model.sites import Head
 from entrack.patching.attention_mass import KINDS, attention_mass, token_kinds
+from entrack.sites import Head
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 

@@ -13,11 +13,11 @@ from tiny_models import tiny_model
 
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
-from entrack.model.sites import GROUPS, Head
 from entrack.patching.dcm import PUBLISHED, learn_masks, target_logit
 from entrack.patching.group_patching import Prepared, answers_with
 from entrack.patching.masks import DCMConfig, MaskPath, Masks
 from entrack.patching.patches import Patch
+from entrack.sites import GROUPS, Head
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import encode_counterfactuals
 

@@ -11,9 +11,9 @@ from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import clean_run
 from entrack.model.hooks import Trace
 from entrack.model.shared_runs import run_shared
-from entrack.model.sites import Head
 from entrack.patching.group_patching import Prepared, answers_with, patch_pairs
 from entrack.patching.patches import Patch, Patched
+from entrack.sites import Head
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.desiderata import build

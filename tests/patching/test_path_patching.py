@@ -9,8 +9,8 @@ from tiny_models import last_logits
 
 from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.edits import by_suffix
-from entrack.model.sites import Head
 from entrack.patching.path_patching import PathConfig, path_patching
+from entrack.sites import Head
 
 RECEIVERS = [Head(layer, head) for layer in (1, 2, 3) for head in (0, 1, 3)]
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from entrack.errors import ConfigError, DataError
-from entrack.model.sites import Head
 from entrack.patching.accuracy import TaskScores
 from entrack.patching.head_scores import HeadScores
 from entrack.patching.residual_patching import ResidualPatching
+from entrack.sites import Head
 from entrack.stats.metrics import Estimate
 from entrack.store import results
 from entrack.store.results import Kept, Stored, load, save, spent, stored
@@ -144,15 +144,11 @@ DAMAGED = {
         path, {"result.json": '{"class": "entrack.store.results:stored", "fields": {}}'}
     ),
     "an unknown field": lambda path: write_zip(
-        path, {"result.json": '{"class": "entrack.model.sites:Head", "fields": {"x": 1}}'}
+        path, {"result.json": '{"class": "entrack.sites:Head", "fields": {"x": 1}}'}
     ),
     "a value it refuses": lambda path: write_zip(
         path,
-        {
-            "result.json": (
-                '{"class": "entrack.model.sites:Head", "fields": {"layer": -1, "head": 0}}'
-            )
-        },
+        {"result.json": ('{"class": "entrack.sites:Head", "fields": {"layer": -1, "head": 0}}')},
     ),
     "a flipped byte": lambda path: path.write_bytes(flipped(path.read_bytes())),
 }

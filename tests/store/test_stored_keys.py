@@ -21,13 +21,13 @@ import entrack
 from entrack.circuit.faithfulness import measure_faithfulness
 from entrack.circuit.minimality import MinimalityConfig
 from entrack.circuits import Circuit
+from entrack.cross_model.cells import Cell
 from entrack.model.activations import Means, mean_z
 from entrack.model.decoder import Model
-from entrack.model.sites import Head
-from entrack.patching.cells import Cell
 from entrack.patching.group_patching import Prepared
 from entrack.patching.patches import Patch
 from entrack.patching.path_patching import PathConfig
+from entrack.sites import Head
 from entrack.store.results import Stored
 from entrack.task.boxes import Scene
 from entrack.task.counterfactual_pairs import interchanges

@@ -8,12 +8,12 @@ from tiny_models import CIRCUIT, HEADS, fine_tuned, last_logits, tiny_model
 from tokenizers_for_tests import make_tokenizer
 
 from entrack.circuits import Circuit
+from entrack.cross_model.cells import Cell, group_cell, other_cells
+from entrack.cross_model.cmap import cross_patch
 from entrack.errors import AlignmentError, ConfigError, ModelError, SiteError
 from entrack.model.activations import clean_run
 from entrack.model.hooks import TraceDict
-from entrack.model.sites import GROUPS, Head
-from entrack.patching.cells import Cell, group_cell, other_cells
-from entrack.patching.cmap import cross_patch
+from entrack.sites import GROUPS, Head
 from entrack.task.draws import all_queries, examples, scenes
 from entrack.task.prompts import encode
 

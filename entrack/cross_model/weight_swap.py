@@ -15,7 +15,7 @@ from torch import Tensor
 from entrack.errors import ConfigError, ModelError
 from entrack.model.activations import Run
 from entrack.model.decoder import Model
-from entrack.model.sites import Head, check_heads
+from entrack.sites import Head, check_heads
 from entrack.store.digests import digest
 from entrack.store.results import stored
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 from entrack.errors import ModelError
-from entrack.model.weights import read_json
+from entrack.versions.weights import read_json
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
 """The families of the book."""

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from entrack.errors import ModelError
-from entrack.model.families import (
+from entrack.sites import STRUCTURE_ROLES
+from entrack.versions.families import (
     families,
     family_file,
     focus,
@@ -15,7 +16,6 @@ from entrack.model.families import (
     structure_role,
     versions,
 )
-from entrack.model.sites import STRUCTURE_ROLES
 
 pytestmark = pytest.mark.usefixtures("cache")
 

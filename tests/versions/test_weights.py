@@ -13,9 +13,9 @@ import torch
 from tiny_family import SOURCE, logits, save_model
 
 from entrack.errors import DataError, ModelError
-from entrack.model import weights
-from entrack.model.loading import load
-from entrack.model.weights import converted
+from entrack.versions import weights
+from entrack.versions.loading import load
+from entrack.versions.weights import converted
 
 pytestmark = pytest.mark.usefixtures("cache")
 
@@ -52,7 +52,7 @@ class TestConvertedCopy:
         script.write_text(
             "import json, shutil, sys, time\n"
             "from pathlib import Path\n"
-            "from entrack.model import weights\n"
+            "from entrack.versions import weights\n"
             "def convert(wheel, source, folder):\n"
             f"    with open({str(tmp_path / 'calls')!r}, 'a') as file:\n"
             "        file.write('x')\n"

@@ -19,6 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from entrack.cross_model.cells import Cell
+from entrack.cross_model.weight_swap import check_pair, per_head_run
 from entrack.errors import AlignmentError, ConfigError
 from entrack.model.activations import Run, project
 from entrack.model.answers import Outcome, read_out
@@ -26,10 +28,8 @@ from entrack.model.decoder import Model
 from entrack.model.edits import Edit, by_suffix, suffix
 from entrack.model.replay import outcomes, replay
 from entrack.model.shared_runs import run_shared, take
-from entrack.model.sites import ACTING_ROLES, check_heads
-from entrack.patching.cells import Cell
 from entrack.patching.group_patching import selection
-from entrack.patching.weight_swap import check_pair, per_head_run
+from entrack.sites import ACTING_ROLES, check_heads
 from entrack.stats.metrics import Difference, Estimate, difference, mean, ratio
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks

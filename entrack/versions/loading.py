@@ -12,15 +12,15 @@ import torch
 
 from entrack.errors import ModelError
 from entrack.model.decoder import Model
-from entrack.model.families import adapter_folder, families, family_file, lineage, model_folder
-from entrack.model.weights import (
+from entrack.store.digests import digest
+from entrack.versions.families import adapter_folder, families, family_file, lineage, model_folder
+from entrack.versions.weights import (
     adapter_digest,
     converted,
     read_json,
     sha256_file,
     whole_model,
 )
-from entrack.store.digests import digest
 
 
 def load(

@@ -8,9 +8,9 @@ from closeness import additions, assert_apart, assert_close
 from tiny_models import CIRCUIT, HEADS, fine_tuned, last_logits, tiny_model
 
 from entrack.circuits import Circuit
+from entrack.cross_model.cmap_suite import exchange, graft_scores
 from entrack.errors import ConfigError
 from entrack.patching.accuracy import score_task
-from entrack.patching.cmap_suite import exchange, graft_scores
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 

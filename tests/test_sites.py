@@ -3,7 +3,7 @@
 import pytest
 
 from entrack.errors import SiteError
-from entrack.model.sites import ACTING_ROLES, COMPOSITIONS, GROUPS, Head, check_heads, group
+from entrack.sites import ACTING_ROLES, COMPOSITIONS, GROUPS, Head, check_heads, group
 from entrack.task.boxes import ROLES
 from entrack.task.prompts import AFTER_LABEL
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from entrack.circuits import Circuit
+from entrack.cross_model.cells import Cell, group_cell, other_cells
+from entrack.cross_model.cmap import CrossPatch, cross_patch
+from entrack.cross_model.weight_swap import MATRICES, graft
 from entrack.errors import ConfigError
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS, Head, all_heads
 from entrack.patching.accuracy import TaskScores, score_task
-from entrack.patching.cells import Cell, group_cell, other_cells
-from entrack.patching.cmap import CrossPatch, cross_patch
-from entrack.patching.weight_swap import MATRICES, graft
+from entrack.sites import GROUPS, Head, all_heads
 from entrack.stats.metrics import Difference, Estimate, difference, minus
 from entrack.store.results import stored
 from entrack.task.boxes import Scene

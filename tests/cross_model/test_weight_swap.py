@@ -8,12 +8,12 @@ import torch
 from closeness import additions, assert_apart, assert_close
 from tiny_models import fine_tuned, tiny_model
 
+from entrack.cross_model.weight_swap import graft, per_head, per_head_run, update_norms
 from entrack.errors import ConfigError, ModelError, SiteError
 from entrack.model.activations import clean_run
-from entrack.model.families import MODELS
-from entrack.model.loading import load
-from entrack.model.sites import Head
-from entrack.patching.weight_swap import graft, per_head, per_head_run, update_norms
+from entrack.sites import Head
+from entrack.versions.families import MODELS
+from entrack.versions.loading import load
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -128,8 +128,8 @@ def test_heads_and_matrices_that_are_not_there(model):
 
 def test_a_missing_adapter_is_named(tmp_path, monkeypatch):
     (tmp_path / "smollm2.json").write_text((MODELS / "smollm2.json").read_text())
-    monkeypatch.setattr("entrack.model.families.MODELS", tmp_path)
-    monkeypatch.setattr("entrack.model.loading.converted", lambda *_: tmp_path)
+    monkeypatch.setattr("entrack.versions.families.MODELS", tmp_path)
+    monkeypatch.setattr("entrack.versions.loading.converted", lambda *_: tmp_path)
     (tmp_path / "digest.json").write_text('{"model.safetensors": "0"}')
     with pytest.raises(
         ModelError,

@@ -8,8 +8,8 @@ import numpy as np
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
 from entrack.model.decoder import Model
-from entrack.model.sites import GROUPS, Head, all_heads
-from entrack.model.sites import group as group_named
+from entrack.sites import GROUPS, Head, all_heads
+from entrack.sites import group as group_named
 
 INPUTS = ("z", "q", "k", "v", "qk", "qv", "kv", "qkv")
 

@@ -12,8 +12,8 @@ from tiny_family import logits, save_model, write_card
 from tiny_models import tiny_model
 
 from entrack.errors import ModelError
-from entrack.model import loading
-from entrack.model.loading import load
+from entrack.versions import loading
+from entrack.versions.loading import load
 
 pytestmark = pytest.mark.usefixtures("cache")
 
