@@ -122,7 +122,7 @@ class CrossPatch:
         if not where.any():
             return None
         share = np.mean([wanted(self.hits[self.index(label)]) for label in labels], axis=0)
-        return mean(share[where], clusters=self.scenes[where])
+        return mean(share[where], clusters=self.scenes[where], share=True)
 
 
 def cross_patch(
