@@ -3,16 +3,16 @@
 from pathlib import Path
 
 import pytest
-from reporting import UNCONVERTED, reporting_share
+from reporting import REACHED, reporting_share
 
 CHAPTERS = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9]*.py"))
 GOAL = 1 / 3
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)
-def test_at_most_a_third_of_a_chapters_code_reports(path):
+def test_a_third_of_a_chapters_code_reports_or_what_was_reached(path):
     share = reporting_share(path.read_text())
-    assert share <= UNCONVERTED.get(path.stem, GOAL), f"{path.stem}: {share:.2f}"
+    assert share <= REACHED.get(path.stem, GOAL), f"{path.stem}: {share:.2f}"
 
 
 def test_reporting_is_told_from_measuring():
