@@ -36,6 +36,7 @@ LAYERS = [
     ["figures."],
     ["finetune."],
     ["book."],
+    ["family_run"],
     ["cli"],
 ]
 MAX_LINES = 300
