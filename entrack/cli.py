@@ -248,12 +248,12 @@ COMMANDS = {
     "run-all": (
         run_all,
         _run_all_arguments,
-        "Execute every chapter on one family, into runs/, once weights, disk and memory suffice.",
+        "Execute every chapter on one family, into runs/, once its weights fit.",
     ),
     "models": (
         list_models,
         _models_arguments,
-        "List the families, their versions, where the weights are and what they need.",
+        "List the families: versions, where their weights are, what they need.",
     ),
     "build": (build, _build_arguments, "Execute what is stale and render the book to _build/html."),
     "check": (
