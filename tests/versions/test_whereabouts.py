@@ -212,7 +212,7 @@ class TestReady:
         with pytest.raises(
             ModelError,
             match=r"llama-7b/llama are not here and 'huggyllama/llama-7b' at revision '8416.*"
-            r" cannot be reached \(We couldn't connect to the hub\); a reachable hub, or a local folder",
+            r" cannot be reached \(We couldn't connect to the hub\); a reachable hub, or a local",
         ):
             check_ready("llama-7b")
         monkeypatch.setattr("transformers.utils.cached_file", lambda *a, **o: "config.json")
