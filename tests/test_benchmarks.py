@@ -1,6 +1,7 @@
 """The benchmark of the 7B shape, on shapes that any machine holds, and on one that none does."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ NOT_RUN = "The 7B shape was not run: no GPU was at hand."
 
 def benchmark(*arguments):
     return subprocess.run(
-        [sys.executable, FOLDER / "seven_b_shape.py", *arguments], capture_output=True, text=True
+        [sys.executable, FOLDER / "seven_b_shape.py", *arguments],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(FOLDER.parent)},
     )
 
 
