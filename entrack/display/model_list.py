@@ -19,8 +19,9 @@ def family_text(family: str) -> str:
     lines.append(f"  reference   {reference(family)}, the version that others are compared with")
     lines.append(f"  focus       {focus(family)}, the version whose gain the chapters look into")
     lines.append(f"  structure   read at {described['structure_role']}")
-    lines.append(f"  download    {_size(found.download)} a whole model; there are {found.whole}")
-    lines.append(f"  disk        {_size(found.disk)} each")
+    lines.append(f"  whole       {found.whole} of the versions; the others are adapters")
+    lines.append(f"  download    {_size(found.download)} for a whole one")
+    lines.append(f"  disk        {_size(found.disk)} for a whole one")
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
         lines.append(f"  memory      {_size(found.memory(dtype))} a version in {name}")
@@ -47,14 +48,16 @@ def _family_lines(family: str) -> str:
 def _brief(found: Needs) -> str:
     if found.parameters is None:
         return "size unknown until its config is here"
+    million = found.parameters >= 1e6
+    count = f"{found.parameters / 1e6:,.0f} million" if million else f"{found.parameters:,}"
     memory = found.memory(torch.float32), found.memory(torch.bfloat16)
     return (
-        f"{found.parameters / 1e6:,.0f} million parameters, {_size(memory[0])} of memory in float32"
+        f"{count} parameters, {_size(memory[0])} of memory in float32"
         f" and {_size(memory[1])} in bfloat16"
     )
 
 
 def _size(count: int | None) -> str:
-    if count is None:
-        return "unknown"
+    if not count:
+        return "unknown" if count is None else "nothing"
     return f"{count / 1e6:.1f} MB" if count < 1e8 else f"{count / 1e9:.2f} GB"

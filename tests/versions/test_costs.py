@@ -1,10 +1,14 @@
 """Formulas of costs against what is counted as the experiments run."""
 
+import json
+
 import pytest
 import torch
 from tiny_models import CIRCUIT, HEADS, tiny_model
+from tokenizers_for_tests import make_tokenizer
 from torch.utils.flop_counter import FlopCounterMode
 
+from entrack.book.chapters import glued, project
 from entrack.circuit.ablation import score_circuits
 from entrack.model.activations import clean_run, mean_z
 from entrack.patching.accuracy import score_task
@@ -16,6 +20,7 @@ from entrack.task.desiderata import build
 from entrack.task.draws import examples, scenes
 from entrack.task.prompts import encode
 from entrack.versions import costs
+from entrack.versions.chapter_costs import CHAPTERS, operations
 from entrack.versions.needs import parameters
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -134,3 +139,46 @@ def test_a_longer_suffix_and_more_layers_cost_more(shape, text):
     near = costs.path_patched(shape, text, role="query_label", layers=[3])
     far = costs.path_patched(shape, text, role="prev_query_label", layers=[3])
     assert costs.path_patched(shape, text, role="last", layers=[3]) < near < far
+
+
+# -- whole chapters
+# --------------------------------------------------------------------------------------------------
+
+SMOLLM2 = costs.Shape(30, 9 * 64, 9, 3, 64, 1536, 49152)
+
+
+@pytest.fixture(scope="module")
+def by_chapter():
+    """Chapter -> operations on the default family, with today's parameters."""
+    text = costs.Text.of(encode(make_tokenizer(), examples(14, split="evaluation")))
+    found = {}
+    for chapter in project().chapters():
+        values = {p.name: p.default for p in chapter.parameters}
+        if "family" in values:
+            numbers = {name: value for name, value in values.items() if isinstance(value, int)}
+            found[chapter.name] = operations(chapter.name[:2], numbers, shape=SMOLLM2, text=text)
+    return found, costs.whole(SMOLLM2, text)
+
+
+def test_every_chapter_that_takes_a_family_has_its_cost(by_chapter):
+    assert [name[:2] for name in by_chapter[0]] == list(CHAPTERS)
+
+
+def test_the_published_chapters_took_time_as_their_operations_say(by_chapter):
+    recorded = json.loads((project().notebooks / "status.json").read_text())
+    took = [
+        by_chapter[0][name] / record["seconds_from_nothing"]
+        for name, record in recorded.items()
+        if name in by_chapter[0] and record["device"] == "cpu"
+    ]
+    if len(took) < 3:
+        pytest.skip("the published chapters were not executed on a CPU")
+    typical = sorted(took)[len(took) // 2]
+    assert all(0.5 < rate / typical < 2 for rate in took)
+
+
+def test_the_appendix_shows_the_costs_of_todays_parameters(by_chapter):
+    found, one = by_chapter
+    page = project().find("A1")
+    shown = glued(page.read(page.notebook))["passes_135m"]
+    assert shown == pytest.approx(sum(found.values()) / one, rel=0.01)

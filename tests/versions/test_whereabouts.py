@@ -126,14 +126,15 @@ class TestList:
         for name in families():
             assert f"{name}  " in text
         assert "terms: Apache-2.0; 135 million" in text or "size unknown" in text
-        assert "random  Random\n  terms: none needed; 0 million parameters" in text
+        assert "random  Random\n  terms: none needed; 79," in text
 
     def test_one_family_in_detail(self, own_family):
         lines = family_text("random").splitlines()
         count = parameters(tiny_model(n_layers=8, seed=32).config)
         assert f"  memory      {count * 4 / 1e6:.1f} MB a version in float32" in lines
         assert f"  memory      {count * 2 / 1e6:.1f} MB a version in bfloat16" in lines
-        assert "  download    0.0 MB a whole model; there are 3" in lines
+        assert "  whole       3 of the versions; the others are adapters" in lines
+        assert "  download    nothing for a whole one" in lines
         assert "  focus       tuned, the version whose gain the chapters look into" in lines
 
     def test_an_unknown_family(self):
