@@ -318,6 +318,8 @@ weights = {
     + (1 if name in shares_embedding else 2) * shape.vocabulary * shape.d_model
     for name, shape in shapes.items()
 }
+
+# %%
 rows = [
     [name, kind, f"{weights[name] * bytes_ / 1e9:.1f}", f"{CHUNK * run_of(bytes_) / 1e9:.1f}"]
     for name, shape in shapes.items()
@@ -350,39 +352,28 @@ def rate(shape, n_tokens=8 * 53):
 rates = {name: rate(shape) for name, shape in shapes.items()}
 
 # %%
-fast = 3e14
+hours = {name: total[name] / rates[name] / 3600 for name in shapes}
+minutes = {name: total[name] / 3e14 / 60 for name in shapes}
 rows = [
-    [
-        name,
-        f"{rates[name] / 1e9:.0f}",
-        f"{passes[name] / rates[name]:.2f}",
-        f"{total[name] / rates[name] / 3600:.1f}",
-        f"{total[name] / fast / 60:.1f}",
-    ]
+    [name, f"{rates[name] / 1e9:.0f}", passes[name] / rates[name], hours[name], minutes[name]]
     for name in shapes
 ]
-header = [
-    "model",
-    "GFLOP/s here",
-    "seconds a pass",
-    "hours, all chapters",
-    "minutes at 300 TFLOP/s",
-]
-table(rows, header, caption="Time on this page's machine, and on one that computes so much faster.")
+header = ["model", "GFLOP/s", "seconds a pass", "hours, all chapters", "minutes at 300 TFLOP/s"]
+table(rows, header, caption="Time on the machine that executed this page, and on a far faster one.")
 
 # %% tags=["hide-input"]
 glue("passes_135m", round(total["135M"] / passes["135M"]))
 glue("heads_7b", shapes["7B"].n_layers * shapes["7B"].n_heads)
 glue("heads_135m", shapes["135M"].n_layers * shapes["135M"].n_heads)
-glue("hours_135m", f"{total['135M'] / rates['135M'] / 3600:.1f}")
-glue("days_7b", f"{total['7B'] / rates['7B'] / 86400:.0f}")
+glue("hours_135m", f"{hours['135M']:.1f}")
+glue("days_7b", f"{hours['7B'] / 24:.0f}")
 glue("gb_7b", f"{weights['7B'] * 2 / 1e9:.1f}")
 
 # %% [markdown]
 # In a model of the size of SmolLM2 all chapters cost {glue:text}`passes_135m:,` passes from
-# nothing. That is about {glue:text}`hours_135m` hours on the machine of this page; a 7B model would take
-# some {glue:text}`days_7b` days there, and wants a GPU. The rate in the last column is what such a
-# card is taken to reach at best; it was not measured, for no GPU was at hand.
+# nothing. That is about {glue:text}`hours_135m` hours on the machine of this page; a 7B model would
+# take some {glue:text}`days_7b` days there, and wants a GPU. The rate in the last column is what
+# such a card is taken to reach at best; it was not measured, for no GPU was at hand.
 #
 # ## The paper's own models
 #

@@ -138,7 +138,7 @@ def _is_adapter(family: str, version: str) -> bool:
 
 def config_of(family: str) -> Any | None:
     """The config of the models of `family`: from the weights that are here, else what its file says
-    under "config", else None."""
+    under "config", for estimates before they are; None where it says nothing."""
     from transformers import AutoConfig
 
     described = family_file(family)

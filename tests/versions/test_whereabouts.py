@@ -125,8 +125,8 @@ class TestList:
         text = models_text()
         for name in families():
             assert f"{name}  " in text
-        assert "terms: Apache-2.0; 135 million" in text or "size unknown" in text
-        assert "random  Random\n  terms: none needed; 79," in text
+        assert "terms: Apache-2.0; 135 million parameters, 0.54 GB of memory in float32" in text
+        assert "random  Random\n  terms: none needed; 7" in text
 
     def test_one_family_in_detail(self, own_family):
         lines = family_text("random").splitlines()
