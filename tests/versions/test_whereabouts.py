@@ -77,6 +77,15 @@ class TestNeeds:
         with pytest.raises(ModelError, match=r"needs 5\.0 GB .* 1\.0 GB are free on cpu\. Close"):
             check_memory("big", 5 * 10**9, "cuda")
 
+    def test_the_machine_holds_one_model_on_its_way_and_the_device_all(self, monkeypatch):
+        room = {"cpu": 7 * 10**9, "cuda": 30 * 10**9}
+        monkeypatch.setattr(needs_module, "free_memory", room.get)
+        check_memory("big", 5 * 10**9, "cuda", models=5)
+        with pytest.raises(ModelError, match=r"needs 30\.0 GB .* 30\.0 GB are free on cuda\."):
+            check_memory("big", 5 * 10**9, "cuda", models=6)
+        with pytest.raises(ModelError, match=r"needs 10\.0 GB .* 7\.0 GB are free on cpu\."):
+            check_memory("big", 5 * 10**9, "cpu", models=2)
+
     def test_too_little_disk(self, tmp_path, monkeypatch):
         monkeypatch.setattr(
             shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=2 * 10**9)
