@@ -161,7 +161,7 @@ for name in ("sinks", "mislabelled", "huge"):
 from entrack.display.cells import glue
 
 assert refused == 3
-glue("n_refused", refused)
+glue(n_refused=refused)
 
 # %% [markdown]
 # All {glue:text}`n_refused` were refused, as a command would: `entrack run` ends with such a
@@ -251,7 +251,7 @@ rows = [
 table(rows, ["stage", "by formula", "counted"], caption="Million operations for one pair.")
 off = max(abs(by_formula[name] / found - 1) for name, found in counted.items())
 assert off < 0.05
-glue("formula_off", f"{off:.1%}")
+glue(formula_off=f"{off:.1%}")
 
 # %% [markdown]
 # They differ by {glue:text}`formula_off` at most: where prompts differ in how many tokens are run
@@ -362,12 +362,12 @@ header = ["model", "GFLOP/s", "seconds a pass", "hours, all chapters", "minutes 
 table(rows, header, caption="Time on the machine that executed this page, and on a far faster one.")
 
 # %% tags=["hide-input"]
-glue("passes_135m", round(total["135M"] / passes["135M"]))
-glue("heads_7b", shapes["7B"].n_layers * shapes["7B"].n_heads)
-glue("heads_135m", shapes["135M"].n_layers * shapes["135M"].n_heads)
-glue("hours_135m", f"{hours['135M']:.1f}")
-glue("days_7b", f"{hours['7B'] / 24:.0f}")
-glue("gb_7b", f"{weights['7B'] * 2 / 1e9:.1f}")
+glue(passes_135m=round(total["135M"] / passes["135M"]))
+glue(heads_7b=shapes["7B"].n_layers * shapes["7B"].n_heads)
+glue(heads_135m=shapes["135M"].n_layers * shapes["135M"].n_heads)
+glue(hours_135m=f"{hours['135M']:.1f}")
+glue(days_7b=f"{hours['7B'] / 24:.0f}")
+glue(gb_7b=f"{weights['7B'] * 2 / 1e9:.1f}")
 
 # %% [markdown]
 # In a model of the size of SmolLM2 all chapters cost {glue:text}`passes_135m:,` passes from
