@@ -203,7 +203,8 @@ except TaskError as error:
 # guesses there is no circuit, and the chapters that look for one end by saying so.
 
 # %% tags=["hide-input"]
-from entrack.display.cells import table
+from entrack.display.cells import show
+from entrack.display.tables import Table
 
 needed = [
     ["1, 2", "one version", "nothing more"],
@@ -212,7 +213,11 @@ needed = [
     ["6, 9", "reference, others", "a circuit; gradients (twice the memory of a pass)"],
     ["8, grafts", "two versions", "q, k and v as projections of their own, not fused into one"],
 ]
-table(needed, ["chapters", "versions", "and"], caption="What each chapter needs beyond the words.")
+show(
+    Table(
+        needed, ["chapters", "versions", "and"], caption="What each chapter needs beyond the words."
+    )
+)
 
 # %% [markdown]
 # ## What it costs
@@ -248,7 +253,7 @@ rows = [
     [GROUPS[name].title, f"{by_formula[name] / 1e6:.2f}", f"{found / 1e6:.2f}"]
     for name, found in counted.items()
 ]
-table(rows, ["stage", "by formula", "counted"], caption="Million operations for one pair.")
+show(Table(rows, ["stage", "by formula", "counted"], caption="Million operations for one pair."))
 off = max(abs(by_formula[name] / found - 1) for name, found in counted.items())
 assert off < 0.05
 glue(formula_off=f"{off:.1%}")
@@ -293,7 +298,13 @@ rows = [
 ]
 total = {name: sum(cost[number, name] for number in CHAPTERS) for name in shapes}
 rows.append(["all", *[f"{total[name] / passes[name]:,.0f}" for name in shapes]])
-table(rows, ["", *shapes], caption="Passes that each chapter costs from nothing, by size of model.")
+show(
+    Table(
+        rows,
+        ["", *shapes],
+        caption="Passes that each chapter costs from nothing, by size of model.",
+    )
+)
 
 # %% [markdown]
 # A larger model costs more passes, and not only longer ones: path patching tries every head, and a
@@ -326,11 +337,12 @@ rows = [
     for kind, bytes_ in (("float32", 4), ("bfloat16", 2))
     for run_of in [lambda size, shape=shape: shape.run_bytes(text.tokens, size)]
 ]
-table(
+memory = Table(
     rows,
     ["model", "dtype", "weights of a version, GB", f"a run of {CHUNK} prompts, GB"],
     caption="Memory by size. Chapters 4 and 8 hold all versions; two runs are held at once.",
 )
+show(memory)
 
 # %% [markdown]
 # How long is that? The operations, divided by what the machine does in a second. The cell measures
@@ -359,7 +371,13 @@ rows = [
     for name in shapes
 ]
 header = ["model", "GFLOP/s", "seconds a pass", "hours, all chapters", "minutes at 300 TFLOP/s"]
-table(rows, header, caption="Time on the machine that executed this page, and on a far faster one.")
+show(
+    Table(
+        rows,
+        header,
+        caption="Time on the machine that executed this page, and on a far faster one.",
+    )
+)
 
 # %% tags=["hide-input"]
 glue(passes_135m=round(total["135M"] / passes["135M"]))
