@@ -2,6 +2,7 @@
 #   make book   execute every chapter on the language model, then render the book
 #   make html   render the committed outputs only: no model, about a minute
 #   make test   the tests
+#   make paper-7b   every chapter on the paper's models, given their weights (FAMILY=my/family.json)
 # Another interpreter: make PYTHON=/path/to/python3.11 book
 
 VENV ?= .venv
@@ -9,12 +10,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.entrack-installed
 PYTEST_ARGS ?=
+FAMILY ?= llama-7b
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book html test lint clean
+.PHONY: help setup book html test lint paper-7b clean
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,6s/^# *//p' Makefile
 
 setup: $(STAMP)
 
@@ -36,6 +38,9 @@ html: $(STAMP)
 
 test: $(STAMP)
 	"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+
+paper-7b: $(STAMP)
+	"$(BIN)/entrack" run-all --family "$(FAMILY)"
 
 lint: $(STAMP)
 	"$(BIN)/ruff" check .

@@ -15,7 +15,9 @@ from entrack.book import building
 from entrack.book.chapters import project
 from entrack.book.comparison import compare
 from entrack.book.execution import run
+from entrack.display.model_list import family_text, models_text
 from entrack.errors import EntrackError, ParameterError
+from entrack.family_run import run_every_chapter
 from entrack.versions.weights import converted, read_json
 
 INTERRUPTED = (
@@ -115,6 +117,26 @@ def _own_family(texts: dict[str, str]) -> dict[str, str]:
         )
     os.environ["ENTRACK_MODELS"] = str(path.resolve().parent)
     return texts | {"family": path.stem}
+
+
+def run_all(options: argparse.Namespace) -> int:
+    return bool(run_every_chapter(_own_family({"family": options.family})["family"]))
+
+
+def _run_all_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--family", required=True, help="a family by name, or its file")
+
+
+def list_models(options: argparse.Namespace) -> int:
+    if options.family is None:
+        print(models_text())
+    else:
+        print(family_text(_own_family({"family": options.family})["family"]))
+    return 0
+
+
+def _models_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("family", nargs="?", help="one family in detail: its name, or its file")
 
 
 def build(options: argparse.Namespace) -> int:
@@ -223,6 +245,16 @@ COMMANDS = {
         "List the chapters, their state and their parameters.",
     ),
     "run": (run_chapter, _run_arguments, "Execute one chapter with other parameters, into runs/."),
+    "run-all": (
+        run_all,
+        _run_all_arguments,
+        "Execute every chapter on one family, into runs/, once its weights fit.",
+    ),
+    "models": (
+        list_models,
+        _models_arguments,
+        "List the families: versions, where their weights are, what they need.",
+    ),
     "build": (build, _build_arguments, "Execute what is stale and render the book to _build/html."),
     "check": (
         check,

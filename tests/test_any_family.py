@@ -12,7 +12,11 @@ from entrack.display.cells import CLAIMS
 from entrack.errors import ChapterError
 from entrack.stats.rules import VERDICTS
 
-CHAPTERS = [chapter.name for chapter in project().chapters()]
+CHAPTERS = [
+    chapter.name
+    for chapter in project().chapters()
+    if "family" in {parameter.name for parameter in chapter.parameters}
+]
 NEED_A_CIRCUIT = ("03", "04", "05", "06", "07", "08", "09")
 SENTENCE = re.compile(r"^(Chapter|Config|Site)Error: .+\. \S.+\.$", re.MULTILINE)
 LEAST = {"n_scenes": 4, "n_pairs": 7, "n_held_out": 14, "n_prune": 14, "n_means": 14}

@@ -37,6 +37,7 @@ LAYERS = [
     ["tables."],
     ["finetune."],
     ["book."],
+    ["family_run"],
     ["cli"],
 ]
 MAX_LINES = 300

@@ -1,9 +1,10 @@
 """The chapters of the book: which there are, what they take, and whether their outputs may be
 shown.
 
-A chapter is `notebooks/NN_slug.py`; its executed twin `NN_slug.ipynb` lies beside it. The project's
-folder is the one that holds the package (an editable installation, so a clone); the environment
-variable `ENTRACK_ROOT` names another, whose own `entrack/`, `models/` and `notebooks/` then count.
+A chapter is `notebooks/NN_slug.py`, or `A1_slug.py` in the appendix; its executed twin
+`NN_slug.ipynb` lies beside it. The project's folder is the one that holds the package (an editable
+installation, so a clone); the environment variable `ENTRACK_ROOT` names another, whose own
+`entrack/`, `models/` and `notebooks/` then count.
 """
 
 import ast
@@ -29,6 +30,8 @@ from entrack.book.notebooks import (
 from entrack.book.parameters import Parameter, Value, models_folders, parse, read_all
 from entrack.errors import ChapterError, ParameterError
 
+NUMBER = "[0-9A-Z][0-9]"
+"""What a chapter's name begins with: two digits, or a letter and a digit in the appendix."""
 _GLUE = "application/papermill.record/text/plain"
 
 
@@ -65,7 +68,7 @@ class Project:
                 f"no notebooks folder in {self.root}; the chapters live in a clone of the"
                 " repository. Install it there with `pip install -e .`, or set ENTRACK_ROOT to it."
             )
-        return [Chapter(self, path) for path in sorted(self.notebooks.glob("[0-9][0-9]_*.py"))]
+        return [Chapter(self, path) for path in sorted(self.notebooks.glob(f"{NUMBER}_*.py"))]
 
     def find(self, text: str) -> "Chapter":
         """The chapter meant by `text`: its number, its name, or a file name. Raises ParameterError

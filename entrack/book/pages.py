@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from entrack.book.chapters import Project
+from entrack.book.chapters import NUMBER, Project
 from entrack.book.freshness import get_stamp
 from entrack.display.cells import CLAIMS
 from entrack.display.tables import table_html
@@ -207,5 +207,5 @@ def read_notebooks(folder: Path) -> dict[str, NotebookNode]:
     """{chapter name: notebook} of the executed notebooks in a folder, in order."""
     return {
         path.stem: nbformat.read(path, as_version=4)
-        for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+        for path in sorted(folder.glob(f"{NUMBER}_*.ipynb"))
     }
