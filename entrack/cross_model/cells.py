@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -98,6 +99,26 @@ def other_cells(
         Cell(f"random {g.letter} {i + 1}", {role: tuple(heads)}) for i, heads in enumerate(drawn)
     ]
     return [*cells, Cell(f"all others at {g.letter}", {role: tuple(outside)})]
+
+
+def combinations_of(circuit: Circuit, strongest: Mapping[str, Head]) -> list[Cell]:
+    """Every set of the circuit's groups as a cell labelled by their letters ("BC"), then each of
+    the single heads `strongest` (group -> head) at its group's role ("B 19.1").
+
+    Raises SiteError when the circuit has no heads at all.
+    """
+    letters = [g.letter for name, g in GROUPS.items() if circuit.groups[name]]
+    sets = [chosen for n in range(len(letters)) for chosen in combinations(letters, n + 1)]
+    cells = [group_cell(circuit, *chosen, label="".join(chosen)) for chosen in sets]
+    if not cells:
+        raise SiteError(
+            f"the circuit of {circuit.model} has no heads; there is nothing to replace. Take the"
+            " circuit of a version that does the task."
+        )
+    return cells + [
+        Cell(f"{GROUPS[name].letter} {head}", {circuit.role(name): (head,)})
+        for name, head in strongest.items()
+    ]
 
 
 def roles(cell: Cell) -> list[str]:

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from entrack.circuits import Circuit
-from entrack.cross_model.cells import Cell, group_cell, output_edits, roles, together
+from entrack.cross_model.cells import Cell, output_edits, roles, together
 from entrack.cross_model.weight_swap import check_pair
-from entrack.errors import AlignmentError, ConfigError, SiteError, TaskError
+from entrack.errors import AlignmentError, ConfigError, TaskError
 from entrack.model.activations import Means, Run
 from entrack.model.answers import answers_of
 from entrack.model.attention import weights_in
@@ -27,7 +26,7 @@ from entrack.model.decoder import Model
 from entrack.model.edits import by_suffix, suffix
 from entrack.model.replay import replay
 from entrack.model.shared_runs import run_shared, take
-from entrack.sites import ACTING_ROLES, GROUPS, Head, check_heads
+from entrack.sites import ACTING_ROLES, check_heads
 from entrack.store.results import stored
 from entrack.task.counterfactual_prompts import CounterfactualPrompts
 from entrack.task.prompts import Prompts, chunks
@@ -66,26 +65,6 @@ class Explored:
     top: np.ndarray
     attention: Mapping[str, np.ndarray]
     model: str
-
-
-def combinations_of(circuit: Circuit, strongest: Mapping[str, Head]) -> list[Cell]:
-    """Every set of the circuit's groups as a cell labelled by their letters ("BC"), then each of
-    the single heads `strongest` (group -> head) at its group's role ("B 19.1").
-
-    Raises SiteError when the circuit has no heads at all.
-    """
-    letters = [g.letter for name, g in GROUPS.items() if circuit.groups[name]]
-    sets = [chosen for n in range(len(letters)) for chosen in combinations(letters, n + 1)]
-    cells = [group_cell(circuit, *chosen, label="".join(chosen)) for chosen in sets]
-    if not cells:
-        raise SiteError(
-            f"the circuit of {circuit.model} has no heads; there is nothing to replace. Take the"
-            " circuit of a version that does the task."
-        )
-    return cells + [
-        Cell(f"{GROUPS[name].letter} {head}", {circuit.role(name): (head,)})
-        for name, head in strongest.items()
-    ]
 
 
 def both_ways(
