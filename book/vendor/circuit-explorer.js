@@ -116,6 +116,8 @@
           item.classList.add("acts");
           item.append(made("small", listed(here.map((group) => group.letter)) + (here.length > 1 ? " look" : " looks") + " from here"));
         }
+        if (place === p.rightAt) item.append(made("small", "right answer", "explorer-note"));
+        if (another() && place === p.otherAt) item.append(made("small", "other prompt's place", "explorer-note"));
         let most = LEAST;
         data.groups.forEach((group) => {
           const share = attention[group.letter][i][place];

@@ -48,13 +48,13 @@ _PAGE = """<div class="circuit-explorer">
 <form hidden aria-label="Circuit explorer">
 <p class="explorer-try"><b>Try:</b> {experiments}</p>
 <div class="explorer-choices">
-<fieldset><legend>What is read, and by which version</legend>
+<fieldset><legend>Prompt and version</legend>
 <label>Prompt <select name="prompt">{prompts}</select></label>
 <label>Version <select name="version">{versions}</select></label></fieldset>
-<fieldset><legend>Which heads are replaced</legend>{groups}
+<fieldset><legend>Heads that are replaced</legend>{groups}
 <label>or one strong head alone <select name="head"><option value="">none</option>{heads}</select>
 </label></fieldset>
-<fieldset><legend>By what they give elsewhere</legend>
+<fieldset><legend>Where their outputs come from</legend>
 <label>Source <select name="source"></select></label>
 <p class="explorer-source"></p></fieldset></div>
 <p class="explorer-result" role="status" aria-live="polite"></p>

@@ -90,6 +90,8 @@ def test_the_data_hold_every_combination_as_it_was_measured(model, explored, exp
         assert prompt["position"] == base.scene.objects[prompt["otherAsked"]]
         assert prompt["source"] == source.answer and prompt["otherText"] == source.text
         assert "".join(prompt["tokens"]) == base.role_text().text
+        assert prompt["tokens"][prompt["rightAt"]].strip() == prompt["right"]
+        assert prompt["tokens"][prompt["otherAt"]].strip() == prompt["position"]
 
 
 def test_suggestions_are_where_their_effect_is_greatest(explored, explorer):
