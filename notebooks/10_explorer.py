@@ -75,11 +75,13 @@ strongest = {name: found.kept(name)[0] for name in GROUPS if circuit.groups[name
 cells = combinations_of(circuit, strongest)
 
 # %% tags=["hide-input"]
-glue("base_name", models[base].name)
-glue("base_version", base)
-glue("tuned_list", listed(tuned))
-glue("n_prompts", len(pairs))
-glue("n_right", int(right.sum()))
+glue(
+    base_name=models[base].name,
+    base_version=base,
+    tuned_list=listed(tuned),
+    n_prompts=len(pairs),
+    n_right=int(right.sum()),
+)
 
 # %%
 explored = {
@@ -93,7 +95,7 @@ explored = {
     )
     for v in models
 }
-glue("n_answers", sum(each.top.size for each in explored.values()))
+glue(n_answers=sum(each.top.size for each in explored.values()))
 
 # %% [markdown]
 # ## The explorer

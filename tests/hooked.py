@@ -5,18 +5,19 @@ import torch
 from entrack.model.hooks import TraceDict
 
 
-def hooked_logits(model, data, *, role, heads, weight=1.0):
+def hooked_logits(model, data, *, role, heads, weight=1.0, donor=None):
     """Logits at the last token of whole base passes in which heads come from whole source
-    passes.
+    passes, of another model (donor) if there is one.
     """
     rows, where = torch.arange(len(data)), data.base.at(role)
     logits = None
     layers = sorted({h.layer for h in heads})
     with torch.no_grad():
+        giver = donor or model
         with TraceDict(
-            model.hf, [model.site(layer, "o_proj") for layer in layers], retain_input=True
+            giver.hf, [giver.site(layer, "o_proj") for layer in layers], retain_input=True
         ) as traces:
-            model.hf(data.source.tokens)
+            giver.hf(data.source.tokens)
         taken = {
             layer: traces[model.site(layer, "o_proj")].input[rows, data.source.at(role)]
             for layer in layers

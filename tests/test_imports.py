@@ -34,6 +34,7 @@ LAYERS = [
     ["paper."],
     ["display."],
     ["figures."],
+    ["tables."],
     ["finetune."],
     ["book."],
     ["cli"],

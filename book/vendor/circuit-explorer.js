@@ -2,6 +2,7 @@
 (function () {
   "use strict";
 
+  const SHORT = { "another prompt": "another prompt", mean: "mean over prompts" };
   const LEAST = 50;  // thousandths of attention from which a token is marked
 
   function made(tag, text, className) {
@@ -40,7 +41,7 @@
     function offerSources() {
       const before = fields.source.value;
       fields.source.replaceChildren(...version().sources.map((source) => {
-        const option = made("option", sourceText(source));
+        const option = made("option", SHORT[source] || source + ", same prompt");
         option.value = source;
         option.selected = source === before;
         return option;

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from entrack.cross_model.cells import Cell, output_edits, roles, together
-from entrack.cross_model.weight_swap import check_pair, per_head_run
+from entrack.cross_model.weight_swap import per_head_run
 from entrack.errors import AlignmentError, ConfigError
 from entrack.model.activations import Run, project
 from entrack.model.answers import Outcome, read_out
-from entrack.model.decoder import Model
+from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import Edit, by_suffix, suffix
 from entrack.model.replay import outcomes, replay
 from entrack.model.shared_runs import run_shared, take
@@ -122,7 +122,7 @@ class CrossPatch:
         if not where.any():
             return None
         share = np.mean([wanted(self.hits[self.index(label)]) for label in labels], axis=0)
-        return mean(share[where], clusters=self.scenes[where])
+        return mean(share[where], clusters=self.scenes[where], share=True)
 
 
 def cross_patch(

@@ -6,7 +6,7 @@ its random controls."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -91,11 +91,7 @@ class Exchange:
         if label not in self.all_labels():
             return None
         share = self.of(label).closed(label)
-        if math.isnan(share.value):
-            return None
-        # A donor that is worse makes the gap negative, which turns the ends of the interval round.
-        low, high = sorted((share.low, share.high))
-        return replace(share, low=low, high=high)
+        return None if math.isnan(share.value) else share
 
     def random(self, letter: str) -> list[str]:
         """Labels of a group's random controls."""

@@ -17,12 +17,11 @@ from torch import Tensor
 
 from entrack.circuits import Circuit
 from entrack.cross_model.cells import Cell, output_edits, roles, together
-from entrack.cross_model.weight_swap import check_pair
 from entrack.errors import AlignmentError, ConfigError, TaskError
 from entrack.model.activations import Means, Run
 from entrack.model.answers import answers_of
 from entrack.model.attention import weights_in
-from entrack.model.decoder import Model
+from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import by_suffix, suffix
 from entrack.model.replay import replay
 from entrack.model.shared_runs import run_shared, take

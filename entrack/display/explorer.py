@@ -4,7 +4,7 @@ Everything that can be chosen was computed before; the page carries it as data (
 thousandths) and a script of the book shows what is asked for. Without the script, one example
 stands in as a table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,14 +15,13 @@ from entrack.cross_model.explorer import ANOTHER_PROMPT, KINDS, MEAN, Explored
 from entrack.display.explorer_page import explorer_html
 from entrack.display.style import GROUPS as COLOURS
 from entrack.display.style import ROLE_WORDS
-from entrack.display.tables import table_html, table_text
+from entrack.display.tables import Table
 from entrack.errors import FigureError
 from entrack.sites import GROUPS
 from entrack.task.counterfactual_prompts import CounterfactualPrompts
 
 MAX_BYTES = 700_000
 """Largest explorer; a committed notebook stays below 1 MB."""
-ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,7 @@ class CircuitExplorer:
             "experiments": [vars(experiment) for experiment in self.experiments],
             "words": words.known,
         }
-        rows, header, caption = self._example()
-        self._html = explorer_html(self.data, table_html(rows, header, caption=caption))
+        self._html = explorer_html(self.data, self._example().html)
         if len(self._html) > MAX_BYTES:
             raise FigureError(
                 f"an explorer of {len(self._html) // 1000} kB; at most {MAX_BYTES // 1000} kB. Take"
@@ -96,11 +94,10 @@ class CircuitExplorer:
             )
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict[str, str]:
-        rows, header, caption = self._example()
-        return {"text/html": self._html, "text/plain": table_text(rows, header, caption=caption)}
+        return {"text/html": self._html, "text/plain": self._example().text}
 
-    def _example(self) -> tuple[list[list[str]], list[str], str]:
-        """The first experiment as a table: rows, header, caption."""
+    def _example(self) -> Table:
+        """The first experiment."""
         version, experiment = self.data["versions"][0], self.experiments[0]
         prompt = self.data["prompts"][experiment.prompt]
         source = version["sources"].index(experiment.source)
@@ -121,7 +118,8 @@ class CircuitExplorer:
             f"{experiment.title}: {version['name']} reads “{''.join(prompt['tokens'])}”, and"
             f" {experiment.cell} is taken from {experiment.source}."
         )
-        return rows, ["what the model may say", "alone", "with the heads replaced"], caption
+        header = ["what the model may say", "alone", "with the heads replaced"]
+        return Table(rows, header, caption)
 
 
 class _Words:
@@ -222,18 +220,25 @@ def _experiments(
         )
     ]
     found = []
-    third = [i for i, slot in enumerate(asked) if slot == 2] or range(len(asked))
+    hits = first.own_top == data.base.answers.numpy()
+
+    def best(letter: str, kind: str, among: Sequence[int]) -> int:
+        """The prompt, where it can be one that is answered right, at which `kind` gains most."""
+        moved = gain[other, labels.index(letter), :, KINDS.index(kind)]
+        return max([i for i in among if hits[i]] or among, key=lambda i: moved[i])
+
     if "B" in labels:
-        moved = gain[other, labels.index("B"), :, KINDS.index("position")]
-        prompt = max(third, key=lambda i: moved[i])
-        box = ORDINALS[asked[prompt]] if asked[prompt] < len(ORDINALS) else "last"
-        title = f"Make the model look into the {box} box"
+        third = [i for i, slot in enumerate(asked) if slot == 2]
+        prompt = best("B", "position", third or range(len(asked)))
+        title = f"Make the model look into box {asked[prompt] + 1}"
+        if third:
+            title = "Make the model look into the third box"
         found.append(Experiment(title, prompt, ANOTHER_PROMPT, "B"))
     if "A" in labels:
-        named = gain[other, labels.index("A"), :, KINDS.index("source")]
+        prompt = best("A", "source", range(len(asked)))
         title = "Make it name an object that it never read"
-        found.append(Experiment(title, int(named.argmax()), ANOTHER_PROMPT, "A"))
-    wrong = np.flatnonzero(first.own_top != data.base.answers.numpy())
+        found.append(Experiment(title, prompt, ANOTHER_PROMPT, "A"))
+    wrong = np.flatnonzero(~hits)
     givers = [i for i, source in enumerate(first.sources) if source in names]
     if len(wrong) and givers:
         repaired = gain[np.ix_(givers, single, wrong, [KINDS.index("right")])][..., 0]

@@ -14,8 +14,8 @@ def explorer_html(data: Mapping, static: str) -> str:
     first = data["versions"][0]["name"]
     return _PAGE.format(
         prompts=_options(
-            f"{i + 1}. Box {prompt['label']} (box {prompt['asked'] + 1} of {prompt['boxes']}):"
-            f" {first} is {'right' if prompt['ownRight'] else 'wrong'}"
+            f"{i + 1}. Box {prompt['label']} ({prompt['asked'] + 1} of {prompt['boxes']}),"
+            f" {first} {'right' if prompt['ownRight'] else 'wrong'}"
             for i, prompt in enumerate(data["prompts"])
         ),
         versions=_options(version["name"] for version in data["versions"]),

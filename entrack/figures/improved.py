@@ -86,7 +86,7 @@ def _controls(axes: Axes, found: Exchange, letter: str, place: int) -> None:
     result, drawn, others = found.of(letter), found.random(letter), found.others(letter)
     if drawn:
         shares = np.mean([result.hits[result.index(label)] for label in drawn], axis=0)
-        random = mean(shares, clusters=result.scenes)
+        random = mean(shares, clusters=result.scenes, share=True)
         _mark(axes, random, place + 0.2, style.NEUTRAL, "o", hollow=True)
     if others:
         _mark(axes, result.accuracy(others), place + 0.36, style.NEUTRAL, "s", hollow=True)

@@ -147,3 +147,16 @@ class Model:
                 f"the layers of {self.name} have heads and widths {found}, not {expected}; its"
                 " config does not describe its weights. Use an unmodified model."
             )
+
+
+def check_pair(donor: Model, receiver: Model) -> None:
+    """Raise ModelError unless the two share every shape, so that activations and weights can change
+    places.
+    """
+    ours, theirs = ({**m.shape, "vocabulary": m.config.vocab_size} for m in (receiver, donor))
+    if ours != theirs:
+        differ = "; ".join(f"{k} {theirs[k]} and {ours[k]}" for k in ours if ours[k] != theirs[k])
+        raise ModelError(
+            f"{donor.name} and {receiver.name} differ in shape ({differ}); donor and receiver must"
+            " have one. Take two versions of one family."
+        )

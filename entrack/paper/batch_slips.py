@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from entrack.circuits import Circuit
-from entrack.cross_model.weight_swap import check_pair
 from entrack.errors import ConfigError
 from entrack.model.activations import project
-from entrack.model.decoder import Model
+from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import Edit
 from entrack.model.replay import outcomes
 from entrack.model.shared_runs import run_shared

@@ -22,7 +22,7 @@ from torch import Tensor
 from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import Run
 from entrack.model.answers import read_out
-from entrack.model.decoder import Model
+from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import Edit, by_suffix, suffix
 from entrack.model.replay import outcomes
 from entrack.model.shared_runs import run_shared, take
@@ -43,11 +43,13 @@ class Prepared:
         model, data: which model runs which pairs.
         expected_candidate: the name of `data.answers` among the candidates: "label" for
             `interchange.interchanges`, else the first candidate of the desideratum.
+        donor: the model that reads the sources, if it is another than the one that is patched.
     """
 
     model: Model
     data: CounterfactualPrompts
     expected_candidate: str = "label"
+    donor: Model | None = None
 
     @property
     def candidates(self) -> dict[str, Tensor]:
@@ -79,7 +81,7 @@ class Prepared:
     def _sources(self) -> dict[str, tuple[Tensor, Tensor]]:
         found: dict[str, list[tuple[Tensor, Tensor]]] = {role: [] for role in ACTING_ROLES}
         for part in chunks(range(len(self.data)), CHUNK):
-            run = run_shared(self.model, self.data.source.subset(part))
+            run = run_shared(self.donor or self.model, self.data.source.subset(part))
             for role in ACTING_ROLES:
                 found[role].append((run.z_at(role), run.resid_at(role)))
         return {
@@ -94,13 +96,17 @@ def patch_pairs(
     *,
     patches: Mapping[str, Patch],
     expected_candidate: str = "label",
+    donor: Model | None = None,
 ) -> Patched:
     """The answer of every base with each of `patches` taken from its source. Stored.
 
     Args:
-        expected_candidate: see `Prepared`.
+        expected_candidate, donor: see `Prepared`. With a donor this is an interchange across
+            models: `model` reads the base, the donor the source (ours; the paper patches across
+            models on one prompt, and between prompts within one model).
 
     Raises:
+        ModelError: a donor of another shape than `model`.
         SiteError: a head or layer that the model does not have.
         ConfigError: no patches, or a patch of both heads and residual stream.
     """
@@ -121,7 +127,9 @@ def patch_pairs(
                 f"no residual stream at layer {patch.resid}; {model.name} has layers 0 to"
                 f" {model.n_layers}, the last being its end. Use one of them."
             )
-    return _patch_pairs(model, data, dict(patches), expected_candidate)
+    if donor is not None:
+        check_pair(donor, model)
+    return _patch_pairs(model, data, dict(patches), expected_candidate, donor)
 
 
 @torch.no_grad()
@@ -216,11 +224,15 @@ def head_edits(
 
 @stored("patched")
 def _patch_pairs(
-    model: Model, data: CounterfactualPrompts, patches: dict[str, Patch], expected_candidate: str
+    model: Model,
+    data: CounterfactualPrompts,
+    patches: dict[str, Patch],
+    expected_candidate: str,
+    donor: Model | None,
 ) -> Patched:
     answers, unpatched = [], []
     for part in chunks(range(len(data)), CHUNK):
-        prepared = Prepared(model, data.subset(part), expected_candidate)
+        prepared = Prepared(model, data.subset(part), expected_candidate, donor)
         found = answers_with(prepared, patches=[Patch("last"), *patches.values()]).numpy()
         unpatched.append(found[0])
         answers.append(found[1:])

@@ -101,6 +101,7 @@ def test_suggestions_are_where_their_effect_is_greatest(explored, explorer):
     gain = first.probs - first.own[:, None]
     cells = explorer.data["cells"]
     third = [i for i, p in enumerate(explorer.data["prompts"]) if p["otherAsked"] == 2]
+    assert not (first.own_top == data.base.answers.numpy()).any()
     assert look.title == "Make the model look into the third box" and look.prompt in third
     assert gain[0, cells.index("B"), look.prompt, 1] == gain[0, cells.index("B"), third, 1].max()
     assert gain[0, cells.index("A"), name.prompt, 2] == gain[0, cells.index("A"), :, 2].max()

@@ -276,3 +276,46 @@ def test_ratio_over_clusters_is_wider_where_scenes_agree():
     alone, over_scenes = ratio(right, np.ones(140)), ratio(right, np.ones(140), clusters=scenes)
     assert alone.value == over_scenes.value == 0.5
     assert over_scenes.half_width > 2 * alone.half_width
+
+
+def test_shares_end_at_0_and_1():
+    """Attention of 0.1 in one scene and none in six: t reaches below 0, a share does not."""
+    low, high = [0.1, *[0.0] * 6], [0.9, *[1.0] * 6]
+    assert mean(low).low < 0 < mean(low, share=True).low + 1e-12
+    assert mean(low, share=True).low == 0 and mean(low, share=True).high == mean(low).high
+    assert mean(high, share=True).high == 1 < mean(high).high
+    assert mean(np.full(5, 0.37), share=True).low == pytest.approx(0.37)
+
+
+def test_a_ratio_below_0_has_its_ends_in_order():
+    """The gap is negative where the donor is worse: half of it closes."""
+    generator = np.random.default_rng(9)
+    gap = -(generator.random(140) < 0.6).astype(float)
+    half = gap * (generator.random(140) < 0.5)
+    scenes = np.arange(140) // 7
+    found, mirrored = ratio(half, gap, clusters=scenes), ratio(-half, -gap, clusters=scenes)
+    assert found.low < found.value < found.high
+    assert (found.low, found.high) == pytest.approx((mirrored.low, mirrored.high))
+
+
+def test_a_ratio_of_hits_that_agree_everywhere_has_an_interval():
+    """20 scenes, 60 % right: up to 3 of 20 may have differed unseen, of 0.6."""
+    right = np.tile([1, 1, 1, 0, 0], 28)
+    scenes = np.arange(140) // 7
+    for sign in (1, -1):
+        found = ratio(sign * right, sign * right, clusters=scenes)
+        spread = 3 / 20 / right.mean()
+        assert (found.value, found.low, found.high) == pytest.approx((1, 1 - spread, 1 + spread))
+    logs = np.linspace(1, 2, 140)
+    assert ratio(logs, logs).half_width == 0
+
+
+def test_agreement_everywhere_covers_a_ratio_that_is_almost_1():
+    """One prompt in a hundred differs in truth: most small samples show none that does."""
+    generator, held = np.random.default_rng(10), 0
+    for _ in range(300):
+        right = generator.random(70) < 0.6
+        kept = right & (generator.random(70) < 0.99)
+        found = ratio(kept, right, clusters=np.arange(70) // 7)
+        held += not found.excludes(0.99)
+    assert held / 300 > 0.95

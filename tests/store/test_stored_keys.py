@@ -102,11 +102,13 @@ def samples() -> dict[object, list]:
     )
     return {
         Model: [model, tuned, named, typed],
+        Model | None: [None, model, tuned],
         Prompts: [prompts, *other_prompts(prompts)],
         CounterfactualPrompts: [data, *other_counterfactuals(data)],
         Prepared: [
             prepared,
             dataclasses.replace(prepared, model=tuned),
+            dataclasses.replace(prepared, donor=tuned),
             dataclasses.replace(prepared, expected_candidate="object"),
             *(dataclasses.replace(prepared, data=d) for d in other_counterfactuals(data)),
         ],
