@@ -112,6 +112,27 @@ def test_suggestions_are_where_their_effect_is_greatest(explored, explorer):
     assert best == gain[1][singles][:, wrong, 0].max()
 
 
+def test_a_mistake_is_not_what_is_led_astray(model, explored):
+    """Where prompts are answered right, the first two suggestions take one of them, if it must be
+    the only one; a repair takes a wrong one.
+    """
+    found, data = explored
+    answers = data.base.answers.numpy()
+    for right in range(len(data)):
+        said = np.where(np.arange(len(data)) == right, answers, answers[::-1] + 1)
+        first = replace(found["plain"], own_top=said)
+        page = CircuitExplorer(
+            {"plain": first, "tuned": found["tuned"]},
+            data,
+            circuit=CIRCUIT,
+            tokenizer=model.tokenizer,
+        )
+        look, name, repair = page.experiments
+        third = [i for i, p in enumerate(page.data["prompts"]) if p["otherAsked"] == 2]
+        assert name.prompt == right != repair.prompt and look.prompt in third
+        assert [p["ownRight"] for p in page.data["prompts"]].index(True) == right
+
+
 def test_the_table_that_stands_in_is_the_first_suggestion(explorer):
     bundle = explorer._repr_mimebundle_()
     first, version = explorer.experiments[0], explorer.data["versions"][0]
