@@ -36,7 +36,7 @@ from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.versions import families
 from entrack.versions.loading import load
 
-# %%
+# %% tags=["hide-input"]
 base = base or families.reference(family)
 structure_role = structure_role or families.structure_role(family)
 tuned = families.tuned_from(family, base)
@@ -66,7 +66,7 @@ circuit = found.circuit
 #   {glue:text}`base_version`);
 # - **the mean** over many prompts, which holds nothing of this one.
 
-# %%
+# %% tags=["hide-input"]
 pool = interchanges(n_scenes, split="evaluation", seed=seed)
 pairs, right = both_ways(
     models[base], encode_counterfactuals(models[base].tokenizer, pool), n=n_prompts

@@ -11,11 +11,11 @@ def explorer_html(data: Mapping, static: str) -> str:
     runs.
     """
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    first = data["versions"][0]["name"]
     return _PAGE.format(
+        first=escape(data["versions"][0]["name"]),
         prompts=_options(
-            f"{i + 1}. Box {prompt['label']} ({prompt['asked'] + 1} of {prompt['boxes']}),"
-            f" {first} {'right' if prompt['ownRight'] else 'wrong'}"
+            f"{i + 1}. Box {prompt['label']} ({prompt['asked'] + 1} of {prompt['boxes']}):"
+            f" {'right' if prompt['ownRight'] else 'wrong'}"
             for i, prompt in enumerate(data["prompts"])
         ),
         versions=_options(version["name"] for version in data["versions"]),
@@ -49,12 +49,12 @@ _PAGE = """<div class="circuit-explorer">
 <p class="explorer-try"><b>Try:</b> {experiments}</p>
 <div class="explorer-choices">
 <fieldset><legend>Prompt and version</legend>
-<label>Prompt <select name="prompt">{prompts}</select></label>
+<label>Prompt, and whether {first} is right <select name="prompt">{prompts}</select></label>
 <label>Version <select name="version">{versions}</select></label></fieldset>
 <fieldset><legend>Heads that are replaced</legend>{groups}
 <label>or one strong head alone <select name="head"><option value="">none</option>{heads}</select>
 </label></fieldset>
-<fieldset><legend>Where their outputs come from</legend>
+<fieldset><legend>What replaces them</legend>
 <label>Source <select name="source"></select></label>
 <p class="explorer-source"></p></fieldset></div>
 <p class="explorer-result" role="status" aria-live="polite"></p>
