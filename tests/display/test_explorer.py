@@ -135,6 +135,7 @@ def test_a_mistake_is_not_what_is_led_astray(model, explored):
 
 def test_the_table_that_stands_in_is_the_first_suggestion(explorer):
     bundle = explorer._repr_mimebundle_()
+    assert "<form hidden " in bundle["text/html"]  # until the script takes over
     first, version = explorer.experiments[0], explorer.data["versions"][0]
     cell = explorer.data["cells"].index(first.cell)
     for before, after in zip(
@@ -220,7 +221,9 @@ CLICKS = """async (page, window) => {
     const texts = ".explorer-result, .explorer-token, legend, td, select";
     return Array.from(page.querySelectorAll(texts), (e) => window.getComputedStyle(e).color);
   };
-  return { seen, attention, wide: page.documentElement.scrollWidth,
+  const columns = Array.from(page.querySelectorAll(".explorer-answers thead th"),
+    (head) => head.getBoundingClientRect().width);
+  return { seen, attention, columns, wide: page.documentElement.scrollWidth,
     unlabelled: Array.from(form.querySelectorAll("input, select"),
       (field) => field.labels.length).filter((n) => n !== 1).length,
     live: page.querySelector(".explorer-result").getAttribute("aria-live"),
@@ -277,6 +280,7 @@ def test_the_page_shows_the_stored_numbers(explorer, clicked):
 @needs_browser
 def test_the_page_serves_a_phone_both_schemes_and_a_screen_reader(clicked):
     assert clicked["wide"] <= 390
+    assert clicked["columns"][1] == pytest.approx(clicked["columns"][2], abs=1)  # bars compare
     assert clicked["unlabelled"] == 0 and clicked["live"] == "polite" and clicked["fallback"]
     for colours, paper in ((clicked["light"], "#ffffff"), (clicked["dark"], "#14181e")):
         for colour in set(colours):
