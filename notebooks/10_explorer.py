@@ -102,7 +102,7 @@ glue(n_answers=sum(each.top.size for each in explored.values()))
 #
 # All {glue:text}`n_answers` combinations were computed above and are stored in this page; nothing
 # is computed while you choose. Say what you expect before you look. The buttons suggest where to
-# begin; each takes the prompt on which it works best, so try the same on other prompts too.
+# begin; each takes a prompt on which it works well, so try the same on other prompts too.
 
 # %% tags=["hide-input"]
 CircuitExplorer(explored, pairs, circuit=circuit, tokenizer=models[base].tokenizer)
@@ -112,7 +112,7 @@ CircuitExplorer(explored, pairs, circuit=circuit, tokenizer=models[base].tokeniz
 #
 # 1. Replace B from another prompt. Then replace C instead, then D. How early in the chain can you
 #    still make the model look elsewhere?
-# 2. Replace A from another prompt, then A and B. Why does B no longer matter?
+# 2. Replace A from another prompt, then A and B. Why does B matter so little now?
 # 3. Take a prompt that {glue:text}`base_name` gets wrong. Which single group of a better version
 #    repairs it? Is it the same one on the next prompt?
 # 4. Set one group to its mean. Does the answer become another object of the prompt, or no object at
