@@ -102,7 +102,7 @@ glue(n_answers=sum(each.top.size for each in explored.values()))
 #
 # All {glue:text}`n_answers` combinations were computed above and are stored in this page; nothing
 # is computed while you choose. Say what you expect before you look. The buttons suggest where to
-# begin; each takes a prompt on which it works well, so try the same on other prompts too.
+# begin; each takes the prompt on which it works best, so try the same on other prompts too.
 
 # %% tags=["hide-input"]
 CircuitExplorer(explored, pairs, circuit=circuit, tokenizer=models[base].tokenizer)

@@ -220,12 +220,11 @@ def _experiments(
         )
     ]
     found = []
-    hits = first.own_top == data.base.answers.numpy()
 
     def best(letter: str, kind: str, among: Sequence[int]) -> int:
-        """The prompt, where it can be one that is answered right, at which `kind` gains most."""
+        """The prompt at which `kind` gains most."""
         moved = gain[other, labels.index(letter), :, KINDS.index(kind)]
-        return max([i for i in among if hits[i]] or among, key=lambda i: moved[i])
+        return max(among, key=lambda i: moved[i])
 
     if "B" in labels:
         third = [i for i, slot in enumerate(asked) if slot == 2]
@@ -238,7 +237,7 @@ def _experiments(
         prompt = best("A", "source", range(len(asked)))
         title = "Make it name an object that it never read"
         found.append(Experiment(title, prompt, ANOTHER_PROMPT, "A"))
-    wrong = np.flatnonzero(~hits)
+    wrong = np.flatnonzero(first.own_top != data.base.answers.numpy())
     givers = [i for i, source in enumerate(first.sources) if source in names]
     if len(wrong) and givers:
         repaired = gain[np.ix_(givers, single, wrong, [KINDS.index("right")])][..., 0]
