@@ -37,6 +37,7 @@ LAYERS = [
     ["tables."],
     ["finetune."],
     ["book."],
+    ["sweep."],
     ["cli"],
 ]
 MAX_LINES = 300
