@@ -268,20 +268,12 @@ def _short(counts: list) -> str:
     return ", ".join("-" if count is None else str(count) for count in counts)
 
 
-def _stale_reasons(
-    chapter: str,
-    source: NotebookNode,
-    executed: NotebookNode,
-    stamp: Stamp,
-    root: Path,
-    parameters: dict | None,
-):
+def _stale_reasons(chapter, source, executed, stamp: Stamp, root: Path, parameters: dict | None):
     if stamp.chapter != chapter:
         yield f"it is an execution of {stamp.chapter}"
-    if parameters is None and not stamp.default:
-        yield "parameters: it was executed with others than the defaults"
-    if parameters is not None and stamp.parameters != plain(parameters):
-        yield "parameters: it was executed with others than its edition's"
+    if not (stamp.default if parameters is None else stamp.parameters == plain(parameters)):
+        whose = "the defaults" if parameters is None else "its edition's"
+        yield f"parameters: it was executed with others than {whose}"
     if cells_digest(source) != stamp.cells:
         now, then = (
             [cell_digest(cell) for cell in code_cells(notebook)] for notebook in (source, executed)
