@@ -59,7 +59,7 @@ def executions(
                 receiving, sending = context.Pipe(duplex=False)
                 process = context.Process(
                     target=_work,
-                    args=(chapter, edition.of(chapter), sending, environment, len(chapters) == 1),
+                    args=(chapter, sending, environment, len(chapters) == 1, edition.of(chapter)),
                     daemon=True,
                 )
                 process.start()
@@ -89,10 +89,10 @@ def executions(
 
 def _work(
     chapter: Chapter,
-    values: Mapping[str, Value],
     sending: Connection,
     environment: dict[str, str],
     progress: bool,
+    values: Mapping[str, Value],
 ) -> None:
     """The child's part. It takes its interruption from the parent alone, once: the terminal's would
     come on top.
