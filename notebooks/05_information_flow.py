@@ -26,7 +26,7 @@ from entrack.display.cells import glue, judge, listed, show
 from entrack.figures import flow as figures
 from entrack.paper import findings
 from entrack.paper.claims import claim
-from entrack.patching.attention_knockout import EDGES, knock_out
+from entrack.patching.attention_knockout import BOTH, EDGES, knock_out
 from entrack.patching.attention_mass import attention_mass
 from entrack.sites import GROUPS
 from entrack.tables import flow as tables
@@ -80,16 +80,17 @@ told = (f"{figures.edge_words(edge)} ({depth:.2f})" for edge, depth in needed)
 glue(
     needed_readings=listed(told, none="none of those that were blocked"),
     n_needed=len(needed),
-    n_readings=len(EDGES),
+    n_readings=sum(to != BOTH for _, to in EDGES),
     unblocked=found.plain.mean(),
 )
 show(tables.readings(found))
 
 # %% [markdown]
 # *Caveat.* A loss shows that a reading is needed, not that it is enough; without a loss it may be
-# spared because what is blocked goes around by a third token. The last panel is such a detour.
-# Right after the earlier label stands a comma, or a full stop, and a causal model can collect there
-# what the segment said.
+# spared because what is blocked goes around by a third token. Right after the earlier label stands
+# a comma, or a full stop, and a causal model can collect there what the segment said. So the last
+# panel blocks both tokens at once. Its change is {glue:text}`beyond_sum` less the sum of the
+# changes with either blocked: where this is below 0, each stands in for the other to some extent.
 #
 # ## Where the heads of each group look
 #
@@ -139,11 +140,11 @@ show(looked)
 # earlier label itself. The rules judge the sign of a loss and not its size. In Llama-7B the query
 # label's reading of the earlier label is worth {glue:text}`recall_paper`, here
 # {glue:text}`recall_here`; its reading of the token after it, which the paper did not block, is
-# worth {glue:text}`after_here`. The order is judged by the steps between the half-way depths, each
-# with its interval over scenes.
+# worth {glue:text}`after_here`, and both together are worth {glue:text}`both_here`. The order is
+# judged by the steps between the half-way depths, each with its interval over scenes.
 
 # %% tags=["hide-input"]
-fetch, pass_on, recall, direct, *_, after = EDGES
+fetch, pass_on, recall, direct, *_, after, both = EDGES
 change = {edge: found.loss(edge, found.layers[0]) for edge in EDGES}
 depths = [found.half_way(edge) for edge in (recall, pass_on, fetch)]
 steps = [found.step(recall, pass_on), found.step(pass_on, fetch)]
@@ -151,6 +152,8 @@ glue(
     recall_paper=f"{findings.knockout_change(recall):+.2f}",
     recall_here=f"{change[recall]:+.2f}",
     after_here=f"{change[after]:+.2f}",
+    both_here=f"{change[both]:+.2f}",
+    beyond_sum=f"{found.beyond_sum(both, recall, after):+.2f}",
 )
 
 # %% tags=["hide-input"]
@@ -169,15 +172,16 @@ judge(
 # ```{exercise} Two roads at once
 # :label: ex-flow-detour
 #
-# Block *two* readings at once: the query label from the earlier label and from the token after it.
-# Is the loss more than the sum of the two? `blocked_resid` in
-# `entrack/patching/attention_knockout.py` hides one position; what has to change for two?
+# The query label reads the earlier label and the token after it. Suppose that the two bring the
+# same thing, and either is enough. What do you expect of the change with both blocked, beside the
+# changes with either blocked? And what if each brings something of its own?
 # ```
 #
 # ```{solution} ex-flow-detour
 # :class: dropdown
 #
-# `goal` becomes Long[example goal], and `hidden[rows[:, None], 0, 0, goal] = True` hides all of
-# them; nothing else changes. If either token could stand in for the other, each alone costs little
-# and both together cost much: a sum that is more than its parts is the mark of a detour.
+# If either is enough, each alone costs little and both together cost much: more than the sum of the
+# two. If each brings something of its own that is needed, either alone already breaks the answer,
+# and both together cost less than the sum, because an answer cannot be lost twice. Here the
+# difference is {glue:text}`beyond_sum`.
 # ```

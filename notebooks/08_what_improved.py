@@ -37,7 +37,7 @@ import numpy as np
 
 from entrack.circuit.contents import content_changes, content_of_groups
 from entrack.circuit.search import circuit_of
-from entrack.cross_model.cmap_suite import exchange, graft_scores
+from entrack.cross_model.cmap_suite import cmap, graft_scores
 from entrack.cross_model.weight_swap import update_norms
 from entrack.display.cells import glue, judge, listed, show
 from entrack.errors import ChapterError
@@ -88,7 +88,7 @@ glue(
 # %%
 sizes = {"n_far": n_far, "n_random": n_random, "seed": seed}
 into_base = {
-    v: exchange(models[v], models[base], circuit, scenes=asked, inputs=v == focus, **sizes)
+    v: cmap(models[v], models[base], circuit, scenes=asked, inputs=v == focus, **sizes)
     for v in tuned
 }
 edges = {v: found.edge() for v, found in into_base.items()}
@@ -140,7 +140,7 @@ show(figures.repaired_and_broken(into_base))
 # %%
 theirs = {v: circuit_of(models[v], n_pairs=n_pairs_own, **search) for v in own_versions}
 with_own = {
-    v: exchange(models[v], models[base], theirs[v], scenes=asked, seed=seed) for v in own_versions
+    v: cmap(models[v], models[base], theirs[v], scenes=asked, seed=seed) for v in own_versions
 }
 
 # %% tags=["hide-input"]
@@ -179,8 +179,7 @@ show(tables.published_inputs())
 
 # %%
 from_base = {
-    v: exchange(models[base], models[v], circuit, scenes=asked, n_random=1, seed=seed)
-    for v in tuned
+    v: cmap(models[base], models[v], circuit, scenes=asked, n_random=1, seed=seed) for v in tuned
 }
 
 # %% tags=["hide-input"]
@@ -229,7 +228,7 @@ show(tables.contents(changes, base=base))
 # %%
 glue(below_name=listed(models[v].name for v in below))
 both_ways = {
-    (donor, receiver): exchange(
+    (donor, receiver): cmap(
         models[donor], models[receiver], circuit, scenes=asked, inputs=receiver in below, **sizes
     )
     for v in below
@@ -331,9 +330,9 @@ def gains(letter: str) -> dict:
     return {v: into_base[v].gain(letter) for v in better if letter in into_base[v].letters()}
 
 
-def shares(exchanges: dict, label: str) -> dict:
+def shares(cmaps: dict, label: str) -> dict:
     """Share of the gap that a cell closes, of every better version that has it and a gap."""
-    found = {v: exchanges[v].closed(label) for v in better}
+    found = {v: cmaps[v].closed(label) for v in better}
     return {v: share for v, share in found.items() if share}
 
 

@@ -1,7 +1,7 @@
 """Where a fine-tuned version's gain sits: what each group hands over, and which part of the update
 brings it.
 
-`exchange` asks it of activations, `graft_scores` of weights. Both use one receiver's circuit and
+`cmap` asks it of activations, `graft_scores` of weights. Both use one receiver's circuit and
 its random controls."""
 
 import math
@@ -28,7 +28,7 @@ INPUTS = ("q", "k", "v", "qk", "qkv")
 
 
 @dataclass(frozen=True)
-class Exchange:
+class CMAP:
     """What one version does with another's activations.
 
     Attributes:
@@ -132,7 +132,7 @@ class Exchange:
         return [cell.label for cell in found.cells]
 
 
-def exchange(
+def cmap(
     donor: Model,
     receiver: Model,
     circuit: Circuit,
@@ -143,7 +143,7 @@ def exchange(
     inputs: bool = False,
     format: str = "alternative",
     seed: int = 0,
-) -> Exchange:
+) -> CMAP:
     """Patch the groups of `circuit`, alone and together, from `donor` into `receiver`. Stored.
 
     Args:
@@ -178,7 +178,7 @@ def exchange(
         scenes[0].n_boxes,
     )
     few = prompts.subset(range(n_boxes * min(n_far, len(scenes))))
-    return Exchange(
+    return CMAP(
         near=cross_patch(donor, receiver, prompts, cells=near),
         far=cross_patch(donor, receiver, few, cells=far) if far and len(few) else None,
     )

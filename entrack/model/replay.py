@@ -45,7 +45,8 @@ def replay(
         start: layer to start at; default the lowest edited one, below which nothing changes.
         resid: residual stream entering `start` at `positions` [example variant slot d_model];
             default clean.
-        unseen: an earlier position of each example that its first slot may not attend to [example].
+        unseen: an earlier position of each example that its first slot may not attend to [example],
+            or several [example hidden].
         on_layer: called with (layer, residual entering it, what attention was asked before any
             edit, z) of the replayed positions; rows of tensors are example * variant.
 
@@ -178,13 +179,13 @@ class _Attending:
             1, positions.shape[1], 1
         )  # [example slot pos]
         if unseen is not None:
-            unseen = unseen.to(positions.device)
-            if bool((unseen >= positions[:, 0]).any()):
+            unseen = unseen.to(positions.device).reshape(len(unseen), -1)
+            if bool((unseen >= positions[:, :1]).any()):
                 raise AlignmentError(
                     "a position to hide does not lie before the replayed ones; only what came"
                     " before can be seen. Name an earlier one."
                 )
-            self.cached[torch.arange(len(unseen)), 0, unseen] = False
+            self.cached[torch.arange(len(unseen))[:, None], 0, unseen] = False
 
     def __call__(self, layer: int, asked: AttentionInputs, edits: Sequence[Edit]) -> Tensor:
         """Head outputs [example*variant slot head d_head]."""
@@ -263,8 +264,8 @@ def _check(model: Model, run: Run, positions: Tensor, edits: Sequence[Edit], sta
             )
         if not 0 <= edit.slot < slots:
             raise SiteError(
-                f"an edit at slot {edit.slot} would not fire; {slots} positions are replayed. Add"
-                " its position."
+                f"an edit at slot {edit.slot} would not fire; this replay has slots 0 to"
+                f" {slots - 1}. Add its position."
             )
 
 

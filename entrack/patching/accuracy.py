@@ -83,17 +83,15 @@ def score_task(model: Model, scenes: Sequence[Scene], *, format: str = "alternat
     return _score(model, scenes, format)
 
 
-def score_family(
-    family: str, chosen: Sequence[Scene], *, formats: Sequence[str] = FORMATS
-) -> dict[tuple[str, str], TaskScores]:
-    """`score_task` for every version of `family` that can be loaded, by (version, format); one
-    model at a time.
+def score_family(family: str, chosen: Sequence[Scene]) -> dict[tuple[str, str], TaskScores]:
+    """`score_task` for every version of `family` that can be loaded, by (version, format) in both
+    text formats; one model at a time.
     """
     return {
         (version, format): score_task(model, chosen, format=format)
         for version in versions(family)
         for model in [load(f"{family}/{version}")]
-        for format in formats
+        for format in FORMATS
     }
 
 

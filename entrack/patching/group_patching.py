@@ -3,8 +3,8 @@ source prompt.
 
 The paper's test of what a group of heads carries (section 5.2): run the base, replace the outputs
 of the group's heads at the group's token by those of a source prompt, and see which object the
-model names. `interchange` makes pairs in which every idea of what is carried predicts another word;
-here the patched answers are collected and read.
+model names. `task.counterfactual_pairs` makes pairs in which every idea of what is carried predicts
+another word; here the patched answers are collected and read.
 
 Two references stand beside each patch: the *floor*, the same pairs with nothing patched, and the
 *ceiling*, the whole residual stream of the token patched instead of some heads."""
@@ -32,6 +32,7 @@ from entrack.store.results import stored
 from entrack.task.counterfactual_prompts import CounterfactualPrompts
 from entrack.task.prompts import chunks
 
+SOURCE_ROLES = (*ACTING_ROLES, "correct_object")
 CHUNK = 49  # pairs whose runs are held at once: seven scenes of seven boxes, 1 GB for SmolLM2
 
 
@@ -42,7 +43,7 @@ class Prepared:
     Attributes:
         model, data: which model runs which pairs.
         expected_candidate: the name of `data.answers` among the candidates: "label" for
-            `interchange.interchanges`, else the first candidate of the desideratum.
+            `counterfactual_pairs.interchanges`, else the first candidate of the desideratum.
         donor: the model that reads the sources, if it is another than the one that is patched.
     """
 
@@ -77,12 +78,19 @@ class Prepared:
         """Residual stream of the sources at every role [layer+1 example d_model]."""
         return {role: resid for role, (_, resid) in self._sources.items()}
 
+    @property
+    def source_answers(self) -> Tensor:
+        """The most likely token of every unpatched source [example]."""
+        leaving = self.source_resid["last"][-1][:, None]
+        reader = self.donor or self.model
+        return read_out(reader, leaving, self.data.source.answers).top[:, 0].cpu()
+
     @cached_property
     def _sources(self) -> dict[str, tuple[Tensor, Tensor]]:
-        found: dict[str, list[tuple[Tensor, Tensor]]] = {role: [] for role in ACTING_ROLES}
+        found: dict[str, list[tuple[Tensor, Tensor]]] = {role: [] for role in SOURCE_ROLES}
         for part in chunks(range(len(self.data)), CHUNK):
             run = run_shared(self.donor or self.model, self.data.source.subset(part))
-            for role in ACTING_ROLES:
+            for role in SOURCE_ROLES:
                 found[role].append((run.z_at(role), run.resid_at(role)))
         return {
             role: tuple(torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from entrack.circuit.contents import ContentChange
 from entrack.circuits import Circuit
-from entrack.cross_model.cmap_suite import Exchange
+from entrack.cross_model.cmap_suite import CMAP
 from entrack.cross_model.weight_swap import MATRICES, UpdateNorms
 from entrack.display.tables import Table
 from entrack.figures.improved import OTHERS, ordered
@@ -16,25 +16,25 @@ from entrack.sites import GROUPS
 CONTROLS = ["random heads", OTHERS]
 
 
-def donors(exchanges: Mapping[str, Exchange]) -> Table:
-    """Each donor alone, on the prompts of its exchange; all give to one receiver."""
-    first = next(iter(exchanges.values()))
+def donors(cmaps: Mapping[str, CMAP]) -> Table:
+    """Each donor alone, on the prompts of its CMAP; all give to one receiver."""
+    first = next(iter(cmaps.values()))
     base = _receiver(first)
     return Table(
-        [[v, found.near.donor_accuracy(), found.edge()] for v, found in exchanges.items()],
+        [[v, found.near.donor_accuracy(), found.edge()] for v, found in cmaps.items()],
         ["version", "accuracy", f"less that of {base}"],
         f"The donors alone, on the same prompts as {base}, which has"
         f" {first.near.own_accuracy():.2f}.",
     )
 
 
-def gains(exchanges: Sequence[Exchange]) -> Table:
+def gains(cmaps: Sequence[CMAP]) -> Table:
     """What each group of each donor brings to one receiver, beside its controls."""
-    base = _receiver(exchanges[0])
+    base = _receiver(cmaps[0])
     return Table(
         [
             [*_patched(found, label), *_controls(found, label), _log_prob(found, label)]
-            for found in exchanges
+            for found in cmaps
             for label in ordered(found)
         ],
         ["patched", "accuracy", "gain", "p", *CONTROLS, "log probability (nats)"],
@@ -44,15 +44,15 @@ def gains(exchanges: Sequence[Exchange]) -> Table:
     )
 
 
-def losses(exchanges: Sequence[Exchange]) -> Table:
+def losses(cmaps: Sequence[CMAP]) -> Table:
     """What each group of one donor changes in each receiver, and the share of the gap from receiver
     to donor that it closes.
     """
-    base = exchanges[0].near.donor.rpartition("/")[2]
+    base = cmaps[0].near.donor.rpartition("/")[2]
     return Table(
         [
             [*_patched(found, label), *_controls(found, label), _share(found, label)]
-            for found in exchanges
+            for found in cmaps
             for label in ordered(found)
         ],
         ["patched", "accuracy", "change", "p", *CONTROLS, "share of the gap"],
@@ -80,7 +80,7 @@ def published_gains() -> Table:
     )
 
 
-def own_circuits(usual: Mapping[str, Exchange], own: Mapping[str, Exchange]) -> Table:
+def own_circuits(usual: Mapping[str, CMAP], own: Mapping[str, CMAP]) -> Table:
     """Gains with the heads of the receiver's circuit (`usual`), and with those of the donor's
     `own`, for the groups that both have.
     """
@@ -99,7 +99,7 @@ def own_circuits(usual: Mapping[str, Exchange], own: Mapping[str, Exchange]) -> 
     )
 
 
-def inputs(found: Exchange) -> Table:
+def inputs(found: CMAP) -> Table:
     """Gain in log probability from A's and B's outputs, and from their inputs."""
     donor, base = found.near.donor.rpartition("/")[2], _receiver(found)
     rows = [
@@ -144,8 +144,8 @@ def contents(changes: Sequence[ContentChange], *, base: str) -> Table:
     )
 
 
-def cells(found: Exchange) -> Table:
-    """Every cell of one exchange but its controls."""
+def cells(found: CMAP) -> Table:
+    """Every cell of one CMAP but its controls."""
     controls = ("random", "all others")
     return Table(
         [
@@ -175,11 +175,11 @@ def updates(norms: Mapping[str, UpdateNorms], circuit: Circuit) -> Table:
     )
 
 
-def _receiver(found: Exchange) -> str:
+def _receiver(found: CMAP) -> str:
     return found.near.receiver.rpartition("/")[2]
 
 
-def _patched(found: Exchange, label: str) -> list:
+def _patched(found: CMAP, label: str) -> list:
     gain = found.gain(label)
     name = f"{found.title}: {label}"
     return [name, found.of(label).accuracy(label), gain, _p_words(gain.p_value)]
@@ -192,17 +192,17 @@ def _p_words(p: float) -> str:
     return f"{p:.2f}" if p >= 0.01 else f"{p:.3f}"
 
 
-def _controls(found: Exchange, label: str) -> list:
+def _controls(found: CMAP, label: str) -> list:
     if len(label) > 1:
         return ["-", "-"]
     others = found.others(label)
     return [found.random_gain(label) or "-", found.gain(others) if others else "-"]
 
 
-def _log_prob(found: Exchange, label: str):
+def _log_prob(found: CMAP, label: str):
     return found.of(label).log_prob_gain(label)
 
 
-def _share(found: Exchange, label: str) -> str:
+def _share(found: CMAP, label: str) -> str:
     share = found.closed(label)
     return "-" if share is None else f"{share:.0%}"

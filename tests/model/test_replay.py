@@ -213,7 +213,7 @@ def test_bad_replays_are_refused(model, prompts):
         SiteError, match="an edit in layer 1 would not fire; this replay covers layers 2 to 4"
     ):
         replay(model, run, positions=last, edits=[Edit("z", 1, 0, value, heads(0))], start=2)
-    with pytest.raises(SiteError, match="slot 1 would not fire; 1 positions are replayed"):
+    with pytest.raises(SiteError, match="slot 1 would not fire; this replay has slots 0 to 0"):
         replay(model, run, positions=last, edits=[Edit("z", 1, 1, value, heads(0))])
     with pytest.raises(SiteError, match="no edit of kind 'mlp'; allowed are q, k, v, z"):
         replay(model, run, positions=last, edits=[Edit("mlp", 1, 0, value, heads(0))])

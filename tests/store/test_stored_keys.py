@@ -134,7 +134,7 @@ def samples() -> dict[object, list]:
             (Cell("b", {"last": (Head(1, 1),)}),),
             (Cell("a", {"last": (Head(1, 1),)}, "q"),),
         ],
-        MinimalityConfig: [MinimalityConfig(), MinimalityConfig(as_published=True)],
+        MinimalityConfig: [MinimalityConfig(), MinimalityConfig(threshold=0.0)],
         PathConfig: [PathConfig(), PathConfig(seed=1)],
         Mapping[tuple[str, str], Tensor]: [
             {("last", "query_label"): torch.tensor([1, 2])},
