@@ -12,7 +12,7 @@ from pathlib import Path
 
 from entrack import __version__
 from entrack.book import building
-from entrack.book.chapters import project
+from entrack.book.chapters import EDITIONS, FULL, project
 from entrack.book.comparison import compare
 from entrack.book.execution import run
 from entrack.display.model_list import family_text, models_text
@@ -70,8 +70,13 @@ def list_chapters(options: argparse.Namespace) -> int:
 
 def run_chapter(options: argparse.Namespace) -> int:
     chapter = project().find(options.chapter)
-    path = run(chapter, chapter.values(_own_family(_texts(options))))
-    print(path.relative_to(chapter.project.root))
+    path = run(
+        chapter,
+        chapter.values(_own_family(_texts(options))),
+        out=options.out,
+        claims=options.claims,
+    )
+    print(os.path.relpath(path, chapter.project.root))
     if options.compare:
         print(compare(chapter.read(path), chapter.read(chapter.notebook)))
     return 0
@@ -88,6 +93,10 @@ def _run_arguments(sub: argparse.ArgumentParser) -> None:
         "--compare",
         action="store_true",
         help="show its claims and numbers beside the published ones",
+    )
+    sub.add_argument("--out", type=Path, help="the notebook to write, or a folder; usually runs/")
+    sub.add_argument(
+        "--claims", type=Path, help="also write its claims there, with what made them, as JSON"
     )
 
 
@@ -152,6 +161,7 @@ def build(options: argparse.Namespace) -> int:
         publish=options.publish,
         html=not options.no_html,
         jobs=options.jobs,
+        edition=book.edition(options.edition),
     )
     print(path)
     return 0
@@ -165,6 +175,9 @@ def _build_arguments(sub: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="execute every chapter, fresh or not")
     which.add_argument(
         "--html-only", action="store_true", help="execute none; render the published outputs"
+    )
+    sub.add_argument(
+        "--edition", choices=EDITIONS, default=FULL.name, help="whose sizes; usually full"
     )
     sub.add_argument(
         "--publish", action="store_true", help="write the executed notebooks beside their sources"

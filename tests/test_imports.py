@@ -37,7 +37,7 @@ LAYERS = [
     ["tables."],
     ["finetune."],
     ["book."],
-    ["family_run"],
+    ["family_run", "sweep."],
     ["cli"],
 ]
 MAX_LINES = 300
