@@ -18,9 +18,9 @@ from entrack.versions.weights import (
     adapter_digest,
     converted,
     read_json,
-    sha256_file,
     whole_model,
 )
+from entrack.versions.wheels import sha256_file
 
 
 def load(
@@ -116,7 +116,7 @@ def _wheel_version(
     name = f"{family}/{chain[-1]}"
 
     def identify() -> tuple[Path, str]:
-        folder = converted(source, family)
+        folder = converted(source)
         return folder, digest(
             read_json(folder / "digest.json")["model.safetensors"],
             *[adapter_digest(adapter_folder(family, step)) for step in chain[1:]],
