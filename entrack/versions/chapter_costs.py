@@ -157,6 +157,20 @@ def _as_published(c: Chapter) -> float:
     return c.search() + slips + scored + learned + c.pairs(12 * c.values["n_desiderata"], 2)
 
 
+def _messages(c: Chapter) -> float:
+    cells = 3 * (c.compared - 1) + 1
+    shared = 2 * scene(c.shape, c.text) / c.text.n_boxes
+    return c.search() + cells * c.prompts("n_scenes") * (shared + 4 * c.again("query_label", 0.4))
+
+
+def _explorer(c: Chapter) -> float:
+    sources = c.compared + 1 + 3 * (c.compared - 1)
+    replaced = 10 * c.again("query_label", 0.4) + 9 * c.again("prev_query_label", 0.7)
+    asked = c.prompts("n_scenes") + 2 * sources * c.values["n_prompts"]
+    means = c.passes(c.compared * MEANS)
+    return c.search() + means + c.passes(asked) + sources * c.values["n_prompts"] * replaced
+
+
 CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "01": _task,
     "02": _hooks,
@@ -167,6 +181,8 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "07": _position,
     "08": _improved,
     "09": _as_published,
+    "10": _messages,
+    "11": _explorer,
 }
 """Number of a chapter -> its operations."""
 
@@ -174,6 +190,6 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
 def operations(
     number: str, values: Mapping[str, float], *, shape: Shape, text: Text, compared: int = 5
 ) -> float:
-    """Operations of chapter `number` ("01" to "09") with its parameters `values`, comparing
+    """Operations of chapter `number` ("01" to "11") with its parameters `values`, comparing
     `compared` versions, with no stored result to go on."""
     return CHAPTERS[number](Chapter(shape, text, values, compared))
