@@ -263,7 +263,8 @@ def _check(model: Model, run: Run, positions: Tensor, edits: Sequence[Edit], sta
             )
         if not 0 <= edit.slot < slots:
             raise SiteError(
-                f"an edit at slot {edit.slot} would not fire; {slots} positions are replayed. Add"
+                f"an edit at slot {edit.slot} would not fire; {slots}"
+                f" position{' is' if slots == 1 else 's are'} replayed. Add"
                 " its position."
             )
 
