@@ -1,5 +1,5 @@
-"""A tiny model with a circuit planted by hand: the search finds it, and every chapter runs to its end
-on its family.
+"""A tiny model with a circuit planted by hand: the search finds its heads, and every chapter runs
+to its end on its family.
 """
 
 import re

@@ -69,7 +69,7 @@ def test_table_1():
 
 def test_every_circuit_in_every_model():
     table, crossed = published.table1().values, published.cross_evaluation().values
-    for circuit, row in crossed.items():
+    for row in crossed.values():
         for model, (accuracy, faithfulness) in row.items():
             # The paper divides rounded accuracies, or rounds their ratio: two units at most.
             assert_printed(accuracy / table[model].full, faithfulness, decimals=2, half_units=2)
