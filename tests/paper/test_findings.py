@@ -42,13 +42,14 @@ def test_wordings_that_keep_half_of_the_plain_score():
 
 def test_gains_of_table_1_and_the_ends_of_the_earlier_profile():
     assert findings.gains("vicuna", "goat") == "Vicuna-7B +0.01, Goat-7B +0.16"
-    assert findings.ends_over_middle() == pytest.approx((0.39, 0.36), abs=0.005)
+    for end, printed in zip(findings.ends_over_middle(), (0.39, 0.36), strict=True):
+        assert_printed(end, printed, decimals=2)
 
 
 def test_blocked_readings():
     """Changes and half-way depths of two curves, and an edge that the paper does not block."""
     fetch, detour = ("last", "correct_object"), ("query_label", "after_prev_query_label")
-    assert findings.knockout_change(fetch) == pytest.approx(-0.62, abs=0.005)
-    assert findings.knockout_half_way(fetch) == pytest.approx(0.69, abs=0.005)
+    assert_printed(findings.knockout_change(fetch), -0.62, decimals=2)
+    assert_printed(findings.knockout_half_way(fetch), 0.69, decimals=2)
     assert findings.knockout_half_way(("last", "prev_query_label")) is None, "it costs nothing"
     assert findings.knockout_change(detour) is None is findings.knockout_half_way(detour)
