@@ -17,7 +17,12 @@ from entrack.sites import Head
 from entrack.stats.rules import VERDICTS
 from entrack.task.draws import scenes
 
-CHAPTERS = [chapter.name for chapter in project().chapters()]
+CHAPTERS = [
+    chapter.name
+    for chapter in project().chapters()
+    if "family" in {parameter.name for parameter in chapter.parameters}
+]
+WITHOUT_CLAIMS = {"11_explorer"}
 PLANTED = {
     "value_fetcher": {Head(4, 0), Head(4, 1)},
     "position_transmitter": {Head(3, 0), Head(3, 1)},
@@ -73,8 +78,9 @@ def test_the_search_finds_the_planted_heads(own_cache):
 def test_a_chapter_runs_to_its_end_where_there_is_a_circuit(family, name):
     """A cell that raised would be a ChapterError."""
     chapter = project().find(name)
+    least = LEAST | ({"n_prompts": 7} if name == "11_explorer" else {})
     sizes = {
-        parameter.name: str(LEAST.get(parameter.name, max(1, int(parameter.low))))
+        parameter.name: str(least.get(parameter.name, max(1, int(parameter.low))))
         for parameter in chapter.parameters
         if parameter.name.startswith("n_")
     }
@@ -83,9 +89,11 @@ def test_a_chapter_runs_to_its_end_where_there_is_a_circuit(family, name):
     ).notebook
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     records = [r for output in outputs for r in output.get("data", {}).get(CLAIMS, [])]
-    assert records and {record["verdict"] for record in records} <= set(VERDICTS)
+    assert bool(records) == (name not in WITHOUT_CLAIMS)
+    assert {record["verdict"] for record in records} <= set(VERDICTS)
     told = [alternative(output) for output in outputs if is_figure(output)]
-    assert told and all(len(alt.split()) >= 3 for alt in told)
+    assert bool(told) == (name not in WITHOUT_CLAIMS)
+    assert all(len(alt.split()) >= 3 for alt in told)
 
 
 def is_figure(output) -> bool:
