@@ -224,7 +224,7 @@ class Layers:
         (whole, with its attention's output given, and the heads' outputs), logits, and the first
         layer of each window with a prompt longer than that.
 
-        Raises ModelError with the reason. Costs two passes of 12 tokens, and where layers have
+        Raises ModelError with the reason. Costs three passes of 8 tokens, and where layers have
         windows one of so many tokens up to the first such layer."""
         try:
             self._check_window({w: layer for layer, w in reversed(list(enumerate(self._check())))})
@@ -233,7 +233,7 @@ class Layers:
 
     def _check(self) -> list[int | None]:
         """The windows of the layers, once all is found equal on a few tokens."""
-        tokens = self._tokens(12)
+        tokens = self._tokens(8)
         entering = [self.path("layer", layer) for layer in range(len(self.blocks))]
         entering.append(self.path("final norm"))
         attended = [self.path("attention", layer) for layer in range(len(self.blocks))]
