@@ -30,7 +30,7 @@ from entrack.model.replay import outcomes, replay
 from entrack.model.shared_runs import run_shared, take
 from entrack.patching.group_patching import selection
 from entrack.sites import ACTING_ROLES, check_heads
-from entrack.stats.metrics import Difference, Estimate, difference, mean, ratio
+from entrack.stats.metrics import Difference, Estimate, difference, mean, rate, ratio
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks
 
@@ -73,15 +73,15 @@ class CrossPatch:
 
     def accuracy(self, label: str) -> Estimate:
         """Accuracy of the patched receiver."""
-        return mean(self.hits[self.index(label)], clusters=self.scenes)
+        return rate(self.hits[self.index(label)], clusters=self.scenes)
 
     def own_accuracy(self) -> Estimate:
         """Accuracy of the receiver alone."""
-        return mean(self.own_hits, clusters=self.scenes)
+        return rate(self.own_hits, clusters=self.scenes)
 
     def donor_accuracy(self) -> Estimate:
         """Accuracy of the donor alone."""
-        return mean(self.donor_hits, clusters=self.scenes)
+        return rate(self.donor_hits, clusters=self.scenes)
 
     def gain(self, *labels: str) -> Difference:
         """Accuracy of the patched receiver less its own, paired; over several cells (random draws)
