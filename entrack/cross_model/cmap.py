@@ -26,7 +26,7 @@ from entrack.model.activations import Run, project
 from entrack.model.answers import Outcome, read_out
 from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import Edit, by_suffix, suffix
-from entrack.model.replay import outcomes, replay
+from entrack.model.replay import Replay
 from entrack.model.shared_runs import run_shared, take
 from entrack.patching.group_patching import selection
 from entrack.sites import ACTING_ROLES, check_heads
@@ -254,7 +254,7 @@ def _patched(
         for layer in masks.any(2).any(0).nonzero()[:, 0].tolist():
             slot = int((run.prompts.at(role) - positions[:, 0])[0])
             edits.append(Edit("z", layer, slot, values[role][layer], masks[None, :, layer]))
-    return outcomes(receiver, run, positions=positions, edits=edits, variants=len(cells))
+    return Replay(receiver, run, positions=positions, edits=edits, variants=len(cells)).outcomes()
 
 
 def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role: str) -> Tensor:
@@ -288,12 +288,7 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
         else []
     )
     made: dict[int, Tensor] = {}
-    replay(
-        receiver,
-        ours,
-        positions=place,
-        edits=edits,
-        start=layers[0],
-        on_layer=lambda layer, resid, asked, z: made.update({layer: z[:, 0]}),
+    Replay(receiver, ours, positions=place, edits=edits, start=layers[0]).final(
+        on_layer=lambda layer, resid, asked, z: made.update({layer: z[:, 0]})
     )
     return torch.stack([made.get(layer, z) for layer, z in enumerate(own.z_at(role))])

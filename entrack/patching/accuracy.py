@@ -8,7 +8,7 @@ import torch
 
 from entrack.model.activations import clean_runs
 from entrack.model.decoder import Model
-from entrack.model.replay import outcomes
+from entrack.model.replay import Replay
 from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
 from entrack.task.boxes import FORMATS, Scene
@@ -123,15 +123,14 @@ def _score(model: Model, scenes: Sequence[Scene], format: str) -> TaskScores:
         places = question[list(covered)][:, None].expand(-1, n_boxes, -1)
         tokens = prompts.tokens[chosen[..., None], places].to(model.device).flatten(0, 1)
         asked = model.layers.embed(tokens, places.to(model.device).flatten(0, 1))
-        found = outcomes(
+        found = Replay(
             model,
             run,
             positions=question[list(covered)],
             variants=n_boxes,
             start=0,
             resid=asked.unflatten(0, (-1, n_boxes)),
-            answers=prompts.answers[chosen],
-        )
+        ).outcomes(answers=prompts.answers[chosen])
         hits.append(found.hit.cpu())
         log_prob.append(found.log_prob.cpu())
     return TaskScores(
