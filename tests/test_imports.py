@@ -37,6 +37,7 @@ LAYERS = [
     ["tables."],
     ["finetune."],
     ["book."],
+    ["family_run", "sweep."],
     ["cli"],
 ]
 MAX_LINES = 300

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import torch
+from architectures import PROVED, tiny_decoder
 from safetensors.torch import load_file
 from tiny_models import tiny_model
 from tokenizers_for_tests import make_tokenizer
@@ -26,13 +27,14 @@ from entrack.store.digests import digest
 from entrack.task.boxes import NOUNS
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode, opening
-from entrack.versions.weights import sha256_file
+from entrack.versions.wheels import sha256_file
 
 CONFIGS = (
     BoxesData(),
     CodeData(),
     ArithmeticData(),
     InstructionData(),
+    InstructionData(chat=False),
     NamedArithmeticData(),
     MixedData((ArithmeticData(), CodeData()), (3.0, 1.0)),
 )
@@ -98,6 +100,8 @@ def test_boxes_are_learnt_from_where_it_is_said_and_nowhere_else():
         ("smollm2", "math-mixed"),
         ("smollm2", "instruct-mixed"),
         ("smollm2-unprimed", "boxes"),
+        ("gemma3", "base"),
+        ("gemma3", "boxes"),
     }
 
 
@@ -279,7 +283,7 @@ def test_unknown_recipe_is_named():
         recipe("bose", "smollm2-unprimed")
     with pytest.raises(
         ConfigError,
-        match=r"no recipes for family 'llama-7b'; there are some for smollm2, smollm2-unprimed\.",
+        match=rf"no recipes for family 'llama-7b'; there are some for {', '.join(RECIPES)}\.",
     ):
         recipe("base", "llama-7b")
 
@@ -335,6 +339,35 @@ def test_loss_is_that_of_the_answer_tokens_alone():
     torch.testing.assert_close(
         trainer._loss(peft, model.tokenizer, batch, chosen), torch.stack(losses).mean()
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("gemma2", {"final_logit_softcapping": 0.5}),
+        ("gemma3_text", {"final_logit_softcapping": 0.5}),
+        ("granite", {}),
+    ],
+)
+def test_loss_goes_through_what_a_model_does_to_its_logits(kind, settings):
+    """Caps and multipliers included: the loss is Hugging Face's own with the prompt's labels
+    masked, and has its gradient."""
+    model = tiny_decoder(kind, {**PROVED[kind], **settings})
+    chosen = tiny_recipe()
+    (item,) = items(chosen.data, 1, seed=0)
+    prompt = model.tokenizer(item.prompt, add_special_tokens=False)["input_ids"]
+    answer = model.tokenizer(item.answer, add_special_tokens=False)["input_ids"]
+    peft = wrapped(model, chosen)
+    tokens = torch.tensor([prompt + answer])
+    labels = torch.tensor([[-100] * len(prompt) + answer])
+    expected = peft(input_ids=tokens, labels=labels).loss
+    found = trainer._loss(peft, model.tokenizer, [item], chosen)
+    torch.testing.assert_close(found, expected)
+    trained = [p for p in peft.parameters() if p.requires_grad]
+    for ours, own in zip(
+        torch.autograd.grad(found, trained), torch.autograd.grad(expected, trained), strict=True
+    ):
+        torch.testing.assert_close(ours, own, rtol=1e-4, atol=1e-6)
 
 
 def wrapped(model, chosen):
