@@ -108,8 +108,13 @@ def score_sizes(
 
 
 @stored("task")
-@torch.no_grad()
 def _score(model: Model, scenes: Sequence[Scene], format: str) -> TaskScores:
+    return task_scores(model, scenes, format=format)
+
+
+@torch.no_grad()
+def task_scores(model: Model, scenes: Sequence[Scene], *, format: str) -> TaskScores:
+    """What `score_task` stores, measured anew: for a model whose weights change."""
     n_boxes = scenes[0].n_boxes
     prompts = encode(model.tokenizer, all_queries(scenes, format=format))
     first = prompts.subset(range(0, len(prompts), n_boxes))
