@@ -26,11 +26,11 @@ from entrack.model.activations import Run, project
 from entrack.model.answers import Outcome, read_out
 from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import Edit, by_suffix, suffix
-from entrack.model.replay import outcomes, replay
+from entrack.model.replay import Replay
 from entrack.model.shared_runs import run_shared, take
 from entrack.patching.group_patching import selection
 from entrack.sites import ACTING_ROLES, check_heads
-from entrack.stats.metrics import Difference, Estimate, difference, mean, ratio
+from entrack.stats.metrics import Difference, Estimate, difference, mean, rate, ratio
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks
 
@@ -73,15 +73,15 @@ class CrossPatch:
 
     def accuracy(self, label: str) -> Estimate:
         """Accuracy of the patched receiver."""
-        return mean(self.hits[self.index(label)], clusters=self.scenes)
+        return rate(self.hits[self.index(label)], clusters=self.scenes)
 
     def own_accuracy(self) -> Estimate:
         """Accuracy of the receiver alone."""
-        return mean(self.own_hits, clusters=self.scenes)
+        return rate(self.own_hits, clusters=self.scenes)
 
     def donor_accuracy(self) -> Estimate:
         """Accuracy of the donor alone."""
-        return mean(self.donor_hits, clusters=self.scenes)
+        return rate(self.donor_hits, clusters=self.scenes)
 
     def gain(self, *labels: str) -> Difference:
         """Accuracy of the patched receiver less its own, paired; over several cells (random draws)
@@ -231,7 +231,7 @@ def _patched(
     """
     positions = suffix(run, earliest)
     edits = output_edits(receiver, run.prompts, cells, values=values, positions=positions)
-    return outcomes(receiver, run, positions=positions, edits=edits, variants=len(cells))
+    return Replay(receiver, run, positions=positions, edits=edits, variants=len(cells)).outcomes()
 
 
 def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role: str) -> Tensor:
@@ -265,12 +265,7 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
         else []
     )
     made: dict[int, Tensor] = {}
-    replay(
-        receiver,
-        ours,
-        positions=place,
-        edits=edits,
-        start=layers[0],
-        on_layer=lambda layer, resid, asked, z: made.update({layer: z[:, 0]}),
+    Replay(receiver, ours, positions=place, edits=edits, start=layers[0]).final(
+        on_layer=lambda layer, resid, asked, z: made.update({layer: z[:, 0]})
     )
     return torch.stack([made.get(layer, z) for layer, z in enumerate(own.z_at(role))])

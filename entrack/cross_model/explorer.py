@@ -23,7 +23,7 @@ from entrack.model.answers import answers_of
 from entrack.model.attention import weights_in
 from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import by_suffix, suffix
-from entrack.model.replay import replay
+from entrack.model.replay import Replay
 from entrack.model.shared_runs import run_shared, take
 from entrack.sites import ACTING_ROLES, check_heads
 from entrack.store.results import stored
@@ -248,7 +248,8 @@ def _patched(
     """The last token's final residual stream, one variant per cell [example variant d_model]."""
     positions = suffix(run, earliest)
     edits = output_edits(model, run.prompts, cells, values=values, positions=positions)
-    return replay(model, run, positions=positions, edits=edits, variants=len(cells))[:, :, -1]
+    final = Replay(model, run, positions=positions, edits=edits, variants=len(cells)).final()
+    return final[:, :, -1]
 
 
 class _Answers:

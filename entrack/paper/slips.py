@@ -70,7 +70,7 @@ def random_corrupt_position(
         -np.mean([s.values[h.layer, h.head, : len(clean)] for h in top], axis=0) for s in (off, on)
     )
     title = "stage D reads a random label: effect of its heads"
-    return paired("struct_reader_random_corrupt", title, *losses)
+    return paired("struct_reader_random_corrupt", title, *losses, share=False)
 
 
 def label_without_space(model: Model, *, layer: int, n_scenes: int, seed: int = 0) -> Slip:

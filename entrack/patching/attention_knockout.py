@@ -20,7 +20,7 @@ from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import Run
 from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import replay
+from entrack.model.replay import Replay
 from entrack.model.shared_runs import run_shared, take
 from entrack.patching.group_patching import CHUNK
 from entrack.stats.metrics import LEVEL, Difference, Estimate, difference, rate
@@ -187,13 +187,13 @@ def blocked_resid(model: Model, run: Run, *, reader: Tensor, goal: Tensor, layer
     if layer < model.n_layers:
         for length in (last - reader).unique().tolist():
             chosen = torch.nonzero(last - reader == length)[:, 0]
-            final = replay(
+            final = Replay(
                 model,
                 take(run, chosen.tolist()),
                 positions=reader[chosen][:, None] + torch.arange(length + 1),
                 start=layer,
                 unseen=goal[chosen],
-            )
+            ).final()
             found[chosen] = final[:, 0, -1]
     return found
 

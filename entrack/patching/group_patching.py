@@ -24,7 +24,7 @@ from entrack.model.activations import Run
 from entrack.model.answers import read_out
 from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import Edit, by_suffix, suffix
-from entrack.model.replay import outcomes
+from entrack.model.replay import Replay
 from entrack.model.shared_runs import run_shared, take
 from entrack.patching.patches import Patch, Patched
 from entrack.sites import ACTING_ROLES, Head, check_heads
@@ -185,14 +185,15 @@ def _tops(
         )
         if resid == model.n_layers:
             return read_out(model, changed[:, -1:], run.prompts.answers).top
-        return outcomes(
+        found = Replay(
             model,
             run,
             positions=positions,
             start=resid,
             resid=changed[:, None],
             variants=len(patches),
-        ).top
+        )
+        return found.outcomes().top
     weights = torch.stack([selection(model, patch.heads) for patch in patches]).to(model.device)
     edits = head_edits(
         prepared,
@@ -201,9 +202,8 @@ def _tops(
         weights=weights,
         layers=sorted({h.layer for p in patches for h in p.heads}),
     )
-    return outcomes(
-        model, run, positions=positions, edits=edits, variants=len(patches), start=start
-    ).top
+    found = Replay(model, run, positions=positions, edits=edits, variants=len(patches), start=start)
+    return found.outcomes().top
 
 
 def selection(model: Model, heads: Sequence[Head]) -> Tensor:

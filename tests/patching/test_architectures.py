@@ -17,7 +17,7 @@ from entrack.errors import ModelError
 from entrack.model.activations import clean_run, mean_z
 from entrack.model.attention import patterns
 from entrack.model.edits import Edit
-from entrack.model.replay import replay, rerun
+from entrack.model.replay import Replay, rerun
 from entrack.patching.accuracy import score_task
 from entrack.patching.attention_knockout import blocked_resid
 from entrack.patching.dcm import target_logit
@@ -85,7 +85,7 @@ def test_a_whole_replay_and_a_rerun_are_the_models_own_pass(decoder, questions):
     run = clean_run(decoder, questions)
     own = last_logits(decoder, questions)
     every = torch.arange(questions.tokens.shape[1])[None].expand(len(questions), -1)
-    close(decoder, final_logits(decoder, replay(decoder, run, positions=every)), own)
+    close(decoder, final_logits(decoder, Replay(decoder, run, positions=every).final()), own)
     again = rerun(decoder, run, positions=every, edits=[])
     for name in ("resid", "keys", "values", "z"):
         close(decoder, getattr(again, name), getattr(run, name))
@@ -117,7 +117,7 @@ def test_edits_at_several_positions_equal_the_edited_whole_pass(decoder, questio
                     vectors[rows, head, positions[:, slot]] = value[:, head]
         return vectors
 
-    found = final_logits(decoder, replay(decoder, run, positions=every, edits=edits))
+    found = final_logits(decoder, Replay(decoder, run, positions=every, edits=edits).final())
     close(
         decoder,
         found,
