@@ -37,6 +37,7 @@ LAYERS = [
     ["tables."],
     ["finetune."],
     ["book."],
+    ["course."],
     ["cli"],
 ]
 MAX_LINES = 300
