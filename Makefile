@@ -1,6 +1,7 @@
 # Needs Python 3.11 (or 3.12) and make. All else goes into $(VENV).
 #   make book   execute every chapter on the language model, then render the book
 #   make html   render the committed outputs only: no model, about a minute
+#   make course the student, instructor and nbgrader editions, after make html
 #   make test   the tests
 # Another interpreter: make PYTHON=/path/to/python3.11 book
 
@@ -11,10 +12,10 @@ STAMP := $(VENV)/.entrack-installed
 PYTEST_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book html test lint clean
+.PHONY: help setup book html course test lint clean
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,6s/^# *//p' Makefile
 
 setup: $(STAMP)
 
@@ -33,6 +34,9 @@ book: $(STAMP)
 
 html: $(STAMP)
 	"$(BIN)/entrack" build --html-only
+
+course: $(STAMP)
+	"$(BIN)/entrack" course
 
 test: $(STAMP)
 	"$(BIN)/python" -m pytest $(PYTEST_ARGS)

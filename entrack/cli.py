@@ -15,6 +15,8 @@ from entrack.book import building
 from entrack.book.chapters import project
 from entrack.book.comparison import compare
 from entrack.book.execution import run
+from entrack.course.editions import build_course
+from entrack.course.grade import DANGER, grade
 from entrack.errors import EntrackError, ParameterError
 from entrack.versions.weights import converted, read_json
 
@@ -212,6 +214,20 @@ def _train_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--out", help="the folder to write, instead of the version's own")
 
 
+def course(options: argparse.Namespace) -> int:
+    print(build_course(project()))
+    return 0
+
+
+def grade_folder(options: argparse.Namespace) -> int:
+    print(grade(Path(options.folder), project()))
+    return 0
+
+
+def _grade_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("folder", help="of submissions: a notebook, or a folder of them, a student")
+
+
 def _no_arguments(sub: argparse.ArgumentParser) -> None:
     """For a command that takes none."""
 
@@ -234,6 +250,12 @@ COMMANDS = {
         _no_arguments,
         "Fetch and convert the default model, so that later commands need no network.",
     ),
+    "course": (
+        course,
+        _no_arguments,
+        "Prove the exercises and write the course's editions to _build/course.",
+    ),
+    "grade": (grade_folder, _grade_arguments, f"Grade a folder of submissions. {DANGER}"),
     "train": (
         train,
         _train_arguments,

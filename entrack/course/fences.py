@@ -38,6 +38,11 @@ def blocks(text: str) -> list[str | Fence]:
     i = 0
     while i < len(lines):
         match = _OPEN.match(lines[i])
+        if lines[i].startswith(":::") and not lines[i].strip(": "):
+            raise ExerciseError(
+                f"the line {lines[i]!r} closes no fence; a fence ends at the first line of as many"
+                " colons as it has, or more. Give the outer fence more colons than the inner one."
+            )
         if match is None or (match["fence"][0] == ":" and not match["name"]):
             plain.append(lines[i])
             i += 1

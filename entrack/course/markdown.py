@@ -3,7 +3,7 @@
 import html
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -55,6 +55,11 @@ class Plain:
         glued, and a page, figure, equation or source that is not there."""
         pieces = [self._block(b) if isinstance(b, Fence) else self._prose(b) for b in blocks(text)]
         return "\n\n".join(piece for piece in (p.strip("\n") for p in pieces) if piece.strip())
+
+    def exercises_only(self, text: str, labels: Collection[str]) -> str:
+        """The exercises of `text` that have one of `labels`, and nothing between them."""
+        wanted = [b for b in blocks(text) if isinstance(b, Fence) and b.name == "exercise"]
+        return "\n\n".join(self._block(b) for b in wanted if b.options["label"] in labels)
 
     def _block(self, fence: Fence) -> str:
         if fence.name == "exercise":

@@ -74,7 +74,7 @@ class Worker:
         return self
 
     def __exit__(self, *about: object) -> None:
-        self._end()
+        self.close()
 
     def mark(self, exercise: Exercise, answer: str) -> Marked:
         """`answer` held to the checks of `exercise`; whatever it does, this comes back."""
@@ -103,7 +103,7 @@ class Worker:
             line = _line(self._process.stdout.fileno(), self.seconds + SETUP_SECONDS)
             return json.loads(line)
         except (OSError, ValueError):
-            self._end()
+            self.close()
             return _nothing("it ended the process that ran it.")
 
     def _start(self) -> None:
@@ -123,7 +123,8 @@ class Worker:
             env=environment,
         )
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """End the process; the next `mark` starts another."""
         if self._process is not None:
             self._process.kill()
             self._process.stdin.close()

@@ -12,7 +12,7 @@ VOCABULARY = 64
 
 
 def tiny_model(*, n_layers: int = 3, seed: int = 0) -> Model:
-    """A Llama of random weights: 4 heads of 8 dimensions, 2 key-value heads, 64 tokens.
+    """A Llama of random weights: 40 dimensions, 4 heads of 8, 2 key-value heads, 64 tokens.
 
     It knows nothing and has no tokenizer; its attention outputs are made large, so that a patch of
     one head moves the logits visibly. The same seed gives the same weights, and the generator of
@@ -29,7 +29,7 @@ def tiny_model(*, n_layers: int = 3, seed: int = 0) -> Model:
         raise ConfigError(f"a model of {n_layers} layers; 1 or more are needed. Ask for more.")
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=32,
+        hidden_size=40,
         intermediate_size=64,
         num_hidden_layers=n_layers,
         num_attention_heads=4,
