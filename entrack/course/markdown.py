@@ -151,7 +151,7 @@ class References:
         """The first heading of the built page `page`, such as "notebooks/01_task".
 
         Raises ExerciseError where the page is not built."""
-        found = re.search(r"<h1>(.*?)<a class=\"headerlink\"", self._html(page), re.DOTALL)
+        found = re.search(r'<h1>([^\n]*?)<a class="headerlink"', self._html(page))
         return (
             html.unescape(_HTML_TAG.sub("", found[1])).strip()
             if found

@@ -9,7 +9,6 @@ import nbformat
 from nbformat import NotebookNode
 
 from entrack.book.notebooks import ANSWER, CHECK, HIDDEN, SETUP, normalise
-from entrack.course.exercises import sentences
 from entrack.course.markdown import Plain
 from entrack.course.sheets import PROSE, Cell, Sheet
 
@@ -27,41 +26,43 @@ def for_nbgrader(sheet: Sheet, plain: Plain) -> NotebookNode:
     for solutions, hidden tests between those for hidden tests, a point for each check.
     """
     cells = [nbformat.v4.new_markdown_cell(f"# {_title(sheet)}: exercises")]
-    metadata: list[dict | None] = [None]
     counts: dict[str, int] = {}
     for cell in sheet.cells:
-        made, about = _cell(cell, sheet, plain, counts)
-        cells += made
-        metadata += [about] * len(made)
+        cells += _cell(cell, sheet, plain, counts)
     notebook = normalise(nbformat.v4.new_notebook(cells=cells))
-    for cell, about in zip(notebook.cells, metadata, strict=True):
-        if about:
-            cell.metadata["nbgrader"] = about
+    for cell, made in zip(notebook.cells, cells, strict=True):
+        if "nbgrader" in made.metadata:
+            cell.metadata["nbgrader"] = made.metadata["nbgrader"]
     return notebook
 
 
-def _cell(
-    cell: Cell, sheet: Sheet, plain: Plain, counts: dict[str, int]
-) -> tuple[list[NotebookNode], dict | None]:
+def _cell(cell: Cell, sheet: Sheet, plain: Plain, counts: dict[str, int]) -> list[NotebookNode]:
     if cell.role == SETUP:
-        return [nbformat.v4.new_code_cell(cell.node.source)], None
+        return [nbformat.v4.new_code_cell(cell.node.source)]
     if cell.role == PROSE:
         coded = [label for label in cell.starts if sheet.exercises[label].function]
         text = plain.exercises_only(cell.visible, coded) if coded else ""
-        return ([nbformat.v4.new_markdown_cell(text)] if text else []), None
+        return [nbformat.v4.new_markdown_cell(text)] if text else []
     if cell.role == ANSWER:
         about = _about(cell.label, grade=False, solution=True)
-        return [nbformat.v4.new_code_cell(_marked_answer(cell.node.source))], about
+        source = _marked_answer(cell.node.source)
+        return [nbformat.v4.new_code_cell(source, metadata={"nbgrader": about})]
     if cell.role in (CHECK, HIDDEN):
-        counts[cell.label] = counts.get(cell.label, 0) + 1
-        source = cell.node.source
-        points = len(sentences((source,)))
-        if cell.role == HIDDEN:
-            source = f"### BEGIN HIDDEN TESTS\n{source}\n### END HIDDEN TESTS"
-        name = f"{cell.label}-test-{counts[cell.label]}"
-        about = _about(name, grade=True, solution=False) | {"points": points}
-        return [nbformat.v4.new_code_cell(source)], about
-    return [], None
+        return [_graded(cell, source, counts) for source in _one_by_one(cell.node.source)]
+    return []
+
+
+def _graded(cell: Cell, source: str, counts: dict[str, int]) -> NotebookNode:
+    counts[cell.label] = counts.get(cell.label, 0) + 1
+    if cell.role == HIDDEN:
+        source = f"### BEGIN HIDDEN TESTS\n{source}\n### END HIDDEN TESTS"
+    about = _about(f"{cell.label}-test-{counts[cell.label]}", grade=True, solution=False)
+    return nbformat.v4.new_code_cell(source, metadata={"nbgrader": about | {"points": 1}})
+
+
+def _one_by_one(source: str) -> list[str]:
+    """A cell of several checks in pieces of one: nbgrader gives a cell all its points or none."""
+    return [ast.get_source_segment(source, node) for node in ast.parse(source).body]
 
 
 def _about(name: str, *, grade: bool, solution: bool) -> dict:
