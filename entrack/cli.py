@@ -225,6 +225,7 @@ def grade_folder(options: argparse.Namespace) -> int:
 
 
 def _grade_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.epilog = DANGER
     sub.add_argument("folder", help="of submissions: a notebook, or a folder of them, a student")
 
 
@@ -255,7 +256,11 @@ COMMANDS = {
         _no_arguments,
         "Prove the exercises and write the course's editions to _build/course.",
     ),
-    "grade": (grade_folder, _grade_arguments, f"Grade a folder of submissions. {DANGER}"),
+    "grade": (
+        grade_folder,
+        _grade_arguments,
+        "Grade a folder of submissions, which executes the students' code.",
+    ),
     "train": (
         train,
         _train_arguments,
