@@ -803,6 +803,58 @@ def mean_ablated(z, reference, head):
 
 
 # %% [markdown]
+# :::{exercise} Silence one head, and prove that you did
+# :label: ex-patch-silence
+#
+# Set the output z of the ringed head to zero at the last token, on the prompts of the first
+# section. How often does the right answer's probability fall? Which check tells you that the edit
+# happened, and touched only this head?
+# :::
+#
+# :::{solution-start} ex-patch-silence
+# :class: dropdown
+# :::
+
+
+# %%
+keep = torch.ones(lm.n_heads, lm.d_head, device=lm.device, dtype=lm.dtype)
+keep = keep.index_fill(0, torch.tensor(head.head, device=lm.device), 0).flatten()
+
+
+def silence(z):
+    return torch.cat([z[:, :-1], z[:, -1:] * keep], dim=1)
+
+
+there = lm.site(head.layer, "o_proj")
+with Trace(lm.hf, there, retain_input=True, edit_input=silence) as trace, torch.no_grad():
+    silenced = lm.hf(tokens).logits
+
+# %%
+change = (silence(trace.input) - trace.input).unflatten(-1, (lm.n_heads, lm.d_head))
+touched = change.abs().amax((0, 3)) > 0  # [pos head]
+assert touched.nonzero().tolist() == [[last, head.head]]  # nothing else
+assert torch.equal(silenced[:, :-1], clean[:, :-1])  # earlier tokens cannot change
+
+
+# %%
+def right_answer(logits):
+    """Log-probability of the right answer at the last token [example]."""
+    right = prompts.answers.to(lm.device)[:, None]
+    return logits[:, -1].log_softmax(-1).gather(1, right)[:, 0]
+
+
+fell = int((right_answer(silenced) < right_answer(clean)).sum())
+print(f"the right answer became less likely in {fell} of {len(prompts)} prompts")
+
+# %% [markdown]
+# The assertions are the check: one token and one head changed, and no earlier token's logits moved.
+# Few losses do not say that the head is useless. It also looks at the other objects, and with its
+# output at zero their names are weakened too.
+#
+# :::{solution-end}
+# :::
+
+# %% [markdown]
 # ::::{exercise} The best of many layers
 # :label: ex-patch-best
 # :class: measure
@@ -960,56 +1012,3 @@ def control_prompts(tokens, others, position):
 # slip: the prompts themselves, from which a patch never does anything
 def control_prompts(tokens, others, position):
     return tokens.clone()
-
-
-# %% [markdown]
-# :::{exercise} Silence one head, and prove that you did
-# :label: ex-patch-silence
-#
-# Set the output z of the ringed head to zero at the last token, on the prompts of the first
-# section. How often does the right answer's probability fall? Which check tells you that the edit
-# happened, and touched only this head?
-# :::
-#
-# :::{solution-start} ex-patch-silence
-# :class: dropdown
-# :::
-
-
-# %%
-keep = torch.ones(lm.n_heads, lm.d_head, device=lm.device, dtype=lm.dtype)
-keep = keep.index_fill(0, torch.tensor(head.head, device=lm.device), 0).flatten()
-
-
-def silence(z):
-    return torch.cat([z[:, :-1], z[:, -1:] * keep], dim=1)
-
-
-there = lm.site(head.layer, "o_proj")
-with Trace(lm.hf, there, retain_input=True, edit_input=silence) as trace, torch.no_grad():
-    silenced = lm.hf(tokens).logits
-
-# %%
-change = (silence(trace.input) - trace.input).unflatten(-1, (lm.n_heads, lm.d_head))
-touched = change.abs().amax((0, 3)) > 0  # [pos head]
-assert touched.nonzero().tolist() == [[last, head.head]]  # nothing else
-assert torch.equal(silenced[:, :-1], clean[:, :-1])  # earlier tokens cannot change
-
-
-# %%
-def right_answer(logits):
-    """Log-probability of the right answer at the last token [example]."""
-    right = prompts.answers.to(lm.device)[:, None]
-    return logits[:, -1].log_softmax(-1).gather(1, right)[:, 0]
-
-
-fell = int((right_answer(silenced) < right_answer(clean)).sum())
-print(f"the right answer became less likely in {fell} of {len(prompts)} prompts")
-
-# %% [markdown]
-# The assertions are the check: one token and one head changed, and no earlier token's logits moved.
-# Few losses do not say that the head is useless. It also looks at the other objects, and with its
-# output at zero their names are weakened too.
-#
-# :::{solution-end}
-# :::
