@@ -6,6 +6,7 @@ and hidden; nothing else of a submission is executed. What one answer does costs
 import csv
 import io
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from queue import SimpleQueue
 from nbformat import NotebookNode
 
 from entrack.book.chapters import Project
-from entrack.book.notebooks import ANSWER, cell_tree, read_notebook
+from entrack.book.notebooks import ANSWER, read_notebook
 from entrack.course.editions import METADATA, WRITTEN
 from entrack.course.exercises import Exercise
 from entrack.course.sheets import read_sheet
@@ -34,6 +35,7 @@ NO_CUT = (
     " reach it."
 )
 CUT = "The network is cut for the students' code."
+_DEFINITION = re.compile(r"^def (\w+)", re.MULTILINE)
 TABLE, REPORTS = "grades.csv", "reports"
 
 
@@ -75,8 +77,8 @@ def grade(folder: Path, project: Project, *, log: Callable[[str], None] = print)
     results = _marked(submissions, exercises, log)
     for submission in submissions:
         report = _report(submission, exercises, results[submission.student])
-        write_atomic(folder / REPORTS / f"{submission.student}.md", report.encode())
-    write_atomic(folder / TABLE, _table(submissions, exercises, results).encode())
+        write_atomic(folder / REPORTS / f"{submission.student}.md", _bytes(report))
+    write_atomic(folder / TABLE, _bytes(_table(submissions, exercises, results)))
     return folder / TABLE
 
 
@@ -109,9 +111,10 @@ def _submission(student: str, files: Sequence[Path]) -> Submission:
                     answers[label] = cell.source
                 elif label and WRITTEN in _tags(cell):
                     words[label] = cell.source
-                elif cell.cell_type == "code" and (name := _only_function(cell.source)):
+                elif cell.cell_type == "code":
                     # Some tools drop tags; the function's name then stands for the label.
-                    answers.setdefault(f"def {name}", cell.source)
+                    for name in _DEFINITION.findall(cell.source):
+                        answers.setdefault(f"def {name}", cell.source)
         except (ChapterError, AttributeError, TypeError):
             problems.append(f"{path.name} is no readable notebook.")
     return Submission(student, answers, words, frozenset(chapters - {""}), tuple(problems))
@@ -119,14 +122,6 @@ def _submission(student: str, files: Sequence[Path]) -> Submission:
 
 def _tags(cell: NotebookNode) -> list[str]:
     return [tag for tag in cell.metadata.get("tags", []) if isinstance(tag, str)]
-
-
-def _only_function(source: str) -> str:
-    try:
-        body = cell_tree(source).body
-    except ChapterError:
-        return ""
-    return getattr(body[0], "name", "") if len(body) == 1 else ""
 
 
 def _asked(submissions: Sequence[Submission], project: Project) -> list[Exercise]:
@@ -232,3 +227,8 @@ def _report(submission: Submission, exercises: Sequence[Exercise], marks: dict[s
 
 def _fenced(code: str) -> str:
     return "\n".join(["~~~~~python", code.replace("~~~~~", "~~~~ ~"), "~~~~~"])
+
+
+def _bytes(text: str) -> bytes:
+    """UTF-8, with a question mark for halves of characters that a damaged notebook may hold."""
+    return text.encode("utf-8", "replace")

@@ -256,22 +256,27 @@ def _exercise(text: Fence, cells: tuple[Cell, ...]) -> Exercise:
 
 
 def _refuse_solutions_in_use(cells: tuple[Cell, ...]) -> None:
+    """A measurement may use nothing that an exercise binds: the chapter's execution leaves the
+    exercises out, and a student's notebook has other answers.
+    """
     bound: dict[str, str] = {}
     for cell in cells:
-        if cell.node.cell_type != "code" or cell.role == WRONG:
+        if cell.node.cell_type != "code" or cell.role in (HIDDEN, WRONG):
             continue
-        names = [n for n in ast.walk(cell_tree(cell.node.source)) if isinstance(n, ast.Name)]
+        tree = cell_tree(cell.node.source)
+        names = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
         stored = {n.id for n in names if isinstance(n.ctx, ast.Store)}
+        defined = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
         if cell.role == MEASURED:
             loaded = {n.id for n in names if isinstance(n.ctx, ast.Load)}
             for name in sorted((loaded - stored) & bound.keys()):
                 raise ExerciseError(
-                    f"a measurement uses {name!r}, which the solution of {bound[name]} defines; a"
-                    " measurement must not need a solution. Define it outside."
+                    f"a measurement uses {name!r}, which {bound[name]} defines; it must not need"
+                    " an exercise. Define it outside, or rename one of the two."
                 )
-            for name in stored:
+            for name in stored | defined:
                 bound.pop(name, None)
-        elif cell.role in (ANSWER, SOLUTION):
-            tree = cell_tree(cell.node.source)
-            stored |= {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-            bound |= {name: cell.label for name in stored}
+        else:
+            kind = {SETUP: "the set-up", CHECK: "a check"}.get(cell.role, "the solution")
+            whose = f" of {cell.label}" if cell.label else " of the exercises"
+            bound |= dict.fromkeys(stored | defined, kind + whose)

@@ -86,13 +86,18 @@ class Worker:
             "seconds": self.seconds,
         }
         told = self._ask(job)
-        seen = {o["sentence"]: Outcome(**o) for o in told["outcomes"]}
-        missing = told["problem"] or "the check was not reached."
+        try:
+            seen = {o["sentence"]: Outcome(**o) for o in told["outcomes"]}
+            problem, seconds = str(told["problem"]), float(told["seconds"])
+        except (KeyError, TypeError, ValueError):
+            # The fork that reports runs the answer's code, which can write anything there.
+            seen, problem, seconds = {}, "what it reported cannot be read.", 0.0
+        missing = problem or "the check was not reached."
         outcomes = (
             seen.get(s, Outcome(exercise.label, s, False, f"{exercise.label}: {missing}"))
             for s in sentences(exercise.checks + exercise.hidden)
         )
-        return Marked(tuple(outcomes), told["problem"], told["seconds"])
+        return Marked(tuple(outcomes), problem, seconds)
 
     def _ask(self, job: dict) -> dict:
         if self._process is None or self._process.poll() is not None:

@@ -6,6 +6,7 @@ from taught_book import edited, sheet_of
 from entrack.book.chapters import project
 from entrack.course.proof import prove, proven
 from entrack.course.sheets import read_sheet
+from entrack.course.worker import Worker
 from entrack.errors import ExerciseError
 
 SHEETS = {c.name: read_sheet(c.name, c.source) for c in project().chapters()}
@@ -83,3 +84,12 @@ def test_an_answer_cannot_change_what_the_next_one_sees():
     assert proof.problems == (
         "ex-mean: no visible check catches 'again'; sharpen one, or add a check.",
     )
+
+
+def test_an_answer_that_ends_its_worker_costs_only_itself():
+    exercise = sheet_of().exercises["ex-mean"]
+    kill = "def mean(*n):\n    import os\n    os.kill(os.getppid(), 9)\n    os._exit(0)"
+    with Worker(seconds=5, network=True) as worker:
+        marked = worker.mark(exercise, kill)
+        assert (marked.points, marked.problem) == (0, "it ended the process that ran it.")
+        assert worker.mark(exercise, exercise.answer).points == 3

@@ -88,10 +88,17 @@ def test_what_is_wrong_is_said_with_the_chapter(changes, words):
 
 
 @pytest.mark.parametrize(
-    "code, name",
-    [("\n# %%\nprint(mean(1))\n", "mean"), ("\n# %%\nprint(kept)\n", "kept")],
+    "code, words",
+    [
+        ("print(mean(1))", "uses 'mean', which the solution of ex-mean defines"),
+        ("print(kept)", "uses 'kept', which the solution of ex-mean defines"),
+        ("print(small)", "uses 'small', which the set-up of the exercises defines"),
+    ],
 )
-def test_a_measurement_that_needs_a_solution_is_refused(code, name):
-    source = SOURCE.replace('glue("secret_mean"', 'kept = 1\nglue("secret_mean"') + code
-    with pytest.raises(ExerciseError, match=f"a measurement uses '{name}', which the solution of"):
-        sheet_of(source)
+def test_a_measurement_that_needs_an_exercise_is_refused(code, words):
+    source = SOURCE.replace('glue("secret_mean"', 'kept = 1\nglue("secret_mean"')
+    source = source.replace("import functools\n", "import functools\n\nsmall = 1\n")
+    sheet_of(source)
+    with pytest.raises(ExerciseError, match=words):
+        sheet_of(f"{source}\n# %%\n{code}\n")
+    sheet_of(f"{source}\n# %%\nmean = kept = small = print\n\n# %%\n{code}\n")
