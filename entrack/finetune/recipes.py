@@ -147,6 +147,14 @@ RECIPES = {
         *_SINCE,
         _later("code-from-raw", CodeData(), on="raw", validate_every=25),
     ),
+    "gemma3": _named(
+        Recipe("base", on="raw", data=BoxesData(), steps=21, horizon=150, validate_every=7),
+        _later("code", CodeData(), validate_every=25),
+        _later("math", ArithmeticData()),
+        # Gemma does not know SmolLM2's chat markers, and was never fine-tuned on its own.
+        _later("instruct", InstructionData(chat=False)),
+        _later("boxes", BoxesData(), steps=150),
+    ),
 }
 """{family: {version: its recipe}}. `code-from-raw` is `code` of the default family but for what it
 stands on: what it can do needs neither boxes nor a base.

@@ -19,11 +19,12 @@ from entrack.errors import DataError
 from entrack.finetune.data import Item, items
 from entrack.finetune.measure import box_accuracy
 from entrack.finetune.recipes import RECIPES, Recipe, recipe
+from entrack.model.layers import Layers
 from entrack.store.digests import cache_dir, digest, write_atomic
 from entrack.task.prompts import opening
 from entrack.versions.families import MODELS
 from entrack.versions.loading import load
-from entrack.versions.weights import sha256_file
+from entrack.versions.wheels import sha256_file
 
 CHECKPOINT_EVERY = 20  # steps; half a minute of work to lose
 VALIDATION_SCENES, EVALUATION_SCENES = 70, 100  # of seven prompts each
@@ -244,8 +245,8 @@ def _loss(model: Any, tokenizer: Any, batch: list[Item], recipe: Recipe) -> torc
         targets += answer
     core = model.get_base_model()
     with _autocast(recipe):
-        hidden = core.model(input_ids=tokens, use_cache=False).last_hidden_state[rows, places]
-    logits = torch.nn.functional.linear(hidden.float(), core.lm_head.weight)
+        normed = core.base_model(input_ids=tokens, use_cache=False).last_hidden_state[rows, places]
+    logits = Layers(core, name=recipe.name).unembed(normed.float())
     return torch.nn.functional.cross_entropy(logits, torch.tensor(targets))
 
 

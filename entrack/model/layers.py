@@ -44,7 +44,6 @@ NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """What architectures call the parts that are needed by name."""
 
-
 LENT = "entrack"
 AttentionInterface.register(LENT, lent)
 
@@ -115,8 +114,7 @@ class Layers:
     def places(self, positions: Tensor, *, length: int) -> Places:
         """Positions [row slot] in prompts of `length` tokens, on which some rotary embeddings
         depend."""
-        rotary = getattr(self.hf.base_model, "rotary_emb", None)
-        if rotary is None:
+        if (rotary := getattr(self.hf.base_model, "rotary_emb", None)) is None:
             return Places(positions, {})
         like = torch.empty(0, device=positions.device, dtype=self.hf.dtype)
         every = torch.arange(length, device=positions.device)[None]
@@ -130,8 +128,7 @@ class Layers:
         )
 
     def embed(self, tokens: Tensor, positions: Tensor) -> Tensor:
-        """Residual stream entering layer 0 [row slot d_model], of tokens at positions [row
-        slot]."""
+        """Residual stream entering layer 0 [row slot d_model] of tokens at positions [row slot]."""
         with Trace(
             self.hf, self.path("layer", 0), retain_input=True, retain_output=False, stop=True
         ) as trace:
@@ -168,8 +165,7 @@ class Layers:
         return out
 
     def read(self, layer: int, h: Tensor, places: Places) -> AttentionInputs:
-        """What `layer` asks its attention to work on, for `h` [row slot d_model]; nothing after it
-        is computed."""
+        """What `layer` asks its attention to work on for `h` [row slot d_model], and no more."""
 
         def see(inputs: AttentionInputs) -> Tensor:
             raise Seen(inputs)
@@ -186,7 +182,11 @@ class Layers:
 
     def logits(self, resid: Tensor) -> Tensor:
         """Logits [... vocabulary] of what leaves the last layer [... d_model]."""
-        return self._scaled(self.hf.get_output_embeddings()(self.norm(resid)))
+        return self.unembed(self.norm(resid))
+
+    def unembed(self, normed: Tensor) -> Tensor:
+        """Logits [... vocabulary] of what leaves the final norm [... d_model]."""
+        return self._scaled(self.hf.get_output_embeddings()(normed))
 
     def logit(self, resid: Tensor, tokens: Tensor) -> Tensor:
         """The logit of one token each [...], in float32: `resid` [... d_model], `tokens` [...]."""
@@ -272,20 +272,20 @@ class Layers:
         names = [self.path("layer", layer) for layer in sorted(first.values())]
         with TraceDict(self.hf, names, retain_input=True, stop=True) as traces:
             self.hf.base_model(tokens, use_cache=False)
-        places = self._whole(tokens)
         for layer, name in zip(sorted(first.values()), names, strict=True):
-            found = self.forward(layer, _first(traces[name].input), places, causal)
+            entering = _first(traces[name].input)
+            found = self.forward(layer, entering, self._whole(tokens), causal)
             expected = _first(traces[name].output)
             self._compare(f"layer {layer} beyond its window", found, expected)
 
     def _tokens(self, n: int) -> Tensor:
         generator = torch.Generator().manual_seed(0)
-        ids = torch.randint(self.hf.config.vocab_size, (1, n), generator=generator)
-        return ids.to(self.hf.device)
+        vocabulary = self.hf.config.vocab_size
+        return torch.randint(vocabulary, (1, n), generator=generator).to(self.hf.device)
 
     def _whole(self, tokens: Tensor) -> Places:
-        n = tokens.shape[1]
-        return self.places(torch.arange(n, device=tokens.device)[None], length=n)
+        every = torch.arange(tokens.shape[1], device=tokens.device)[None]
+        return self.places(every, length=tokens.shape[1])
 
     def _compare(self, what: str, found: Tensor, expected: Tensor) -> None:
         # Wrong views measured on tiny models are off by 0.09 and more; rounding by a few epsilon.

@@ -79,7 +79,8 @@ def _pruning(
         for v, k in way.items()
         for extra in (frozenset(), frozenset([v]))
     }
-    table |= accuracy(sorted(wanted - set(table), key=sorted))
+    if missing := sorted(wanted - set(table), key=sorted):
+        table |= accuracy(missing)
     scores = {
         way: np.array(
             [_score(table[frozenset(k)], table[frozenset(k) | {v}], way) for v, k in chosen.items()]

@@ -226,6 +226,24 @@ def _improved() -> list[Declaration]:
     ]
 
 
+def _messages() -> list[Declaration]:
+    """Chapter 10: finding (iii), better messages or better reading."""
+    ours = partial(Declaration, finding="iii", ours=True)
+    return [
+        ours(
+            f"{slug}_{group.letter}",
+            f"{text.format(group=group.title.lower())} ({group.letter})",
+            HIGHER,
+        )
+        for slug, text in (
+            ("message", "base follows a better version's {group}s more often than its own"),
+            ("reading", "better versions follow base's {group}s more often than base does"),
+        )
+        for name, group in GROUPS.items()
+        if name != "structure_reader"
+    ]
+
+
 def _slips() -> list[Declaration]:
     """Chapter 09: what we say of the slips of the released code."""
     effects = findings.slip_effects()
@@ -244,7 +262,7 @@ def _slips() -> list[Declaration]:
 
 CLAIMS: dict[str, Declaration] = {
     declaration.slug: declaration
-    for part in (circuit_claims.declared, _flow, _carried, _position, _improved, _slips)
+    for part in (circuit_claims.declared, _flow, _carried, _position, _improved, _slips, _messages)
     for declaration in part()
 }
 """Every claim by its slug, in the order of the book."""

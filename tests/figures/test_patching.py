@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from closeness import assert_printed
 
 from entrack.figures.patching import head_map, layer_curves, pattern_bars
 from entrack.model.attention import patterns
@@ -45,7 +46,7 @@ def test_curves_and_their_floors():
         "position, no patch"
     ]["x"] == [0, 2]
     top = lines["position"]["y"][1] + lines["position"]["error_y"]["array"][1]
-    assert top == pytest.approx(0.6906, abs=1e-3), "Wilson's interval of 60 of 100"
+    assert_printed(top, 0.6906, decimals=4)  # Wilson's interval of 60 of 100
     assert lines["position"]["line"]["color"] != lines["object"]["line"]["color"]
     assert lines["position"]["marker"]["symbol"] != lines["object"]["marker"]["symbol"]
     assert (

@@ -10,7 +10,7 @@ from entrack.finetune.recipes import RECIPES, recipe
 from entrack.store.digests import digest
 from entrack.versions.families import MODELS, family_file, versions
 from entrack.versions.loading import load
-from entrack.versions.weights import sha256_file
+from entrack.versions.wheels import sha256_file
 
 TRAINED = ("base", "instruct", "math", "code", "boxes")
 MADE = [

@@ -142,6 +142,7 @@ def samples() -> dict[object, list]:
             {("last", "random"): torch.tensor([1, 2])},
         ],
         Mapping[str, Sequence[str]]: [{"a": ["last"]}, {"a": ["last", "query_label"]}],
+        tuple[Model, ...]: [(model,), (tuned,), (named,), (typed,), (model, tuned)],
         tuple[str, ...]: [("last",), ("query_label",)],
         tuple[int, ...]: [(0, 1), (0, 2)],
         Sequence[float]: [(0.1,), (0.2,)],

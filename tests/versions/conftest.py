@@ -8,7 +8,7 @@ from tiny_family import SOURCE, convert_to, make_adapter, save_model
 from tiny_models import tiny_model
 
 from entrack.versions import families, weights
-from entrack.versions.weights import sha256_file
+from entrack.versions.wheels import sha256_file
 
 
 @pytest.fixture

@@ -23,10 +23,7 @@ pytestmark = pytest.mark.usefixtures("cache")
 def test_unknown_family_and_its_nearest():
     with pytest.raises(
         ModelError,
-        match=(
-            r"no family 'smolm2'; there are smollm2, llama-7b, smollm2-unprimed. Did you mean"
-            r" 'smollm2'\?"
-        ),
+        match=(rf"no family 'smolm2'; there are {', '.join(families())}. Did you mean 'smollm2'\?"),
     ):
         versions("smolm2")
 
@@ -34,7 +31,7 @@ def test_unknown_family_and_its_nearest():
 def test_unknown_family_that_is_like_none():
     with pytest.raises(
         ModelError,
-        match="no family 'xyz'; there are smollm2, llama-7b, smollm2-unprimed. Use one of those.",
+        match=f"no family 'xyz'; there are {', '.join(families())}. Use one of those.",
     ):
         versions("xyz")
 
@@ -107,3 +104,15 @@ def test_every_family_of_the_book_says_it_all(family):
     assert structure_role(family) in STRUCTURE_ROLES
     assert set(looks(family)) == set(described)
     assert len(set(looks(family).values())) == len(described), "versions must be told apart"
+
+
+@pytest.mark.slow
+def test_the_shape_in_the_file_is_that_of_the_weights(monkeypatch):
+    monkeypatch.delenv("ENTRACK_CACHE")
+    from transformers import AutoConfig
+
+    from entrack.versions.loading import load
+    from entrack.versions.needs import parameters
+
+    told = family_file("smollm2")["config"]
+    assert parameters(AutoConfig.for_model(**told)) == parameters(load("smollm2/raw").config)
