@@ -37,6 +37,8 @@ LAYERS = [
     ["tables."],
     ["finetune."],
     ["book."],
+    ["course."],
+    ["course_commands"],
     ["family_run", "sweep."],
     ["cli"],
 ]
