@@ -19,7 +19,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from entrack.book.notebooks import PARAMETERS, cell_tree, measured_cells
+from entrack.book.notebooks import PARAMETERS, cell_tree, executed_cells, measured_cells
 from entrack.book.parameters import models_folders, plain
 from entrack.errors import StampError
 from entrack.store.digests import code_shape, digest, imported_modules, module_digests
@@ -135,7 +135,7 @@ def cell_digest(cell: NotebookNode) -> str:
 
 def outputs_digest(notebook: NotebookNode) -> str:
     """A digest of all outputs of code cells, in order."""
-    return digest([cell.get("outputs", []) for cell in measured_cells(notebook)])
+    return digest([cell.get("outputs", []) for cell in executed_cells(notebook)])
 
 
 def used_modules(notebook: NotebookNode, *, package: Path) -> dict[str, str]:
@@ -227,7 +227,7 @@ def check(
     """
     if executed is None:
         return State("unexecuted", "there is no executed notebook")
-    cells = measured_cells(executed)
+    cells = executed_cells(executed)
     try:
         stamp = get_stamp(executed)
     except StampError as error:

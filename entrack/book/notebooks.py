@@ -128,7 +128,13 @@ def measured_cells(notebook: NotebookNode) -> list[NotebookNode]:
     """The cells of code that the chapter's execution runs: all but those of its exercises, whose
     answers and checks the course proves on its own.
     """
-    return [c for c in code_cells(notebook) if not EXERCISE_CODE & set(c.metadata.get("tags", []))]
+    return [cell for cell in code_cells(notebook) if not _of_exercise(cell)]
+
+
+def executed_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The same in an executed notebook, with the cell of parameters that papermill put in."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell for cell in code if not _of_exercise(cell)]
 
 
 def set_aside(notebook: NotebookNode) -> NotebookNode:
@@ -141,11 +147,15 @@ def put_back(notebook: NotebookNode) -> NotebookNode:
     return _retyped(notebook, "raw", "code")
 
 
+def _of_exercise(cell: NotebookNode) -> bool:
+    return bool(EXERCISE_CODE & set(cell.metadata.get("tags", [])))
+
+
 def _retyped(notebook: NotebookNode, before: str, after: str) -> NotebookNode:
     result = copy.deepcopy(notebook)
     new = {"raw": nbformat.v4.new_raw_cell, "code": nbformat.v4.new_code_cell}[after]
     for index, cell in enumerate(result.cells):
-        if cell.cell_type == before and EXERCISE_CODE & set(cell.metadata.get("tags", [])):
+        if cell.cell_type == before and _of_exercise(cell):
             result.cells[index] = new(cell.source, metadata=cell.metadata, id=cell.id)
     return result
 
