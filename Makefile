@@ -1,7 +1,10 @@
 # Needs Python 3.11 (or 3.12) and make. All else goes into $(VENV).
-#   make book   execute every chapter on the language model, then render the book
+#   make book   execute every chapter in its quick sizes, then render them beside the published
+#   make edition  execute the full sizes and publish them: hours on two cores; goes on where it was
+#   make sweep  run chapters on several lineages and seeds (workflow/)
 #   make html   render the committed outputs only: no model, about a minute
 #   make test   the tests
+#   make paper-7b   every chapter on the paper's models, given their weights (FAMILY=my/family.json)
 # Another interpreter: make PYTHON=/path/to/python3.11 book
 
 VENV ?= .venv
@@ -9,12 +12,16 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.entrack-installed
 PYTEST_ARGS ?=
+FAMILY ?= llama-7b
+SWEEP_VENV := .venv-sweep
+SWEEP_STAMP := $(SWEEP_VENV)/.installed
+SWEEP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book html test lint clean
+.PHONY: help setup book edition sweep html test lint paper-7b clean
 
 help:
-	@sed -n '2,5s/^# *//p' Makefile
+	@sed -n '2,8s/^# *//p' Makefile
 
 setup: $(STAMP)
 
@@ -29,13 +36,30 @@ $(STAMP): pyproject.toml constraints.txt
 
 book: $(STAMP)
 	"$(BIN)/entrack" fetch
-	"$(BIN)/entrack" build --all
+	"$(BIN)/entrack" build --edition quick
+
+edition: $(STAMP)
+	"$(BIN)/entrack" fetch
+	"$(BIN)/entrack" build --edition full --publish
+
+sweep: $(STAMP) $(SWEEP_STAMP)
+	"$(BIN)/entrack" fetch
+	ENTRACK_PYTHON="$(abspath $(BIN))/python" $(SWEEP_VENV)/bin/python workflow/sweep.py $(SWEEP_ARGS)
+
+# Snakemake does not share the book's pins, so it has an environment of its own.
+$(SWEEP_STAMP): workflow/constraints.txt
+	"$(PYTHON)" -m venv $(SWEEP_VENV)
+	$(SWEEP_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r workflow/constraints.txt
+	@touch "$@"
 
 html: $(STAMP)
 	"$(BIN)/entrack" build --html-only
 
 test: $(STAMP)
 	"$(BIN)/python" -m pytest $(PYTEST_ARGS)
+
+paper-7b: $(STAMP)
+	"$(BIN)/entrack" run-all --family "$(FAMILY)"
 
 lint: $(STAMP)
 	"$(BIN)/ruff" check .

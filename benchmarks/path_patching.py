@@ -4,9 +4,8 @@ The plain way is the algorithm as written, two whole passes per sender (one for 
 hooks and batched over examples: `tests/reference/literal_path_patching.py`. Running it for every
 sender takes hours, so it is timed on a sample of senders and scaled to all; the table says so.
 
-    python benchmarks/path_patching.py                          the default family's base on this
-    machine python benchmarks/path_patching.py --model llama-7b-shape   a randomly initialised Llama
-    of 7B shape (GPU)
+    python benchmarks/path_patching.py                          the default family's base
+    python benchmarks/path_patching.py --model folder/of/a/model
 """
 
 import argparse
@@ -25,7 +24,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from entrack.circuit.discovery import Discovery
 from entrack.model.activations import CHUNK, clean_run
-from entrack.model.decoder import Model
 from entrack.patching.path_patching import path_patching, send
 from entrack.sites import GROUPS
 from entrack.task.draws import pairs
@@ -34,22 +32,6 @@ from entrack.versions.loading import load
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from reference.literal_path_patching import literal_effect, prepare  # noqa: E402
-
-
-def seven_b_shape() -> Model:
-    """A Llama of the 7B shape with random weights; the words of the default family's tokenizer."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.device(device):
-        hf = LlamaForCausalLM._from_config(LlamaConfig(vocab_size=49152), dtype=torch.bfloat16)
-    hf = hf.eval().requires_grad_(False)
-    return Model.of(
-        hf,
-        load("smollm2/raw", device="cpu").tokenizer,
-        name="llama-7b-shape (random weights)",
-        digest="random",
-    )
 
 
 def measured(run, small):
@@ -85,6 +67,16 @@ def machine_rate(dtype: torch.dtype, device: torch.device) -> float:
     if device.type == "cuda":
         torch.cuda.synchronize()
     return 5 * 2 * 4096**3 / (time.perf_counter() - start)
+
+
+def machine(device: torch.device) -> dict[str, object]:
+    """What the numbers were made on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+    }
 
 
 def sender_rate(model, clean, corrupt):
@@ -126,7 +118,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     options = parser.parse_args()
-    model = seven_b_shape() if options.model == "llama-7b-shape" else load(options.model)
+    model = load(options.model)
     clean, corrupt = encode_pairs(model.tokenizer, pairs(options.pairs, split="discovery"))
     found, receivers, stages = {}, {}, {}
     discovery = Discovery(found, receivers, model.name)
@@ -203,12 +195,6 @@ def main() -> None:
         " scaled"
     )
     if options.json:
-        machine = {
-            "processor": platform.processor() or platform.machine(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "device": torch.cuda.get_device_name() if model.device.type == "cuda" else "cpu",
-        }
         options.json.write_text(
             json.dumps(
                 {
@@ -218,7 +204,7 @@ def main() -> None:
                     "senders_sampled": options.senders,
                     "seconds_all_stages": total,
                     "sender_pass_share_of_machine": own / rate,
-                    "machine": machine,
+                    "machine": machine(model.device),
                     "stages": stages,
                 },
                 indent=1,

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from entrack import __version__
 from entrack.book import building
-from entrack.book.chapters import project
+from entrack.book.chapters import EDITIONS, FULL, project
 from entrack.book.comparison import compare
 from entrack.book.execution import run
+from entrack.display.model_list import family_text, models_text
 from entrack.errors import EntrackError, ParameterError
+from entrack.family_run import run_every_chapter
 from entrack.versions.families import families, family_file
 from entrack.versions.weights import converted
 
@@ -69,8 +71,13 @@ def list_chapters(options: argparse.Namespace) -> int:
 
 def run_chapter(options: argparse.Namespace) -> int:
     chapter = project().find(options.chapter)
-    path = run(chapter, chapter.values(_own_family(_texts(options))))
-    print(path.relative_to(chapter.project.root))
+    path = run(
+        chapter,
+        chapter.values(_own_family(_texts(options))),
+        out=options.out,
+        claims=options.claims,
+    )
+    print(os.path.relpath(path, chapter.project.root))
     if options.compare:
         print(compare(chapter.read(path), chapter.read(chapter.notebook)))
     return 0
@@ -87,6 +94,10 @@ def _run_arguments(sub: argparse.ArgumentParser) -> None:
         "--compare",
         action="store_true",
         help="show its claims and numbers beside the published ones",
+    )
+    sub.add_argument("--out", type=Path, help="the notebook to write, or a folder; usually runs/")
+    sub.add_argument(
+        "--claims", type=Path, help="also write its claims there, with what made them, as JSON"
     )
 
 
@@ -118,6 +129,26 @@ def _own_family(texts: dict[str, str]) -> dict[str, str]:
     return texts | {"family": path.stem}
 
 
+def run_all(options: argparse.Namespace) -> int:
+    return bool(run_every_chapter(_own_family({"family": options.family})["family"]))
+
+
+def _run_all_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--family", required=True, help="a family by name, or its file")
+
+
+def list_models(options: argparse.Namespace) -> int:
+    if options.family is None:
+        print(models_text())
+    else:
+        print(family_text(_own_family({"family": options.family})["family"]))
+    return 0
+
+
+def _models_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("family", nargs="?", help="one family in detail: its name, or its file")
+
+
 def build(options: argparse.Namespace) -> int:
     book = project()
     which = (
@@ -131,6 +162,7 @@ def build(options: argparse.Namespace) -> int:
         publish=options.publish,
         html=not options.no_html,
         jobs=options.jobs,
+        edition=book.edition(options.edition),
     )
     print(path)
     return 0
@@ -144,6 +176,9 @@ def _build_arguments(sub: argparse.ArgumentParser) -> None:
     which.add_argument("--all", action="store_true", help="execute every chapter, fresh or not")
     which.add_argument(
         "--html-only", action="store_true", help="execute none; render the published outputs"
+    )
+    sub.add_argument(
+        "--edition", choices=EDITIONS, default=FULL.name, help="whose sizes; usually full"
     )
     sub.add_argument(
         "--publish", action="store_true", help="write the executed notebooks beside their sources"
@@ -228,12 +263,18 @@ def _no_arguments(sub: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = {
-    "chapters": (
-        list_chapters,
-        _no_arguments,
-        "List the chapters, their state and their parameters.",
-    ),
+    "chapters": (list_chapters, _no_arguments, "List the chapters: states and parameters."),
     "run": (run_chapter, _run_arguments, "Execute one chapter with other parameters, into runs/."),
+    "run-all": (
+        run_all,
+        _run_all_arguments,
+        "Execute every chapter on one family, into runs/, once its weights fit.",
+    ),
+    "models": (
+        list_models,
+        _models_arguments,
+        "List the families: versions, where their weights are, what they need.",
+    ),
     "build": (build, _build_arguments, "Execute what is stale and render the book to _build/html."),
     "check": (
         check,
@@ -245,11 +286,7 @@ COMMANDS = {
         _fetch_arguments,
         "Fetch and convert a family's model, so that later commands need no network.",
     ),
-    "train": (
-        train,
-        _train_arguments,
-        "Fine-tune one version of a family by its recipe.",
-    ),
+    "train": (train, _train_arguments, "Fine-tune one version of a family by its recipe."),
 }
 """{subcommand: (function of the options returning the exit code, function adding its arguments,
 help)}.

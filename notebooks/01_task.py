@@ -75,11 +75,12 @@ show_prompt(encode(model.tokenizer, all_queries(drawn, format="standard")), 2)
 # loaded here:
 
 # %%
-from entrack.display.cells import table
+from entrack.display.cells import show
+from entrack.tables import task as tables
 
 described = families.family_file(family)["versions"]
 titles = {version: described[version]["title"] for version in families.versions(family)}
-table(titles.items(), ["version", "what it is"], caption=f"The versions of the family {family}.")
+show(tables.described(titles, family=family))
 
 # %% [markdown]
 # ```{admonition} Predict before you run
@@ -118,30 +119,25 @@ show(accuracy_figure(scores, chance=chance, paper=paper))
 # prompts. What makes a prompt easy or hard for both cancels, so small differences show.
 
 # %%
-from entrack.figures.task import version_rows
-
-table(
-    version_rows(scores, base=base, titles=titles),
-    ["version", "what it is", "alternative", "standard", f"minus {base}", "p"],
-    caption=f"Accuracy on {len(prompts)} prompts of seven boxes with 95 % intervals; paired"
-    f" difference to {base} in the alternative format, with the exact sign test over scenes.",
-)
+show(tables.versions(scores, base=base, titles=titles))
 
 # %% tags=["hide-input"]
 from entrack.display.cells import glue, listed
 
 widest = max(found.accuracy().half_width for found in scores.values())
 tuned = {v: gains[v] for v in families.tuned_from(family, base)}
-glue("reference", base)
-glue("acc_reference", main[base].accuracy())
-glue("n_prompts_each", len(prompts))
-glue("n_tokens", model.config.vocab_size)
-glue("chance", chance)
-glue("best", best)
-glue("acc_best", main[best].accuracy())
-glue("clearly_better", listed(version for version, gain in tuned.items() if gain.low > 0))
-glue("half_width_max", widest)
-glue("seed_difference", 2**0.5 * widest)
+glue(
+    reference=base,
+    acc_reference=main[base].accuracy(),
+    n_prompts_each=len(prompts),
+    n_tokens=model.config.vocab_size,
+    chance=chance,
+    best=best,
+    acc_best=main[best].accuracy(),
+    clearly_better=listed(version for version, gain in tuned.items() if gain.low > 0),
+    half_width_max=widest,
+    seed_difference=2**0.5 * widest,
+)
 
 # %% [markdown]
 # *Caveats.* The intervals take whole scenes as what varies, because seven prompts of one scene are
@@ -167,10 +163,12 @@ show(position_figure(main, chance=chance, paper=earlier, paper_title=title))
 # %% tags=["hide-input"]
 hardest = main[base].hardest
 first_alone, last_alone = (main[base].against_middle(box) for box in (0, -1))
-glue("ends_over_middle", f"{main[base].ends_over_middle():+.2f}")
-glue("last_over_middle", f"{last_alone:+.2f}")
-glue("hardest_box", hardest + 1)
-glue("acc_hardest_box", main[base].by_position()[hardest])
+glue(
+    ends_over_middle=f"{main[base].ends_over_middle():+.2f}",
+    last_over_middle=f"{last_alone:+.2f}",
+    hardest_box=hardest + 1,
+    acc_hardest_box=main[base].by_position()[hardest],
+)
 
 # %% [markdown]
 # For {glue:text}`reference`, accuracy at the first and the last box together, minus that at the
@@ -201,9 +199,11 @@ sizes = {
 show(size_figure(sizes))
 
 # %% tags=["hide-input"]
-glue("n_scenes_sizes_used", n_scenes_sizes)
-glue("acc_2_boxes", sizes[base][2].accuracy())
-glue("acc_10_boxes", sizes[base][10].accuracy())
+glue(
+    n_scenes_sizes_used=n_scenes_sizes,
+    acc_2_boxes=sizes[base][2].accuracy(),
+    acc_10_boxes=sizes[base][10].accuracy(),
+)
 
 # %% [markdown]
 # With two boxes {glue:text}`reference` is right on {glue:text}`acc_2_boxes` of the prompts (a
@@ -217,11 +217,9 @@ glue("acc_10_boxes", sizes[base][10].accuracy())
 # none. A wide interval around zero is no evidence of nothing: it is *undecided*.
 
 # %%
-from entrack.stats.claims import Claim
 from entrack.stats.metrics import minus
-from entrack.stats.rules import Graded, Nothing, Sign
 
-arithmetic, instructions, task = (
+on_arithmetic, on_instructions, on_task = (
     families.tuned_on(family, subject) for subject in ("arithmetic", "instructions", "task")
 )
 
@@ -230,73 +228,16 @@ def gains_of(versions):
     return {version: gains[version] for version in versions if version in tuned}
 
 
-def paper_gain(*names):
-    """The paper's models with their gain in accuracy over its Llama, in words."""
-    gained = {models[name]["title"]: table1[name].full - table1["llama"].full for name in names}
-    return ", ".join(f"{title} {gain:+.2f}" for title, gain in gained.items())
-
-
-# %% tags=["hide-input"]
-above_chance = Claim(
-    "base_above_chance",
-    "The base does the task better than chance",
-    here=minus(main[base].accuracy(), chance),
-    rule=Sign(+1),
-    paper=f"{models['llama']['title']} {table1['llama'].full:.2f}",
-    source="Table 1",
-    note="minus chance",
-)
-
-# %% tags=["hide-input"]
-arithmetic_helps = Claim(
-    "arithmetic_helps",
-    "Fine-tuning on arithmetic helps",
-    here=gains_of(arithmetic),
-    rule=Sign(+1),
-    paper=paper_gain("goat", "float"),
-    source="Table 1",
-)
-
-# %% tags=["hide-input"]
-instructions_neutral = Claim(
-    "instructions_do_not_matter",
-    "Fine-tuning on instructions makes no difference",
-    here=gains_of(instructions),
-    rule=Nothing(),
-    paper=paper_gain("vicuna"),
-    source="Table 1",
-)
-
-# %% tags=["hide-input"]
-elsewhere_helps = Claim(
-    "something_else_helps",
-    "Fine-tuning on something else than the task can help",
-    here=gains_of(version for version in tuned if version not in task),
-    rule=Sign(+1),
-    paper=paper_gain("vicuna", "goat", "float"),
-    source="Table 1",
-)
-
-# %% tags=["hide-input"]
-first, *middle, last = earlier
-between = sum(middle) / len(middle)
-u_shape = Claim(
-    "u_shape",
-    "The first and the last box are easier than those between",
-    here=(first_alone, last_alone),
-    rule=Graded((Sign(+1), Sign(+1)), ("the first box minus those between", "the last")),
-    paper=f"{title} {first - between:+.2f} and {last - between:+.2f}",
-)
-
 # %% tags=["hide-input"]
 from entrack.display.cells import judge
+from entrack.paper.claims import claim
 
 judge(
-    above_chance,
-    arithmetic_helps,
-    instructions_neutral,
-    elsewhere_helps,
-    u_shape,
+    claim("base_above_chance", minus(main[base].accuracy(), chance)),
+    claim("arithmetic_helps", gains_of(on_arithmetic)),
+    claim("instructions_do_not_matter", gains_of(on_instructions)),
+    claim("something_else_helps", gains_of(v for v in tuned if v not in on_task)),
+    claim("u_shape", (first_alone, last_alone)),
     caption=f"Claims about the task itself. Gains are over {base}, on the same prompts.",
 )
 

@@ -61,7 +61,8 @@ with TraceDict(lm.hf, [site, o_site, k_site], retain_input=True) as traces, torc
 z = traces[o_site].input.unflatten(-1, (lm.n_heads, lm.d_head))
 
 # %%
-from entrack.display.cells import table
+from entrack.display.cells import show
+from entrack.tables import patching as tables
 
 seen = {
     "residual stream entering the layer": ("[example pos d_model]", traces[site].input),
@@ -70,8 +71,7 @@ seen = {
     "leaving o_proj: heads mixed": ("[example pos d_model]", traces[o_site].output),
     "keys, leaving k_proj": ("[example pos kv_head*d_head]", traces[k_site].output),
 }
-rows = [[what, axes, " × ".join(map(str, x.shape))] for what, (axes, x) in seen.items()]
-table(rows, ["what", "axes", "shape"], caption=f"What hooks see in layer {layer}.")
+show(tables.shapes(seen, layer=layer))
 
 # %% [markdown]
 # After `o_proj` a head can no longer be cut out, but its contribution can still be computed: the
@@ -111,9 +111,11 @@ assert moved_by_others > 0
 # %% tags=["hide-input"]
 from entrack.display.cells import glue
 
-glue("model_name", lm.name)
-glue("identity_difference", moved)
-glue("swap_difference", moved_by_others)
+glue(
+    model_name=lm.name,
+    identity_difference=moved,
+    swap_difference=moved_by_others,
+)
 
 # %% [markdown]
 # Patched with itself, the logits differ by {glue:text}`identity_difference:.1f`: not a bit has
@@ -225,11 +227,7 @@ rows = [
     ["output[0] of a tensor", edited.format(edited_old), edited.format(edited_new)],
     ["module never reached", "the clean run, as if patched", refused.partition(":")[0]],
 ]
-table(
-    rows,
-    ["what was written", "ordinary hooks", "Trace"],
-    caption="Four silent failures, each run above. Nothing here raised an error by itself.",
-)
+show(tables.silent_failures(rows))
 
 # %% [markdown]
 # ## One patch by hand
@@ -272,11 +270,7 @@ tried = pairs.subset(range(min(14, n_prompts)))
 both_right = (answers_of(lm, tried.base).hit & answers_of(lm, tried.source).hit)[:, 0]
 first_four = both_right.int().argsort(descending=True, stable=True)[:4].tolist()
 few = pairs.subset(first_four)
-table(
-    [["base", few.base.texts[0]], ["source", few.source.texts[0]]],
-    ["", "prompt"],
-    caption="Base and source prompt of the first of four pairs.",
-)
+show(tables.pair(few))
 
 # %%
 entering = [f"model.layers.{layer}" for layer in range(lm.n_layers)] + ["model.norm"]
@@ -309,17 +303,7 @@ def meaning(word, pair):
 # %% tags=["hide-input"]
 four = [counterfactuals["position"][index] for index in first_four]
 told = {layer: list(map(meaning, answers[layer], four)) for layer in layers}
-before = [None, *layers]
-rows = [
-    [layer, *told[layer]]
-    for earlier, layer in zip(before, layers, strict=False)
-    if told[layer] != told.get(earlier)
-]
-table(
-    rows,
-    ["from layer", *(f"pair {i + 1}" for i in range(len(four)))],
-    caption="The bases' answers when the last token is patched by hand, where one changes.",
-)
+show(tables.answers_by_layer(told))
 
 # %% [markdown]
 # *Own* is the base's own answer, *position* its object at the place where the source asks, *object*
@@ -369,25 +353,21 @@ show(layer_curves([by_role["last"] for by_role in curves.values()]))
 show(layer_curves([by_role["query_label"] for by_role in curves.values()]))
 
 # %%
-from entrack.figures.patching import carried_rows
-
-table(
-    carried_rows(curves),
-    ["patched at", "carried", "best share", "floor", "layers"],
-    caption="What each of the two tokens carries, and in which layers.",
-)
+show(tables.carried(curves))
 
 # %% tags=["hide-input"]
 thing, position = curves["object"]["last"], curves["position"]["last"]
 at_label = curves["position"]["query_label"]
-glue("n_prompts_used", n_prompts)
-glue("source_right", float(thing.source_right.mean()))
-glue("over_source", thing.over_source)
-glue("end_object", float(thing.hits[-1].mean()))
-glue("object_takes_over", thing.steepest)
-glue("floor_position", float(position.floor.mean()))
-glue("best_position_last", position.best)
-glue("best_position_query_label", at_label.best)
+glue(
+    n_prompts_used=n_prompts,
+    source_right=float(thing.source_right.mean()),
+    over_source=thing.over_source,
+    end_object=float(thing.hits[-1].mean()),
+    object_takes_over=thing.steepest,
+    floor_position=float(position.floor.mean()),
+    best_position_last=position.best,
+    best_position_query_label=at_label.best,
+)
 
 # %% [markdown]
 # The layers in the table are those around the best that reach at least half of its share above the
@@ -455,15 +435,16 @@ parts = {
     "the query label": asked,
     "everything else": 1 - objects - labels - asked,
 }
-rows = [[what, float(share.mean())] for what, share in parts.items()]
-table(rows, ["where", "share of attention"], caption=f"Head {head} from the last token.")
+show(tables.attention_parts(parts, head=head))
 
 # %% tags=["hide-input"]
 n_others = looked.segments["object"].shape[1] - 1
-glue("found_head", str(head))
-glue("n_patterns_used", n_patterns)
-glue("found_head_on_object", float(right.mean()))
-glue("found_head_on_other_object", float((objects - right).mean()) / n_others)
+glue(
+    found_head=str(head),
+    n_patterns_used=n_patterns,
+    found_head_on_object=float(right.mean()),
+    found_head_on_other_object=float((objects - right).mean()) / n_others,
+)
 
 # %% [markdown]
 # The head gives the right object {glue:text}`found_head_on_object:.2f` of its attention, and each
@@ -479,57 +460,20 @@ glue("found_head_on_other_object", float((objects - right).mean()) / n_others)
 # the best layer, minus the share without a patch, on the same prompts.
 
 # %%
-from entrack.paper import published
-from entrack.stats.claims import Claim
 from entrack.stats.metrics import difference
-from entrack.stats.rules import Sign
 
-theirs = published.activation_patching().values["llama"]["llama"]
-b, c = (theirs[group]["position"].mean for group in ("position_transmitter", "position_detector"))
 at_peak = position.layers.index(position.peak)
 before_object = difference(position.hits[at_peak], thing.hits[at_peak])
 
 # %% tags=["hide-input"]
-at_last = Claim(
-    "position_at_last",
-    "The last token carries the position",
-    here=position.over_floor,
-    rule=Sign(+1),
-    paper=f"B heads: {b:.0f} % of prompts",
-)
-at_query_label = Claim(
-    "position_at_query_label",
-    "The query label carries the position",
-    here=at_label.over_floor,
-    rule=Sign(+1),
-    paper=f"C heads: {c:.0f} % of prompts",
-)
-
-# %% tags=["hide-input"]
-position_first = Claim(
-    "position_before_object",
-    "The last token has the position before the object",
-    here=before_object,
-    rule=Sign(+1),
-    paper="no number: position transmitters feed value fetchers",
-    note=f"position minus object, layer {position.peak}",
-)
-label_at_query_label = Claim(
-    "label_at_query_label",
-    "The query label carries the label",
-    here=curves["label"]["query_label"].over_floor,
-    rule=Sign(+1),
-    ours=True,
-)
-
-# %% tags=["hide-input"]
 from entrack.display.cells import judge
+from entrack.paper.claims import claim
 
 judge(
-    at_last,
-    at_query_label,
-    position_first,
-    label_at_query_label,
+    claim("position_at_last", position.over_floor),
+    claim("position_at_query_label", at_label.over_floor),
+    claim("position_before_object", before_object, layer=position.peak),
+    claim("label_at_query_label", curves["label"]["query_label"].over_floor),
     caption=f"What is carried where, in {lm.name}; the paper's numbers are Llama-7B's.",
 )
 

@@ -38,8 +38,10 @@ from entrack.versions.loading import load
 
 model = load(f"{family}/{version or families.reference(family)}")
 structure_role = structure_role or families.structure_role(family)
-glue("version", model.name)
-glue("n_heads", model.n_layers * model.n_heads)
+glue(
+    version=model.name,
+    n_heads=model.n_layers * model.n_heads,
+)
 
 # %%
 settings = CircuitSettings(
@@ -86,25 +88,23 @@ sets = {
 # %%
 from entrack.circuit.live_positions import live_positions
 from entrack.circuit.search import ablation_means
-from entrack.display.cells import table
-from entrack.figures.tables import live_rows
+from entrack.display.cells import show
+from entrack.tables import circuit as tables
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
 means = ablation_means(model, settings)
 deciding = encode(model.tokenizer, examples(n_held_out, split="pruning", seed=seed))
 live = live_positions(model, deciding, means=means, sets=sets)
-table(
-    live_rows(live),
-    ["tokens with live heads", "accuracy", "mean log probability of the answer, nats"],
-    caption=f"All heads live at these tokens and at their mean elsewhere; {n_held_out} prompts.",
-)
+show(tables.live_tokens(live))
 
 # %% tags=["hide-input"]
-glue("acc_live_paper", live.accuracy(AT))
-glue("acc_live_after", live.accuracy(AFTER))
-glue("acc_live_whole", live.accuracy(ALL))
-glue("live_shift", live.difference(AFTER, AT))
+glue(
+    acc_live_paper=live.accuracy(AT),
+    acc_live_after=live.accuracy(AFTER),
+    acc_live_whole=live.accuracy(ALL),
+    live_shift=live.difference(AFTER, AT),
+)
 
 # %% [markdown]
 # With the paper's three tokens {glue:text}`version` is right on {glue:text}`acc_live_paper` of the
@@ -149,22 +149,19 @@ show_prompt(one_corrupt, 0)
 
 # %%
 from entrack.circuit.search import find_circuit
-from entrack.figures.tables import strongest_rows
 
 found = find_circuit(model, settings)
 direct = found.discovery.scores["value_fetcher"]
-table(
-    strongest_rows(direct),
-    ["head", "most negative pair", "mean", "most positive pair", "pairs with a loss"],
-    caption=f"Direct effect of the five strongest heads, over {n_pairs} pairs.",
-)
+show(tables.strongest(direct))
 
 # %% tags=["hide-input"]
 top = direct.ranked()[0]
-glue("top_head", str(top))
-glue("top_effect", f"{direct.estimate(top):+.2f}")
-glue("n_pairs_used", n_pairs)
-glue("score_unit", direct.unit)
+glue(
+    top_head=str(top),
+    top_effect=f"{direct.estimate(top):+.2f}",
+    n_pairs_used=n_pairs,
+    score_unit=direct.unit,
+)
 
 # %% [markdown]
 # The first row is head {glue:text}`top_head`. It is the **sender**: its output at the last token is
@@ -216,14 +213,9 @@ show(score_maps(found.discovery))
 
 # %%
 from entrack.display.style import ROLE_WORDS
-from entrack.figures.tables import stage_rows
 
-table(
-    stage_rows(found),
-    ["group and head", "acts at", "mean effect", "measured through"],
-    caption=f"The four strongest heads of each stage; the interval is over {n_pairs} pairs.",
-)
-glue("structure_where", ROLE_WORDS[structure_role])
+show(tables.stages(found))
+glue(structure_where=ROLE_WORDS[structure_role])
 
 # %% [markdown]
 # ## How many heads to keep
@@ -245,10 +237,12 @@ show(size_curve(curve))
 
 # %% tags=["hide-input"]
 chosen = curve.scores.accuracy(curve.chosen)
-glue("share", f"{curve.shares[curve.chosen]:.0%}")
-glue("size_candidate", curve.circuit.size)
-glue("acc_chosen", chosen.value)
-glue("acc_aim", 0.95 * curve.scores.full_accuracy().value)
+glue(
+    share=f"{curve.shares[curve.chosen]:.0%}",
+    size_candidate=curve.circuit.size,
+    acc_chosen=chosen.value,
+    acc_aim=0.95 * curve.scores.full_accuracy().value,
+)
 
 # %% [markdown]
 # The rule chose a share of {glue:text}`share`, which is {glue:text}`size_candidate` heads. Alone
@@ -259,13 +253,8 @@ glue("acc_aim", 0.95 * curve.scores.full_accuracy().value)
 # gone, stays under 1 % ({doc}`next chapter <04_same_circuit>`).
 
 # %%
-from entrack.figures.tables import group_rows
 
-table(
-    group_rows(found),
-    ["group", "acts at", "candidates", "kept", "kept, strongest first", "dropped of the top four"],
-    caption="The circuit by group: how many heads before pruning and after, and which.",
-)
+show(tables.groups(found))
 
 # %% [markdown]
 # Do the heads that are left do the task? A third set of scenes decides, which neither discovery nor
@@ -280,13 +269,15 @@ both = [found.circuit, curve.circuit]
 scores = measure_faithfulness(model, held_out, circuits=both, means=means, n_random=10)
 
 # %% tags=["hide-input"]
-glue("size_pruned", found.circuit.size)
-glue("acc_circuit", scores.accuracy(0))
-glue("acc_candidate", scores.accuracy(1))
-glue("acc_full", scores.full_accuracy())
-glue("acc_random", scores.random_accuracy())
-glue("faithfulness", scores.faithfulness(0))
-glue("n_evaluation_used", n_evaluation)
+glue(
+    size_pruned=found.circuit.size,
+    acc_circuit=scores.accuracy(0),
+    acc_candidate=scores.accuracy(1),
+    acc_full=scores.full_accuracy(),
+    acc_random=scores.random_accuracy(),
+    faithfulness=scores.faithfulness(0),
+    n_evaluation_used=n_evaluation,
+)
 
 # %% [markdown]
 # On these {glue:text}`n_evaluation_used` prompts the pruned circuit of {glue:text}`size_pruned`
@@ -321,14 +312,9 @@ show(circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers))
 
 # %%
 from entrack.circuit.search import attention_of_strongest
-from entrack.figures.tables import attention_rows
 
 looks = attention_of_strongest(model, held_out, found=found)
-table(
-    attention_rows(looks),
-    ["group and head", "looks from", "should look at", "share of attention there"],
-    caption=f"The two strongest kept heads of each group, mean over {n_evaluation} prompts.",
-)
+show(tables.attention(looks, n_prompts=n_evaluation))
 
 # %% [markdown]
 # Where the share is near zero, the head has its effect in another way than by reading there: it may
@@ -372,16 +358,11 @@ side_by_side = {
     f"{llama.model}, as released": (llama, N_LAYERS),
 }
 show(depths(side_by_side))
-glue("llama_size", llama.size)
+glue(llama_size=llama.size)
 
 # %%
-from entrack.figures.tables import median_rows
 
-table(
-    median_rows(side_by_side),
-    ["circuit", "layers", "D", "C", "B", "A"],
-    caption="Median layer of the heads of each group, counted from 0.",
-)
+show(tables.medians(side_by_side))
 
 # %% [markdown]
 # ## What the paper claims, what we find
@@ -401,62 +382,14 @@ medians = [found.circuit.median_layer(group) for group in ascending]
 steps = [exact(later - earlier) for earlier, later in pairwise(medians)]
 
 # %% tags=["hide-input"]
-from entrack.stats.claims import Claim
-from entrack.stats.rules import AtLeast, AtMost, Graded, Order, Sign
-
-exists = Claim(
-    "circuit_exists",
-    "A circuit of few heads does the task alone",
-    here=(scores.over_random(0), scores.faithfulness(0)),
-    rule=Graded(
-        (Sign(+1), AtLeast(0.8)),
-        ("accuracy minus that of random circuits", "faithfulness"),
-    ),
-    paper="faithfulness 1.00 with 72 of 1,024 heads",
-    source="Table 1",
-    finding="i",
-    note=f"with {found.circuit.size} of {n_heads} heads",
-)
-
-# %% tags=["hide-input"]
-sparse = Claim(
-    "circuit_sparse",
-    "Few heads carry each stage",
-    here=exact(half / n_heads),
-    rule=AtMost(0.1),
-    paper="20, 5 and 10 receivers chosen, of 1,024 heads",
-    source="released code",
-    finding="i",
-    spec=".2f",
-    note=f"{half} of {n_heads} heads make half the helpful effect of the four stages",
-)
-
-# %% tags=["hide-input"]
-order = Claim(
-    "circuit_order",
-    "Position detectors, position transmitters and value fetchers follow each other in depth",
-    here=steps,
-    rule=Order("median layers of C, B and A"),
-    paper="layers 9, 13 and 19",
-    source="released circuit",
-    finding="i",
-    spec="+.1f",
-    note="layers from C to B and from B to A",
-)
-
-# %% tags=["hide-input"]
-place = Claim(
-    "structure_place",
-    "The segment is read at the earlier label",
-    here=live.difference(AT, AFTER),
-    rule=Sign(+1),
-    paper="structure readers act there",
-    source="section 4.1",
-    finding="i",
-    note="accuracy with heads live at the label minus one token later",
-)
-
-# %% tags=["hide-input"]
 from entrack.display.cells import judge
+from entrack.paper.claims import claim
 
-judge(exists, sparse, order, place, caption="Finding (i), first part: is there such a circuit?")
+standing = scores.over_random(0), scores.faithfulness(0)
+judge(
+    claim("circuit_exists", standing, size=found.circuit.size, n_heads=n_heads),
+    claim("circuit_sparse", exact(half / n_heads), half=half, n_heads=n_heads),
+    claim("circuit_order", steps),
+    claim("structure_place", live.difference(AT, AFTER)),
+    caption="Finding (i), first part: is there such a circuit?",
+)

@@ -35,14 +35,14 @@ from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.faithfulness import grow, measure_faithfulness
 from entrack.circuit.overlap import overlaps, rank_correlation
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
-from entrack.display.cells import glue, judge, listed, show, table
+from entrack.display.cells import glue, judge, listed, show
 from entrack.figures import same_circuit as figures
+from entrack.paper.claims import claim
 from entrack.sites import GROUPS
 
 # %% tags=["hide-input"]
-from entrack.stats.claims import Claim
 from entrack.stats.metrics import difference
-from entrack.stats.rules import Apart, AtLeast, Beyond, Graded, Sign
+from entrack.tables import same_circuit as tables
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
 from entrack.versions import families
@@ -75,10 +75,12 @@ circuit = found[base].circuit
 held_out = encode(models[base].tokenizer, examples(n_evaluation, split="evaluation", seed=seed))
 
 # %% tags=["hide-input"]
-glue("base_name", models[base].name)
-glue("base_short", base)
-glue("circuit_size", circuit.size)
-glue("n_evaluation_used", len(held_out))
+glue(
+    base_name=models[base].name,
+    base_short=base,
+    circuit_size=circuit.size,
+    n_evaluation_used=len(held_out),
+)
 
 # %% [markdown]
 # ## Faithfulness
@@ -102,26 +104,14 @@ scores = {
 }
 
 # %% tags=["hide-input"]
-table(
-    figures.faithfulness_rows(scores),
-    ["version", "whole", "circuit", "random circuits", "faithfulness"],
-    caption="The circuit alone in every version, as in the paper's Table 1",
-)
-table(
-    figures.gap_rows(scores, base=base),
-    ["version", "circuit less whole", "p", "circuit less that in the reference"],
-    caption="Differences in accuracy, on the same prompts",
-)
+show(tables.faithfulness(scores))
+show(tables.gaps(scores, base=base))
 
 # %% tags=["hide-input"]
 shares = {name: s.faithfulness() for name, s in scores.items() if s.full.any()}
 told = listed((f"{e.value:.2f} in {name}" for name, e in shares.items()), none="undefined")
-glue("faithfulness_list", told)
-table(
-    figures.published_table1_rows(),
-    ["model", "whole model", "Llama circuit (72)", "random circuit", "faithfulness"],
-    caption="The paper's Table 1: the Llama circuit alone, accuracy on 500 prompts, no intervals",
-)
+glue(faithfulness_list=told)
+show(tables.published_table1())
 
 # %% [markdown]
 # Chance is one in seven; a model or circuit that says something else than an object of the scene
@@ -141,18 +131,10 @@ table(
 show(figures.cross_grid(scores, owners=list(found)))
 
 # %% tags=["hide-input"]
-table(
-    figures.own_circuit_rows(scores, owners=list(found)),
-    ["version", "its own circuit", "circuit of the reference", "difference"],
-    caption="Accuracy of both circuits in the version whose own was searched, on the same prompts",
-)
+show(tables.own_circuits(scores, owners=list(found)))
 
 # %% tags=["hide-input"]
-table(
-    figures.published_cross_rows(),
-    ["circuit of", "in Llama-7B", "in Vicuna-7B", "in Goat-7B", "in FLoat-7B"],
-    caption="The paper's circuits alone in the 7B models: accuracy on 500 prompts, as released",
-)
+show(tables.published_cross())
 
 # %% [markdown]
 # ## Overlap
@@ -165,27 +147,20 @@ table(
 # %%
 n_heads = models[base].n_layers * models[base].n_heads
 counts = {v: overlaps(circuit, found[v].circuit, n_heads=n_heads) for v in searched}
-rows = []
-for version in searched:
-    maps = found[base].discovery, found[version].discovery
-    correlations = {group: rank_correlation(*maps, group=group) for group in GROUPS}
-    rows += figures.overlap_rows(counts[version], correlations, version=version)
-table(
-    rows,
-    ["version and group", base, "own", "shared", "by chance", "p", "rank correlation"],
-    caption="Heads that each version's own circuit shares with that of the reference, per group",
-)
+maps = {v: (found[base].discovery, found[v].discovery) for v in searched}
+correlations = {
+    v: {group: rank_correlation(*maps[v], group=group) for group in GROUPS} for v in searched
+}
+
+# %% tags=["hide-input"]
+show(tables.overlap(counts, correlations, base=base))
 
 # %% tags=["hide-input"]
 sizes = {version: found[version].circuit.size for version in searched}
 shared = {version: sum(o.shared for o in counts[version]) for version in searched}
 told = (f"{shared[version]} ({version}, {sizes[version]} heads)" for version in searched)
-glue("shared_list", listed(told, none="none, for none was searched"))
-table(
-    figures.published_overlap_rows(),
-    ["pair and pruning", "heads in Llama", "in the other", "shared"],
-    caption="Overlap in the 7B family had both circuits been pruned alike",
-)
+glue(shared_list=listed(told, none="none, for none was searched"))
+show(tables.published_overlap())
 
 # %% [markdown]
 # The released Goat and FLoat circuits match a threshold of 0 %, Llama's one of 1 %.
@@ -207,14 +182,12 @@ show(figures.minimality_bars(found[base].minimality))
 # falls, the 95 % interval excluding zero.
 
 # %%
-table(
-    figures.minimality_rows(found[base].minimality),
-    ["group", "candidates", "kept by the paper's score", "kept by leave-one-out", "by both"],
-    caption="Heads that the paper's score keeps, and those that leave-one-out would keep",
-)
+show(tables.minimality(found[base].minimality))
 n_judged = len(found[base].minimality.whole)
-glue("n_minimality", n_judged)
-glue("resolution", 1 / n_judged)
+glue(
+    n_minimality=n_judged,
+    resolution=1 / n_judged,
+)
 
 # %% [markdown]
 # With {glue:text}`n_minimality` prompts one prompt is worth {glue:text}`resolution:.3f` of
@@ -247,16 +220,14 @@ show(figures.completeness_scatter(complete))
 
 # %% tags=["hide-input"]
 widest_group, widest_gap = complete.widest("group")
-glue("widest_group", widest_group)
-glue("widest_gap", f"{widest_gap:+.2f}")
-glue("greedy_gap", f"{complete.widest('greedy')[1]:+.2f}")
-glue("random_gap", complete.mean_gap("random"))
-glue("n_complete_used", min(n_complete, len(held_out)))
-table(
-    figures.completeness_rows(complete),
-    ["K", "heads in K", "circuit without K", "model without K", "gap"],
-    caption="Completeness of this circuit, and of the paper's Llama circuit: accuracy without K",
+glue(
+    widest_group=widest_group,
+    widest_gap=f"{widest_gap:+.2f}",
+    greedy_gap=f"{complete.widest('greedy')[1]:+.2f}",
+    random_gap=complete.mean_gap("random"),
+    n_complete_used=min(n_complete, len(held_out)),
 )
+show(tables.completeness(complete))
 
 # %% [markdown]
 # Without one of its groups, the widest gap is {glue:text}`widest_gap` ({glue:text}`widest_group`);
@@ -280,13 +251,11 @@ rest = measure_faithfulness(
 )
 
 # %% tags=["hide-input"]
-glue("rest_all", f"{difference(rest.hits[-1], rest.hits[0]):+.2f}")
-glue("rest_whole", f"{difference(rest.full, rest.hits[0]):+.2f}")
-table(
-    figures.grown_rows(rest, list(grown)),
-    ["heads kept", "accuracy", "more than the circuit (paired)"],
-    caption="Growing the circuit one group at a time: accuracy with 95 % intervals",
+glue(
+    rest_all=f"{difference(rest.hits[-1], rest.hits[0]):+.2f}",
+    rest_whole=f"{difference(rest.full, rest.hits[0]):+.2f}",
 )
+show(tables.grown(rest, list(grown)))
 
 # %% [markdown]
 # A group was left too small where its interval in the last column lies above 0. More heads need not
@@ -298,44 +267,16 @@ table(
 # A gap is judged as the widest of four, one per group. The heads of a search that failed say
 # nothing about what a version uses.
 
-# %% tags=["hide-input"]
-tuned = {name: scores[name] for name in shares if name != base}
-same = Claim(
-    slug="same_circuit",
-    text="the circuit of the reference does the task in fine-tuned versions",
-    here={name: (score.over_random(), score.faithfulness()) for name, score in tuned.items()},
-    rule=Graded((Sign(+1), AtLeast(0.8)), ("more accurate than random circuits", "faithfulness")),
-    paper="faithfulness 0.97, 0.89, 0.88",
-    source="Table 1",
-    finding="i",
-    spec=".2f",
-)
-
-# %% tags=["hide-input"]
+# %%
 own_shares = [scores[v].faithfulness(list(found).index(v)).value for v in searched]
 excess = {f"{GROUPS[o.group].letter} in {v}": o.excess for v in searched for o in counts[v]}
-overlap = Claim(
-    slug="overlap",
-    text="fine-tuned versions' own circuits share heads with it, beyond chance",
-    here=excess,
-    rule=Beyond(tests=len(excess)),
-    paper="54 of 72 heads in Goat and in FLoat",
-    source="released circuits",
-    finding="i",
-    spec="+.1f",
-    given={"each own circuit has a faithfulness of 0.5 or more": all(s >= 0.5 for s in own_shares)},
-    each="group",
-)
+in_tuned = {v: (scores[v].over_random(), share) for v, share in shares.items() if v != base}
 
 # %% tags=["hide-input"]
-incomplete = Claim(
-    slug="incomplete",
-    text="the circuit is not perfectly complete",
-    here=widest_gap,
-    rule=Apart(tests=len(GROUPS)),
-    paper="gaps up to 0.21 in Llama",
-    source="completeness.ipynb",
-    finding="i",
-    note=f"without {widest_group}",
+found_own = all(share >= 0.5 for share in own_shares)
+judge(
+    claim("same_circuit", in_tuned),
+    claim("overlap", excess, given=found_own, tests=len(excess)),
+    claim("incomplete", widest_gap, tests=len(GROUPS), group=widest_group),
+    caption="Finding (i), second part: is it the same circuit?",
 )
-judge(same, overlap, incomplete, caption="Finding (i), second part: is it the same circuit?")

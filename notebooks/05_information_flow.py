@@ -22,13 +22,14 @@ seed: int = 0  # of all prompts [0, 1000000]
 # %% tags=["hide-input"]
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings, find_circuit
-from entrack.display.cells import glue, judge, listed, show, table
+from entrack.display.cells import glue, judge, listed, show
 from entrack.figures import flow as figures
-from entrack.patching.attention_knockout import EDGES, knock_out
+from entrack.paper import findings
+from entrack.paper.claims import claim
+from entrack.patching.attention_knockout import BOTH, EDGES, knock_out
 from entrack.patching.attention_mass import attention_mass
 from entrack.sites import GROUPS
-from entrack.stats.claims import Claim
-from entrack.stats.rules import Nothing, Order, Sign
+from entrack.tables import flow as tables
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 from entrack.versions import families
@@ -39,8 +40,10 @@ version = version or families.reference(family)
 model = load(f"{family}/{version}")
 drawn = scenes(n_scenes, split="evaluation", seed=seed)
 prompts = encode(model.tokenizer, all_queries(drawn, format=format))
-glue("version", model.name)
-glue("n_prompts", len(prompts))
+glue(
+    version=model.name,
+    n_prompts=len(prompts),
+)
 
 # %% [markdown]
 # ```{admonition} Predict before you read on
@@ -74,21 +77,20 @@ show(figures.knockout_curves(found, version=version))
 # %% tags=["hide-input"]
 needed = found.needed()
 told = (f"{figures.edge_words(edge)} ({depth:.2f})" for edge, depth in needed)
-glue("needed_readings", listed(told, none="none of those that were blocked"))
-glue("n_needed", len(needed))
-glue("n_readings", len(EDGES))
-glue("unblocked", found.plain.mean())
-table(
-    figures.knockout_rows(found),
-    ["blocked reading", "change", "half-way depth", "Llama-7B: change", "Llama-7B: half-way depth"],
-    caption="What each reading is worth, and where it happens",
+glue(
+    needed_readings=listed(told, none="none of those that were blocked"),
+    n_needed=len(needed),
+    n_readings=sum(to != BOTH for _, to in EDGES),
+    unblocked=found.plain.mean(),
 )
+show(tables.readings(found))
 
 # %% [markdown]
 # *Caveat.* A loss shows that a reading is needed, not that it is enough; without a loss it may be
-# spared because what is blocked goes around by a third token. The last panel is such a detour.
-# Right after the earlier label stands a comma, or a full stop, and a causal model can collect there
-# what the segment said.
+# spared because what is blocked goes around by a third token. Right after the earlier label stands
+# a comma, or a full stop, and a causal model can collect there what the segment said. So the last
+# panel blocks both tokens at once. Its change is {glue:text}`beyond_sum` less the sum of the
+# changes with either blocked: where this is below 0, each stands in for the other to some extent.
 #
 # ## Where the heads of each group look
 #
@@ -120,18 +122,15 @@ average = {name: masses[circuit.role(name)].everywhere for name in kept}
 show(figures.attention_shares(groups, average=average))
 
 # %% tags=["hide-input"]
-rows = figures.attention_rows(groups, average=average, circuit=circuit)
-times = [row[-1] for row in rows]
-glue("least_times", f"{min(times):.1f}")
-glue("most_times", f"{max(times):.1f}")
+looked = tables.attention(groups, average=average, circuit=circuit)
+times = [row[-1] for row in looked.rows]
 fetchers = groups.get("value_fetcher", {})
-for kind in ("correct_object", "other_objects"):
-    glue(f"on_{kind}", f"{fetchers[kind]:.2f}" if fetchers else "not measured")
-table(
-    rows,
-    ["group", "heads", "acts at", "should look at", "attention", "of all heads", "times as much"],
-    caption="Does each group look where its role says? Mean share of attention, over heads",
-)
+on = {
+    f"on_{kind}": f"{fetchers[kind]:.2f}" if fetchers else "not measured"
+    for kind in ("correct_object", "other_objects")
+}
+glue(least_times=f"{min(times):.1f}", most_times=f"{max(times):.1f}", **on)
+show(looked)
 
 # %% [markdown]
 # ## What the paper claims, what we find, verdict
@@ -141,75 +140,48 @@ table(
 # earlier label itself. The rules judge the sign of a loss and not its size. In Llama-7B the query
 # label's reading of the earlier label is worth {glue:text}`recall_paper`, here
 # {glue:text}`recall_here`; its reading of the token after it, which the paper did not block, is
-# worth {glue:text}`after_here`. The order is judged by the steps between the half-way depths, each
-# with its interval over scenes.
+# worth {glue:text}`after_here`, and both together are worth {glue:text}`both_here`. The order is
+# judged by the steps between the half-way depths, each with its interval over scenes.
 
 # %% tags=["hide-input"]
-fetch, pass_on, recall, direct, *_, after = EDGES
+fetch, pass_on, recall, direct, *_, after, both = EDGES
 change = {edge: found.loss(edge, found.layers[0]) for edge in EDGES}
-paper = {edge: f"{figures.published_change(edge):+.2f}" for edge in EDGES[:-1]}
-glue("recall_paper", paper[recall])
-glue("recall_here", f"{change[recall]:+.2f}")
-glue("after_here", f"{change[after]:+.2f}")
-readings = [
-    Claim(slug, text, change[edge], Sign(-1), paper=paper[edge], finding="ii")
-    for slug, text, edge in (
-        ("last_reads_object", "the last token must read the right object", fetch),
-        ("last_reads_query_label", "the last token must read the query label", pass_on),
-        ("query_label_reads_earlier_label", "the query label must read the earlier label", recall),
-    )
-]
-
-# %% tags=["hide-input"]
-skips = Claim(
-    slug="last_skips_earlier_label",
-    text="the last token does not read the earlier label",
-    here=change[direct],
-    rule=Nothing(),
-    paper=paper[direct],
-    finding="ii",
+depths = [found.half_way(edge) for edge in (recall, pass_on, fetch)]
+steps = [found.step(recall, pass_on), found.step(pass_on, fetch)]
+glue(
+    recall_paper=f"{findings.knockout_change(recall):+.2f}",
+    recall_here=f"{change[recall]:+.2f}",
+    after_here=f"{change[after]:+.2f}",
+    both_here=f"{change[both]:+.2f}",
+    beyond_sum=f"{found.beyond_sum(both, recall, after):+.2f}",
 )
 
 # %% tags=["hide-input"]
-detour = Claim(
-    slug="query_label_reads_after",
-    text="the query label must read the token after the earlier label",
-    here=change[after],
-    rule=Sign(-1),
-    ours=True,
-    finding="ii",
+told = ", ".join(map(tables.depth_words, depths))
+judge(
+    claim("last_reads_object", change[fetch]),
+    claim("last_reads_query_label", change[pass_on]),
+    claim("query_label_reads_earlier_label", change[recall]),
+    claim("last_skips_earlier_label", change[direct]),
+    claim("order_of_readings", steps, given=None not in depths, depths=told),
+    claim("query_label_reads_after", change[after]),
+    caption="Finding (ii), first part: the way of the answer through the prompt",
 )
-
-# %% tags=["hide-input"]
-ascending = (recall, pass_on, fetch)
-depths = ", ".join(figures.depth_words(found.half_way(edge)) for edge in ascending)
-theirs = ", ".join(figures.depth_words(figures.published_half_way(edge)) for edge in ascending)
-order = Claim(
-    slug="order_of_readings",
-    text="these three happen in this order: earlier label, query label, right object",
-    here=[found.step(recall, pass_on), found.step(pass_on, fetch)],
-    rule=Order("half-way depths"),
-    paper=theirs,
-    finding="ii",
-    given={"each of the three costs accuracy": None not in map(found.half_way, ascending)},
-    note=f"from depths {depths}",
-)
-caption = "Finding (ii), first part: the way of the answer through the prompt"
-judge(*readings, skips, order, detour, caption=caption)
 
 # %% [markdown]
 # ```{exercise} Two roads at once
 # :label: ex-flow-detour
 #
-# Block *two* readings at once: the query label from the earlier label and from the token after it.
-# Is the loss more than the sum of the two? `blocked_resid` in
-# `entrack/patching/attention_knockout.py` hides one position; what has to change for two?
+# The query label reads the earlier label and the token after it. Suppose that the two bring the
+# same thing, and either is enough. What do you expect of the change with both blocked, beside the
+# changes with either blocked? And what if each brings something of its own?
 # ```
 #
 # ```{solution} ex-flow-detour
 # :class: dropdown
 #
-# `goal` becomes Long[example goal], and `hidden[rows[:, None], 0, 0, goal] = True` hides all of
-# them; nothing else changes. If either token could stand in for the other, each alone costs little
-# and both together cost much: a sum that is more than its parts is the mark of a detour.
+# If either is enough, each alone costs little and both together cost much: more than the sum of the
+# two. If each brings something of its own that is needed, either alone already breaks the answer,
+# and both together cost less than the sum, because an answer cannot be lost twice. Here the
+# difference is {glue:text}`beyond_sum`.
 # ```

@@ -29,21 +29,19 @@ structure_role: str = ""  # {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
 # %% tags=["hide-input"]
-from functools import partial
-
 from entrack.circuit import contents
 from entrack.circuit.search import circuit_of
-from entrack.display.cells import glue, judge, listed, show, table
+from entrack.display.cells import glue, judge, listed, show
 from entrack.figures import carry
 from entrack.figures.position import answer_shares
-from entrack.paper import findings, published
+from entrack.paper import findings
+from entrack.paper.claims import claim
 from entrack.patching.group_patching import patch_pairs
 from entrack.patching.masks import DCMConfig
 from entrack.sites import GROUPS
 
 # %% tags=["hide-input"]
-from entrack.stats.claims import Claim
-from entrack.stats.rules import Every, Graded, Nothing, Sign
+from entrack.tables import carry as tables
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.versions import families
@@ -57,8 +55,10 @@ circuit = circuit_of(
     model, structure_role=structure_role, n_pairs=n_pairs, format=format, seed=seed
 )
 groups = [name for name in GROUPS if circuit.groups[name]]
-glue("base_name", model.name)
-glue("missing_groups", listed(GROUPS[name].title for name in GROUPS if name not in groups))
+glue(
+    base_name=model.name,
+    missing_groups=listed(GROUPS[name].title for name in GROUPS if name not in groups),
+)
 
 # %%
 n_scenes = {"discovery": n_train, "pruning": n_validation, "evaluation": n_test}
@@ -81,11 +81,7 @@ train, validation, test = (
 # run tells them apart:
 
 # %% tags=["hide-input"]
-table(
-    carry.pair_rows(pairs["evaluation"][0]),
-    ["prompt or desideratum", "text or rule", "answer"],
-    caption="One pair, and what each desideratum expects of the patched base.",
-)
+show(tables.pair(pairs["evaluation"][0]))
 
 # %% [markdown]
 # Base and source have the same labels in another order, and no object in common. Their queried
@@ -167,18 +163,11 @@ ceilings = contents.ceiling_patches(contents.best_layers(streams))
 tested = {base: patch_pairs(model, test, patches={**selected, **ceilings})}
 in_base = contents.Contents(masks=masks, tested=tested, base=base)
 for target in contents.TARGETS:
-    glue(f"floor_{target}", tested[base].floor(target).value)
-glue("paper_floor", findings.position_floor())
+    glue(**{f"floor_{target}": tested[base].floor(target).value})
+glue(paper_floor=findings.position_floor())
 
 # %% tags=["hide-input"]
-table(
-    carry.mask_rows(in_base),
-    carry.MASKS,
-    caption=f"DCM on {len(test)} test pairs; 95 % intervals over scenes. With no head selected the"
-    " score is the floor. Overlap: heads that two seeds share, of those that either selects."
-    " Ceiling: the residual stream of the same token at its best layer (-: not measured for D)."
-    f" The paper's position floor is {findings.position_floor():.2f}.",
-)
+show(tables.masks(in_base))
 
 # %% [markdown]
 # The position has a floor above 0 because a wrong answer sometimes falls on the box at that
@@ -211,19 +200,9 @@ show(carry.figure_three(carried, paper=findings.above_floor(groups)))
 # exactly zero. Ours score the right token.
 
 # %% tags=["hide-input"]
-table(
-    carry.version_rows(carried),
-    ["version", *carry.version_columns(carried)],
-    caption="Score above floor of what the paper says each group carries (D: its position score),"
-    " paired on the same prompts, with 95 % intervals over scenes.",
-)
+show(tables.versions(carried))
 fetching = {v: carried.fetching(v) for v in carried.tuned if "value_fetcher" in groups}
-table(
-    [[v, gain] for v, gain in fetching.items()],
-    ["version", f"source's object named, less {base}"],
-    caption="How much more often the source's object is named with the same value fetchers"
-    " patched; paired, 95 % intervals over scenes.",
-)
+show(tables.fetching(fetching, base=base))
 
 # %% [markdown]
 # A version that tracks better also has more right objects to fetch in the source, so a gain in the
@@ -246,13 +225,7 @@ for name in groups:
 show(answer_shares(bars))
 
 # %% tags=["hide-input"]
-table(
-    carry.answer_rows(carried),
-    ["patched", "unchanged", "none of the four", "label above floor"],
-    caption="With all heads of a group patched: the share of answers that stay right, the share"
-    " that is none of the four words, and how much more often than unpatched the label's object is"
-    " named.",
-)
+show(tables.answers(carried))
 
 # %% [markdown]
 # Where a model errs more, each box gets more of the errors: a small rise of a score may be no more
@@ -268,67 +241,33 @@ table(
 # ## What the paper claims, what we find, verdict
 
 # %%
-claim = partial(Claim, finding="ii", source=published.dcm().where)
-own_content = Graded((Sign(+1), Sign(+1)), ("score above its floor", "lead over its closer rival"))
-
-
-def carries(group: str, target: str) -> Claim:
-    """That a group carries what the paper says: its score, and its lead over the other two."""
-    here = None
-    if group in groups:
-        here = (carried.above(base, group, target), carried.lead(group, target))
-    letter, title = GROUPS[group].letter, GROUPS[group].title
-    slug, text = f"{letter}_carries_{target}", f"{title}s carry the {target}"
-    return claim(slug, text, here, own_content, findings.dcm_score(group, target))
-
-
-# %% tags=["hide-input"]
-roles_of_groups = [carries(group, target) for group, target in contents.CONTENT.items()]
-for group, target in contents.CONTENT.items():
-    score = f"{carried.above(base, group, target):+.2f}" if group in groups else "(not run here)"
-    glue(f"carry_{GROUPS[group].letter}", score)
-reader_here = None
+carrying = {
+    (group, target): (carried.above(base, group, target), carried.lead(group, target))
+    for group, target in contents.CONTENT.items()
+    if group in groups
+}
+same_content = {v: [carried.above(v, *key) for key in carrying] for v in carried.tuned}
+told = listed(f"{GROUPS[group].letter}'s {target}" for group, target in carrying)
+reader = None
 if "structure_reader" in groups:
-    reader_here = [carried.most("structure_reader", target) for target in contents.TARGETS]
-reader = claim(
-    "D_carries_nothing_seen",
-    "Structure readers carry none of the three alone",
-    reader_here,
-    Every(Nothing(), "object, position and label"),
-    " and ".join(findings.dcm_score("structure_reader", t) for t in ("object", "position")),
-)
+    reader = [carried.most("structure_reader", target) for target in contents.TARGETS]
+labels = [carried.most(group, "label") for group in groups]
 
 # %% tags=["hide-input"]
-tested_content = [(g, target) for g, target in contents.CONTENT.items() if g in groups]
-scores = {v: [carried.above(v, *key) for key in tested_content] for v in carried.tuned}
-told = listed(f"{GROUPS[g].letter}'s {target}" for g, target in tested_content)
-same = claim(
-    "same_roles_when_tuned",
-    "A, B and C carry the same in every fine-tuned version",
-    scores if tested_content else None,
-    Every(Sign(+1), told),
-    f"yes, in {len(published.activation_patching().values['llama'])} models",
-)
+letters = listed(GROUPS[group].letter for group in groups)
+for key in contents.CONTENT.items():
+    score = f"{carrying[key][0]:+.2f}" if key in carrying else "(not run here)"
+    glue(**{f"carry_{GROUPS[key[0]].letter}": score})
 
 # %% tags=["hide-input"]
-better = claim(
-    "better_fetching",
-    "Better versions give the source's object more often with the same value fetchers patched",
-    {v: gain for v, gain in fetching.items() if v in carried.better()},
-    Sign(+1),
-    f"{findings.fetching_gain('goat'):+.2f} (Goat)",
-)
-label = Claim(
-    "label_not_carried",
-    "No group carries the label",
-    [carried.most(group, "label") for group in groups] or None,
-    Every(Nothing(0.1), listed(GROUPS[group].letter for group in groups)),
-    **{"ours": True, "finding": "ii"},
-)
-
-# %% tags=["hide-input"]
+slugs = {(g, t): f"{GROUPS[g].letter}_carries_{t}" for g, t in contents.CONTENT.items()}
+better = {v: gain for v, gain in fetching.items() if v in carried.better()}
 judge(
-    *(*roles_of_groups, reader, same, better, label),
+    *(claim(slug, carrying.get(key)) for key, slug in slugs.items()),
+    claim("D_carries_nothing_seen", reader),
+    claim("same_roles_when_tuned", same_content if carrying else None, contents=told),
+    claim("better_fetching", better),
+    claim("label_not_carried", labels or None, groups=letters),
     caption="Finding (ii), second part: what each group carries. Scores are shares of pairs, less"
     " the floor; of selected heads or of all, whichever is more, where nothing is claimed.",
 )

@@ -34,13 +34,13 @@ from functools import partial
 from entrack.circuit import wordings
 from entrack.circuit.contents import whole_groups
 from entrack.circuit.search import circuit_of
-from entrack.display.cells import glue, judge, listed, show, table
+from entrack.display.cells import glue, judge, listed, show
 from entrack.errors import ChapterError
 from entrack.figures import position
-from entrack.paper import findings, published
+from entrack.paper import findings
+from entrack.paper.claims import claim
 from entrack.sites import GROUPS
-from entrack.stats.claims import Claim
-from entrack.stats.rules import AtLeast, Nothing, Sign
+from entrack.tables import position as tables
 from entrack.task.boxes import FORMATS
 from entrack.versions import families
 from entrack.versions.loading import load
@@ -53,7 +53,7 @@ circuit = circuit_of(
     model, structure_role=structure_role, n_pairs=n_pairs, format=format, seed=seed
 )
 patches = whole_groups(circuit, "position_transmitter", "position_detector")
-glue("version", model.name)
+glue(version=model.name)
 
 # %% tags=["hide-input"]
 if not patches:
@@ -63,9 +63,8 @@ if not patches:
     )
 
 # %%
-letters = [GROUPS[name].letter for name in patches]
 patched_from = partial(wordings.patch_wording, model, patches=patches, format=format, seed=seed)
-glue("carriers", listed(f"{GROUPS[n].title.lower()}s ({len(p.heads)})" for n, p in patches.items()))
+glue(carriers=listed(f"{GROUPS[n].title.lower()}s ({len(p.heads)})" for n, p in patches.items()))
 
 # %% [markdown]
 # ## Ten ways to say the same
@@ -79,12 +78,7 @@ glue("carriers", listed(f"{GROUPS[n].title.lower()}s ({len(p.heads)})" for n, p 
 worded = [patched_from(name, n_scenes=n_scenes) for name in wordings.PAPER_WORDINGS]
 
 # %% tags=["hide-input"]
-table(
-    position.source_rows(worded),
-    ["wording", "source (cut)", "base's own answer", "expected answer"],
-    caption="The first pair of every wording: from the source, its start, its queried segment and"
-    " its end.",
-)
+show(tables.sources(worded))
 
 # %% [markdown]
 # ```{admonition} Predict before you read on
@@ -104,18 +98,7 @@ floor = findings.position_floor()
 show(position.variation_scores(worded, next(iter(patches)), paper=paper, floor=floor))
 
 # %% tags=["hide-input"]
-table(
-    position.wording_rows(worded, paper),
-    [
-        "wording of the source",
-        "pairs",
-        *[f"{letter} above floor" for letter in letters],
-        "floor",
-        "paper: B above floor",
-    ],
-    caption="Share of pairs that answer as expected, less the floor (nothing patched), with 95 %"
-    " intervals over scenes.",
-)
+show(tables.scores(worded, paper=paper))
 
 # %% [markdown]
 # Wordings that keep more than half of the plain score are counted at the end of the chapter. The
@@ -134,11 +117,7 @@ table(
 rivals = [patched_from(name, n_scenes=n_rivals) for name in wordings.WITH_FILLER]
 
 # %% tags=["hide-input"]
-table(
-    position.prediction_rows(rivals[-1].pairs[0]),
-    ["", "text or answer"],
-    caption="What each idea of position predicts for one pair.",
-)
+show(tables.predictions(rivals[-1].pairs[0]))
 
 # %%
 # figure: fig-rivals
@@ -148,27 +127,13 @@ table(
 show(position.answers_by_group({wording.title.lower(): wording for wording in rivals}))
 
 # %% tags=["hide-input"]
-table(
-    position.lead_rows(rivals),
-    ["source", "rival", *[f"{letter}: order less rival" for letter in letters]],
-    caption="Share of answers that the order of boxes predicts, less the share that the rival"
-    " predicts, on the same runs; 95 % intervals over scenes.",
-)
+show(tables.leads(rivals))
 
 # %%
 own = {wording.title: wordings.source_accuracy(model, wording) for wording in rivals}
 
 # %% tags=["hide-input"]
-table(
-    [
-        [w.title, len(w.pairs), own[w.title], *[w.above(group) for group in w.groups]]
-        for w in rivals
-    ],
-    ["source", "pairs", "answered right", *[f"{letter}: order above floor" for letter in letters]],
-    caption="Share of sources that the model itself answers right, with nothing patched, and order"
-    " score above floor; 95 % intervals over scenes. A source that the model does not understand"
-    " has no position to give.",
-)
+show(tables.understood(rivals, own=own))
 
 # %% [markdown]
 # *Caveats.* With seven boxes in base and source, the number counted from the start cannot be told
@@ -192,11 +157,7 @@ in_format = {f: patched_from("label", n_scenes=n_scenes, format=f) for f in FORM
 show(position.answers_by_group(in_format))
 
 # %% tags=["hide-input"]
-table(
-    [[f, *[w.patched.above_floor(g, "position") for g in w.groups]] for f, w in in_format.items()],
-    ["format", *[f"{letter}: position above floor" for letter in letters]],
-    caption="Position score less its floor in both formats; 95 % intervals over scenes.",
-)
+show(tables.formats(in_format))
 
 # %% [markdown]
 # Chapters 05, 06 and this one run whole in the other format, circuit and all: `entrack run 06 -p
@@ -207,62 +168,30 @@ table(
 # %%
 by_name = {wording.name: wording for wording in worded}
 other = FORMATS[1 - FORMATS.index(format)]
-B = "position_transmitter"
-reworded = [n for n in wordings.PAPER_WORDINGS if n not in ("position", wordings.CONTROL)]
-claim = partial(Claim, finding="ii", source=published.variations().where)
-ours = partial(Claim, finding="ii", ours=True)
-
-# %% tags=["hide-input"]
-survives = claim(
-    "position_survives_rewording",
-    "Transmitters carry the position however the source is worded: wordings that keep half",
-    wordings.surviving(worded, B) if B in patches else None,
-    AtLeast(6, partly=3),
-    f"{findings.kept_wordings(reworded)} of {len(reworded)} keep half of the plain score",
-    spec=".0f",
-    note=f"of {len(reworded)}: by value, by the whole interval and by its upper end",
+B, C = "position_transmitter", "position_detector"
+of_b = (
+    {
+        "survives": wordings.surviving(worded, B),
+        "control": by_name[wordings.CONTROL].above(B),
+        "alike": wordings.agreement(worded, B, paper=paper),
+        "across": in_format[other].patched.above_floor(B, "position"),
+    }
+    if B in patches
+    else {}
 )
 
 # %% tags=["hide-input"]
-control = claim(
-    "next_position_is_not_carried",
-    "Transmitters do not point one position too far",
-    by_name[wordings.CONTROL].above(B) if B in patches else None,
-    Nothing(),
-    f"{paper[wordings.CONTROL]:+.2f}",
-)
-alike = ours(
-    "same_wordings_hurt",
-    "The same wordings hurt here as in Llama: rank correlation of comparable wordings",
-    wordings.agreement(worded, B, paper=paper) if B in patches else None,
-    Sign(+1),
-)
-
-
-# %% tags=["hide-input"]
-def order_over(group: str, rival: str) -> Claim:
-    """That a group carries the order of boxes rather than a rival, by its smallest lead."""
-    title, letter = GROUPS[group].title.lower(), GROUPS[group].letter
-    return ours(
-        f"order_over_{rival}_{letter}",
-        f"What {title}s carry is the order of the boxes rather than {wordings.RIVALS[rival]}",
-        wordings.weakest_lead(rivals, group, rival),
-        Sign(+1),
-    )
-
-
-both = ("position_transmitter", "position_detector")
-orders = [order_over(group, rival) for rival in wordings.RIVALS for group in both]
-
-# %% tags=["hide-input"]
-across = ours(
-    "position_in_other_format",
-    f"The same transmitters carry the position in the {other} format",
-    in_format[other].patched.above_floor(B, "position") if B in patches else None,
-    Sign(+1),
-)
+orders = {
+    f"order_over_{rival}_{GROUPS[group].letter}": wordings.weakest_lead(rivals, group, rival)
+    for rival in wordings.RIVALS
+    for group in (B, C)
+}
 judge(
-    *(survives, control, alike, *orders, across),
+    claim("position_survives_rewording", of_b.get("survives")),
+    claim("next_position_is_not_carried", of_b.get("control")),
+    claim("same_wordings_hurt", of_b.get("alike")),
+    *(claim(slug, lead) for slug, lead in orders.items()),
+    claim("position_in_other_format", of_b.get("across"), format=other),
     caption="Finding (ii), third part: what position means. Scores and leads are shares of pairs.",
 )
 
@@ -273,9 +202,9 @@ for name, wording in (
     ("segment_end", "add_seg_end"),
     ("segment_start", "add_seg_start"),
 ):
-    glue(name, f"{by_name[wording].above(group):+.2f}")
+    glue(**{name: f"{by_name[wording].above(group):+.2f}"})
 unshifted = by_name["add_seg_start"].patched.above_floor(group, "unshifted")
-glue("segment_start_unshifted", f"{unshifted:+.2f}")
+glue(segment_start_unshifted=f"{unshifted:+.2f}")
 
 # %% [markdown]
 # ## Further reading

@@ -33,20 +33,18 @@ structure_role: str = ""  # {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
 # %% tags=["hide-input"]
-from functools import partial
-
 import numpy as np
 
 from entrack.circuit.contents import content_changes, content_of_groups
 from entrack.circuit.search import circuit_of
-from entrack.cross_model.cmap_suite import exchange, graft_scores
+from entrack.cross_model.cmap_suite import cmap, graft_scores
 from entrack.cross_model.weight_swap import update_norms
-from entrack.display.cells import glue, judge, listed, show, table
+from entrack.display.cells import glue, judge, listed, show
 from entrack.errors import ChapterError
-from entrack.figures import improved, tables
-from entrack.paper import findings, published
-from entrack.stats.claims import Claim, direction
-from entrack.stats.rules import AtLeast, Graded, Nothing, Sign
+from entrack.figures import improved as figures
+from entrack.paper.claims import claim
+from entrack.stats.claims import direction
+from entrack.tables import improved as tables
 from entrack.task.draws import scenes
 from entrack.versions import families
 from entrack.versions.loading import load
@@ -70,10 +68,12 @@ models = {v: load(f"{family}/{v}") for v in (*below, base, *tuned)}
 search = {"structure_role": structure_role, "seed": seed}
 circuit = circuit_of(models[base], n_pairs=n_pairs, **search)
 asked = scenes(n_scenes, split="evaluation", seed=seed)
-glue("base_name", models[base].name)
-glue("focus", focus)
-glue("n_prompts", n_scenes * 7)
-glue("n_prompts_far", min(n_far, n_scenes) * 7)
+glue(
+    base_name=models[base].name,
+    focus=focus,
+    n_prompts=n_scenes * 7,
+    n_prompts_far=min(n_far, n_scenes) * 7,
+)
 
 # %% [markdown]
 # ## Each group handed over
@@ -88,12 +88,12 @@ glue("n_prompts_far", min(n_far, n_scenes) * 7)
 # %%
 sizes = {"n_far": n_far, "n_random": n_random, "seed": seed}
 into_base = {
-    v: exchange(models[v], models[base], circuit, scenes=asked, inputs=v == focus, **sizes)
+    v: cmap(models[v], models[base], circuit, scenes=asked, inputs=v == focus, **sizes)
     for v in tuned
 }
 edges = {v: found.edge() for v, found in into_base.items()}
 better = [v for v in tuned if direction(edges[v]) == "higher"]
-glue("better_list", listed(better))
+glue(better_list=listed(better))
 
 # %%
 # figure: fig-handed-over
@@ -102,29 +102,14 @@ glue("better_list", listed(better))
 #   other heads at this token (open squares). Dashed: receiver alone; solid: donor alone; in each
 #   row on its own prompts, which are fewer for D and the full circuit. Whiskers: 95 % intervals
 #   over scenes.
-show(improved.handed_over(list(into_base.values())))
+show(figures.handed_over(list(into_base.values())))
 
 # %% tags=["hide-input"]
-table(
-    [[v, found.near.donor_accuracy(), edges[v]] for v, found in into_base.items()],
-    ["version", "accuracy", f"less that of {base}"],
-    caption=f"The donors alone, on the same prompts as {base}, which has"
-    f" {into_base[focus].near.own_accuracy():.2f}.",
-)
-table(
-    tables.gain_rows(list(into_base.values())),
-    tables.GAINS,
-    caption=f"The version {base} with heads of each fine-tuned version. Gains over {base} alone are"
-    " paired, with 95 % intervals over scenes; p: sign test over scenes. Last: gain in the right"
-    " answer's log probability.",
-)
+show(tables.donors(into_base))
+show(tables.gains([*into_base.values()]))
 
 # %% tags=["hide-input"]
-table(
-    findings.cmap_rows(),
-    ["donor: patched", "accuracy of Llama", "gain", "heads"],
-    caption="The paper's Figure 4: Llama-7B with heads of Goat and FLoat. " + published.cmap().note,
-)
+show(tables.published_gains())
 
 # %% [markdown]
 # *Caveat.* A value fetcher's output at the last token all but spells the answer. Giving base the
@@ -145,7 +130,7 @@ table(
 # caption: Of the wrong answers of {glue:text}`base_name`, the share that each group of a fine-tuned
 #   version repairs (left); of its right ones, the share that it breaks (right). Open grey circles:
 #   as many random heads. Whiskers: 95 % intervals over scenes.
-show(improved.repaired_and_broken(into_base))
+show(figures.repaired_and_broken(into_base))
 
 # %% [markdown]
 # ## Whose heads: the donor's own circuit
@@ -155,16 +140,11 @@ show(improved.repaired_and_broken(into_base))
 # %%
 theirs = {v: circuit_of(models[v], n_pairs=n_pairs_own, **search) for v in own_versions}
 with_own = {
-    v: exchange(models[v], models[base], theirs[v], scenes=asked, seed=seed) for v in own_versions
+    v: cmap(models[v], models[base], theirs[v], scenes=asked, seed=seed) for v in own_versions
 }
 
 # %% tags=["hide-input"]
-table(
-    tables.own_rows(into_base, with_own),
-    tables.OWN,
-    caption=f"Gain in accuracy of {base} with the donor's outputs in the heads of the receiver's"
-    " own circuit, and in those of the donor's; 95 % intervals over scenes.",
-)
+show(tables.own_circuits(into_base, with_own))
 
 # %% [markdown]
 # ## Which finer part: queries, keys or values
@@ -179,25 +159,13 @@ table(
 # caption: Gain in the right answer's log probability (nats) when heads of A or of B in
 #   {glue:text}`base_name` get the q, k or v of {glue:text}`focus`, several of them, or their
 #   outputs z. Whiskers: 95 % intervals over scenes.
-show(improved.inputs_bars(into_base[focus]))
+show(figures.inputs_bars(into_base[focus]))
 
 # %% tags=["hide-input"]
-table(
-    tables.input_rows(into_base[focus]),
-    tables.INPUTS,
-    caption=f"Where the gain from {focus} lies: in where the heads of {base} look (q and k"
-    " together), or in what they find there (v). Gain in log probability (nats), 95 % intervals"
-    " over scenes.",
-)
+show(tables.inputs(into_base[focus]))
 
 # %% tags=["hide-input"]
-earlier, alone = published.cmap_earlier(), published.table1().values["llama"].full
-table(
-    findings.input_rows(),
-    ["group: input", "accuracy of Llama with Goat's input"],
-    caption=f"Input patching from Goat into Llama-7B, {earlier.unit}, from earlier commits of the"
-    f" released code; as far as we saw, not in the paper. Llama alone: {alone:.2f}.",
-)
+show(tables.published_inputs())
 
 # %% [markdown]
 # The q of A is where B's message arrives. A gain from q alone comes from a better message, or from
@@ -211,18 +179,11 @@ table(
 
 # %%
 from_base = {
-    v: exchange(models[base], models[v], circuit, scenes=asked, n_random=1, seed=seed)
-    for v in tuned
+    v: cmap(models[base], models[v], circuit, scenes=asked, n_random=1, seed=seed) for v in tuned
 }
 
 # %% tags=["hide-input"]
-table(
-    tables.loss_rows(list(from_base.values())),
-    tables.LOSSES,
-    caption=f"Fine-tuned versions with heads of {base}: accuracy and its change, with 95 %"
-    " intervals and the sign test over scenes. Last: the share of the gap to base that closes."
-    " Where a version is better than base, that is the share of its gain that goes.",
-)
+show(tables.losses([*from_base.values()]))
 
 # %% [markdown]
 # A loss shows that the version *needs* its own group; it may also come from a message that the
@@ -244,17 +205,14 @@ holds = {
     for v in (base, *tuned)
 }
 changes = content_changes(holds, into_base, base=base)
-glue("n_pairs_carried", n_desiderata * 7)
-glue("n_brings", sum(change.brings for change in changes))
-glue("n_carries_more", sum(change.brings and change.carries_more for change in changes))
+glue(
+    n_pairs_carried=n_desiderata * 7,
+    n_brings=sum(change.brings for change in changes),
+    n_carries_more=sum(change.brings and change.carries_more for change in changes),
+)
 
 # %% tags=["hide-input"]
-table(
-    tables.change_rows(changes),
-    tables.CHANGES,
-    caption=f"What the groups of the circuit of {base} carry, in {base} (before) and in each"
-    " version (after), beside the gain that they bring to it; 95 % intervals over scenes.",
-)
+show(tables.contents(changes, base=base))
 
 # %% [markdown]
 # ## Below base: was the mechanism there, unused?
@@ -268,9 +226,9 @@ table(
 # seven. So we ask for more than that.
 
 # %%
-glue("below_name", listed(models[v].name for v in below))
+glue(below_name=listed(models[v].name for v in below))
 both_ways = {
-    (donor, receiver): exchange(
+    (donor, receiver): cmap(
         models[donor], models[receiver], circuit, scenes=asked, inputs=receiver in below, **sizes
     )
     for v in below
@@ -286,15 +244,11 @@ into_below = next((both_ways[base, v] for v in below), None)
 #   alone; solid: the donor alone, in each row on its own prompts. Whiskers: 95 % intervals over
 #   scenes.
 if both_ways:
-    show(improved.handed_over(list(both_ways.values())))
+    show(figures.handed_over(list(both_ways.values())))
 
 # %% tags=["hide-input"]
 if into_below:
-    table(
-        tables.cell_rows(into_below),
-        tables.CELLS,
-        caption=f"{into_below.title}: what groups, and the q, k and v of A and B, bring.",
-    )
+    show(tables.cells(into_below))
 
 # %% [markdown]
 # The row *q of A* is the test: {glue:text}`below_name` with base's queries for A alone. If its
@@ -310,23 +264,19 @@ if into_below:
 # %%
 norms = {v: update_norms(models[v], onto=models[base]) for v in tuned}
 means = np.array([found.mean_relative() for found in norms.values()])
-glue("update_least", f"{means.min():.1%}")
-glue("update_most", f"{means.max():.1%}")
+glue(
+    update_least=f"{means.min():.1%}",
+    update_most=f"{means.max():.1%}",
+)
 
 # %% tags=["hide-input"]
-table(
-    tables.norm_rows(norms, circuit),
-    tables.NORMS,
-    digits=3,
-    caption="Mean relative size of the update (its Frobenius norm over that of the weight), over"
-    " all heads and over each group's.",
-)
+show(tables.updates(norms, circuit))
 
 # %%
 # figure: fig-updates
 # caption: Relative size of the update of {glue:text}`focus` in every head (rows) and layer
 #   (columns), by matrix. Heads that share a kv-head share its k and v.
-show(improved.update_maps(norms[focus]))
+show(figures.update_maps(norms[focus]))
 
 # %% [markdown]
 # Size is not effect. So we build versions of base in which only *some* heads got their update, and
@@ -337,28 +287,27 @@ show(improved.update_maps(norms[focus]))
 
 # %%
 few = asked[:n_graft]
-pairs_of_versions = [(focus, base), *((base, v) for v in below)]
 grafts = {
     f"{donor} onto {receiver}": graft_scores(
         models[receiver], models[donor], circuit, scenes=few, seed=seed
     )
-    for donor, receiver in pairs_of_versions
+    for donor, receiver in ((focus, base), *((base, v) for v in below))
 }
 onto = grafts[f"{focus} onto {base}"]
 
 # %% tags=["hide-input"]
-glue("n_graft_prompts", len(few) * 7)
-for part in ("all", "circuit", "others"):
-    glue(f"graft_{part}", f"{onto.gain(part):+.2f}")
-for part in ("circuit", "others"):
-    glue(f"graft_n_{part}", onto.n_heads[part])
+glue(
+    n_graft_prompts=len(few) * 7,
+    **{f"graft_{part}": f"{onto.gain(part):+.2f}" for part in ("all", "circuit", "others")},
+    **{f"graft_n_{part}": onto.n_heads[part] for part in ("circuit", "others")},
+)
 
 # %%
 # figure: fig-grafts
 # caption: Gain in accuracy when only some heads, or one matrix of all heads, get the update. In
 #   brackets: number of heads. Open grey circles: random heads, as many as the circuit has.
 #   Whiskers: 95 % intervals over scenes.
-show(improved.graft_gains(grafts))
+show(figures.graft_gains(grafts))
 
 # %% [markdown]
 # *Caveat.* Weights act at every token, patches at one. A head of the circuit may owe its better
@@ -373,7 +322,7 @@ show(improved.graft_gains(grafts))
 
 # %%
 chance = 1 / asked[0].n_boxes
-glue("chance", chance)
+glue(chance=chance)
 
 
 def gains(letter: str) -> dict:
@@ -381,81 +330,25 @@ def gains(letter: str) -> dict:
     return {v: into_base[v].gain(letter) for v in better if letter in into_base[v].letters()}
 
 
-claim = partial(Claim, finding="iii", source=published.cmap().where)
-ours = partial(Claim, finding="iii", ours=True)
+def shares(cmaps: dict, label: str) -> dict:
+    """Share of the gap that a cell closes, of every better version that has it and a gap."""
+    found = {v: cmaps[v].closed(label) for v in better}
+    return {v: share for v, share in found.items() if share}
+
 
 # %% tags=["hide-input"]
-values = claim(
-    "improved_values",
-    "The donor's value fetchers (A) make base better",
-    gains("A"),
-    Sign(+1),
-    findings.in_words(findings.cmap_gains("value_fetcher")),
-)
-positions = claim(
-    "improved_positions",
-    "The donor's position transmitters (B) make base better",
-    gains("B"),
-    Sign(+1),
-    findings.in_words(findings.cmap_gains("position_transmitter")),
-)
-
-# %% tags=["hide-input"]
-paper_c, paper_d = (
-    findings.in_words(findings.cmap_gains(part))
-    for part in ("position_detector", "structure_reader")
-)
-neither = claim(
-    "improved_not_cd",
-    "C and D alone bring no gain",
-    {f"{letter} of {v}": gain for letter in "CD" for v, gain in gains(letter).items()},
-    Nothing(),
-    f"C {paper_c}; D {paper_d}",
-)
-
-# %% tags=["hide-input"]
-full = claim(
-    "improved_full",
-    "The full circuit closes the gap to the donor",
-    {v: share for v in better if (share := into_base[v].closed("full circuit"))},
-    AtLeast(0.8, partly=0.5),
-    findings.in_words(findings.gap_closed(), ".0%"),
-    spec=".0%",
-    note=f"of {min(n_far, n_scenes) * 7} prompts",
-)
-
-# %% tags=["hide-input"]
-specific = ours(
-    "improved_specific",
-    "A's gain is not what any heads at the last token bring: with A less with random heads",
-    {v: more for v in better if (more := into_base[v].over_random("A"))},
-    Sign(+1),
-)
-back = {v: from_base[v] for v in better if from_base[v].closed("A")}
-reverse = ours(
-    "improved_reverse",
-    "base's A takes the gain away from the fine-tuned version",
-    {v: (found.gain("A"), found.closed("A")) for v, found in back.items()},
-    Graded((Sign(-1), AtLeast(0.5)), ("change of accuracy", "share of the gain that goes")),
-)
-
-# %% tags=["hide-input"]
-weights = ours(
-    "improved_weights",
-    "The update in the circuit's heads brings more than in random heads",
-    {focus: onto.over_random()},
-    Sign(+1),
-)
+either = {f"{letter} of {v}": gain for letter in "CD" for v, gain in gains(letter).items()}
+over_random = {v: more for v in better if (more := into_base[v].over_random("A"))}
+taken = {v: (from_base[v].gain("A"), share) for v, share in shares(from_base, "A").items()}
 fetched = into_below.over("q of A", chance) if into_below else None
-raw = ours(
-    "improved_raw",
-    "The value fetchers of the version below base can fetch, once told where to look",
-    fetched,
-    Graded((Sign(+1), Sign(+1)), ("accuracy less guessing an object", "gain from base's q")),
-)
-
-# %% tags=["hide-input"]
 judge(
-    *(values, positions, neither, full, specific, reverse, weights, raw),
+    claim("improved_values", gains("A")),
+    claim("improved_positions", gains("B")),
+    claim("improved_not_cd", either),
+    claim("improved_full", shares(into_base, "full circuit"), n=min(n_far, n_scenes) * 7),
+    claim("improved_specific", over_random),
+    claim("improved_reverse", taken),
+    claim("improved_weights", {focus: onto.over_random()}),
+    claim("improved_raw", fetched),
     caption="Finding (iii): what improved? Gains and changes are shares of prompts.",
 )

@@ -37,25 +37,23 @@ from dataclasses import replace
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.faithfulness import measure_faithfulness
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
-from entrack.display.cells import glue, judge, show, table
+from entrack.display.cells import glue, judge, show
 from entrack.figures import slips as figures
-from entrack.paper import batch_slips, circuit_slips, slips
 
 # %% tags=["hide-input"]
+from entrack.paper import batch_slips, circuit_slips, slips
+from entrack.paper.claims import claim
 from entrack.paper.slip import shown
 from entrack.patching import dcm
 from entrack.patching.group_patching import Prepared, answers_with
 from entrack.patching.patches import Patch
-from entrack.stats.claims import Claim
-from entrack.stats.rules import Sign
+from entrack.tables import slips as tables
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.draws import examples, pairs
 from entrack.task.prompts import encode, encode_pairs
 from entrack.versions import families
 from entrack.versions.loading import load
-
-COLUMNS = ["slip: what is measured", "off", "on", "change", "beyond chance"]
 
 # %%
 base = base or families.reference(family)
@@ -74,10 +72,12 @@ candidate = found.discovery.candidate(share)
 held_out = encode(model.tokenizer, examples(n_evaluation, split="evaluation", seed=seed))
 chosen_on = encode(model.tokenizer, examples(settings.n_choose, split="pruning", seed=seed))
 pruned_on = chosen_on.subset(range(min(n_prune, len(chosen_on))))
-glue("n_candidates", len(candidate.groups["value_fetcher"]))
-glue("share", share)
-glue("version", model.name)
-glue("adapter", tuned.name)
+glue(
+    n_candidates=len(candidate.groups["value_fetcher"]),
+    share=share,
+    version=model.name,
+    adapter=tuned.name,
+)
 
 # %% [markdown]
 # ## Pruning: three slips in one table of knock-outs
@@ -99,7 +99,7 @@ pruning = circuit_slips.pruning_slips(
         model, pruned_on, circuit=candidate, group="value_fetcher", means=means
     )
 )
-table(figures.slip_rows(pruning), COLUMNS, caption="Slips of pruning")
+show(tables.switched(pruning, "Slips of pruning"))
 
 # %% [markdown]
 # ## Evaluation: rounding, samples used twice, random circuits
@@ -129,14 +129,16 @@ evaluation = [
     ),
     reach,
 ]
-table(figures.slip_rows(evaluation), COLUMNS, caption="Slips of evaluation")
+show(tables.switched(evaluation, "Slips of evaluation"))
 
 # %% tags=["hide-input"]
-glue("reach_llama", circuit_slips.random_head_layers(n_layers=32, n_heads=32).on.value)  # Llama-7B
-glue("reach_ours", reach.on.value)
-glue("n_layers", model.n_layers)
-glue("n_heads", model.n_heads)
-glue("n_reached", min(model.n_layers, model.n_heads))
+glue(
+    reach_llama=circuit_slips.random_head_layers(n_layers=32, n_heads=32).on.value,
+    reach_ours=reach.on.value,
+    n_layers=model.n_layers,
+    n_heads=model.n_heads,
+    n_reached=min(model.n_layers, model.n_heads),
+)
 
 # %% [markdown]
 # ## Discovery: where stage D reads the corrupt prompt
@@ -151,10 +153,12 @@ glue("n_reached", min(model.n_layers, model.n_heads))
 both = encode_pairs(model.tokenizer, pairs(n_pairs, split="discovery", seed=seed))
 clean, corrupt = (prompts.subset(range(min(n_noisy, n_pairs))) for prompts in both)
 stage_d = slips.random_corrupt_position(model, clean, corrupt, found=found, seed=seed)
-glue("discovery_off", shown(stage_d.off))
-glue("discovery_on", shown(stage_d.on))
-glue("n_noisy", len(clean))
-table(figures.slip_rows([stage_d]), COLUMNS, caption="The slip of discovery")
+glue(
+    discovery_off=shown(stage_d.off),
+    discovery_on=shown(stage_d.on),
+    n_noisy=len(clean),
+)
+show(tables.switched([stage_d], "The slip of discovery"))
 
 # %% [markdown]
 # ## Desiderata: four slips in drawing and scoring
@@ -177,8 +181,8 @@ floor, score = slips.base_position_zero(model, circuit=candidate, n=n_desiderata
 padded = slips.padded_position(model, circuit=candidate, n=n_desiderata, seed=seed)
 moved = slips.structure_reader_position(model, circuit=candidate, n_scenes=n_scenes, seed=seed)
 desiderata = [label, floor, score, padded, moved]
-glue("bare", label.on.value)
-table(figures.slip_rows(desiderata), COLUMNS, caption="Slips of desiderata")
+glue(bare=label.on.value)
+show(tables.switched(desiderata, "Slips of desiderata"))
 
 # %% [markdown]
 # ## DCM: two slips in choosing a mask
@@ -223,20 +227,22 @@ batch, selected = batch_slips.dcm_validation_batch(
     of_d, train, validation=validation, role=role, seed=seed
 )
 choosing = [batch, selected, *(slips.tied_masks(learned) for learned in masks.values())]
-table(figures.slip_rows(choosing), COLUMNS, caption="Slips of DCM")
+show(tables.switched(choosing, "Slips of DCM"))
 
 # %% tags=["hide-input"]
 elsewhere = batch_slips.read_elsewhere(validation.data, train.data, role=role, seed=seed)
 unpatched = answers_with(validation, patches=[Patch(role)])[0]
-glue("n_steps", n_steps)
-glue("n_steps_published", dcm.PUBLISHED.steps)
-glue("n_validation", len(validation.data))
-glue("n_same", batch_slips.same_places(validation.data, elsewhere, role=role))
-glue("kept_off", batch.off.value)
-glue("kept_on", batch.on.value)
-glue("kept_none", float((unpatched == validation.candidates["unchanged"]).double().mean()))
-glue("dcm_best", of_d.paths[0].validation.max())
-glue("dcm_empty", of_d.paths[0].validation[0])
+glue(
+    n_steps=n_steps,
+    n_steps_published=dcm.PUBLISHED.steps,
+    n_validation=len(validation.data),
+    n_same=batch_slips.same_places(validation.data, elsewhere, role=role),
+    kept_off=batch.off.value,
+    kept_on=batch.on.value,
+    kept_none=float((unpatched == validation.candidates["unchanged"]).double().mean()),
+    dcm_best=of_d.paths[0].validation.max(),
+    dcm_empty=of_d.paths[0].validation[0],
+)
 
 # %% [markdown]
 # ## Between models: input patching at the places of a whole batch
@@ -253,9 +259,11 @@ glue("dcm_empty", of_d.paths[0].validation[0])
 
 # %%
 between = batch_slips.cmap_in_batch(tuned, model, circuit=candidate, n_scenes=n_scenes, seed=seed)
-glue("between_off", shown(between.off))
-glue("between_on", shown(between.on))
-table(figures.slip_rows([between]), COLUMNS, caption="The slip of input patching between models")
+glue(
+    between_off=shown(between.off),
+    between_on=shown(between.on),
+)
+show(tables.switched([between], "The slip of input patching between models"))
 
 # %% [markdown]
 # ## Adapters: an update that hooked runs do not see
@@ -267,9 +275,11 @@ table(figures.slip_rows([between]), COLUMNS, caption="The slip of input patching
 
 # %%
 dropped = slips.dropped_o_proj(model, tuned, n_scenes=n_scenes, seed=seed)
-glue("adapter_off", shown(dropped.off))
-glue("adapter_on", shown(dropped.on))
-table(figures.slip_rows([dropped]), COLUMNS, caption="The slip of adapters")
+glue(
+    adapter_off=shown(dropped.off),
+    adapter_on=shown(dropped.on),
+)
+show(tables.switched([dropped], "The slip of adapters"))
 
 # %% [markdown]
 # ## All of them
@@ -292,20 +302,18 @@ show(figures.slip_bars(every))
 counts = [slip for slip in every if slip.counted]
 estimates = [slip for slip in every if not slip.counted]
 largest = max(estimates, key=lambda slip: abs(slip.change.value))
-glue("n_estimates", len(estimates))
-glue("n_clear", sum(slip.clear for slip in estimates))
-glue("n_counts", len(counts))
-glue("n_changed", sum(slip.clear for slip in counts))
-glue("largest_change", f"{largest.change:+.2f}")
-glue("largest_title", largest.title)
-glue("widest", max(slip.change.half_width for slip in estimates))
+glue(
+    n_estimates=len(estimates),
+    n_clear=sum(slip.clear for slip in estimates),
+    n_counts=len(counts),
+    n_changed=sum(slip.clear for slip in counts),
+    largest_change=f"{largest.change:+.2f}",
+    largest_title=largest.title,
+    widest=max(slip.change.half_width for slip in estimates),
+)
 
 # %% tags=["hide-input"]
-table(
-    figures.known_rows({slip.name for slip in every}),
-    ["slip", "in the released code", "in the paper's numbers", "here"],
-    caption="All slips that we know of, and what they did to the released numbers",
-)
+show(tables.known({slip.name for slip in every}))
 
 # %% [markdown]
 # ## What the paper claims, what we find, verdict
@@ -314,17 +322,12 @@ table(
 # the change, on less off, lies on the side that is claimed.
 
 # %% tags=["hide-input"]
-theirs = figures.published_effects()
-tested = (
-    ("slip_label", "scored without its space, the label desideratum is void", label, -1),
-    ("slip_position", "drawn as released, position has a floor of about a seventh", floor, 1),
-    ("slip_padded", "read behind its end, an altered source scores lower", padded, -1),
-    ("slip_threshold", "pruning at 0 % keeps more heads than at 1 %", pruning[0], 1),
-    ("slip_dcm_batch", "validated elsewhere, patching D changes fewer answers", batch, 1),
-    ("slip_o_proj", "without its o_proj update a version does the task worse", dropped, -1),
+judge(
+    claim("slip_label", label.change),
+    claim("slip_position", floor.change),
+    claim("slip_padded", padded.change),
+    claim("slip_threshold", pruning[0].change),
+    claim("slip_dcm_batch", batch.change),
+    claim("slip_o_proj", dropped.change),
+    caption="What we say of the slips, tested on another model",
 )
-claims = [
-    Claim(slug, text, slip.change, Sign(sign), ours=True, note=theirs.get(slug, ""))
-    for slug, text, slip, sign in tested
-]
-judge(*claims, caption="What we say of the slips, tested on another model")

@@ -32,6 +32,8 @@ PROVED = {
     "phi3": {**WINDOW, "partial_rotary_factor": 0.5},
     "gpt_neox": {"rotary_pct": 0.5},
     "gpt2": {},
+    "phi": {"partial_rotary_factor": 0.5, "qk_layernorm": True},
+    "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
 }
 REFUSED = {
     "gpt_oss": (
@@ -39,11 +41,15 @@ REFUSED = {
         r"takes s_aux \(attention sinks\)",
     ),
     "bloom": ({}, "missing 1 required positional argument: 'alibi'"),
-    "gptj": ({"rotary_dim": 4}, "its GPTJAttention has no o_proj"),
+    "gptj": ({"rotary_dim": 4}, "its layer 0 asks for attention 0 times, not once"),
+    "opt": (
+        {"ffn_dim": 48, "word_embed_proj_dim": 32, "do_layer_norm_before": False},
+        "its OPTDecoder has no final norm",
+    ),
     "gpt_neo": ({"attention_types": [[["global", "local"], 2]]}, "GPTNeoAttention has no o_proj"),
 }
 FUSED = ("phi3", "gpt_neox", "gpt2")
-MULTI_HEAD = ("gpt_neox", "gpt2")
+MULTI_HEAD = ("gpt_neox", "gpt2", "opt")
 
 
 def tiny_decoder(kind: str, settings: dict | None = None, *, seed: int = 0) -> Model:

@@ -34,8 +34,10 @@ LAYERS = [
     ["paper."],
     ["display."],
     ["figures."],
+    ["tables."],
     ["finetune."],
     ["book."],
+    ["family_run", "sweep."],
     ["cli"],
 ]
 MAX_LINES = 300

@@ -5,7 +5,9 @@ cannot be had.
 import numpy as np
 import pytest
 import torch
+from closeness import additions, assert_close
 from reference.literal_path_patching import literal_effect, prepare
+from tiny_models import last_logits
 
 from entrack.errors import ModelError
 from entrack.model.activations import clean_run
@@ -58,6 +60,7 @@ def test_path_patching_equals_the_literal_algorithm(
     heads = [Head(*r) for r in receivers]
     scores = path_patching(base, clean, corrupt=corrupt, role=role, receivers=heads, via=via)
     prepared = prepare(base, clean, corrupt)
+    literals = []
     for layer, head in senders:
         literal = literal_effect(
             base,
@@ -69,6 +72,13 @@ def test_path_patching_equals_the_literal_algorithm(
             via=via,
             prepared=prepared,
         )
-        np.testing.assert_allclose(scores.values[layer, head], literal, atol=5e-5)
-    first = scores.values[senders[0]]
-    assert np.abs(first).max() > 0.005
+        literals.append(np.asarray(literal))
+    found = np.stack([scores.values[sender] for sender in senders])
+    # A relative change is the difference of two log probabilities, to first order.
+    assert_close(
+        found,
+        np.stack(literals),
+        terms=additions(base, clean.tokens.shape[1]),
+        magnitude=last_logits(base, clean),
+        unlike=np.zeros_like(found),
+    )

@@ -18,7 +18,7 @@ from entrack.cli import parser
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = Path(entrack.__file__).parent
 PAGES = sorted((ROOT / "book" / "reference").glob("*.md"))
-CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9]*.py"))
+CHAPTERS = sorted((ROOT / "notebooks").glob("[0-9A-Z][0-9]_*.py"))
 MODULES = {
     ".".join(("entrack", *path.relative_to(PACKAGE).with_suffix("").parts)): path
     for path in sorted(PACKAGE.rglob("*.py"))

@@ -4,6 +4,7 @@ on them is typed.
 ```{claims}```, ```{claims-summary}```   the claims of all chapters; their count in a sentence
 ```{models}```                           the families, with their cards
 ```{status}```                           when and how each chapter was executed
+```{editions}```                         sizes and times of both editions
 """
 
 from pathlib import Path
@@ -13,6 +14,7 @@ from docutils.parsers.rst import Directive
 
 from entrack.book import pages
 from entrack.book.chapters import project
+from entrack.book.comparison import beside_html
 from entrack.display.model_cards import models_html
 
 
@@ -37,7 +39,10 @@ class RecordPage(Directive):
 
 class Claims(RecordPage):
     def make(self, notebooks, up):
-        return pages.claims_html(pages.claims(notebooks), link=up + "notebooks/{chapter}.html")
+        link = up + "notebooks/{chapter}.html"
+        if any(pages.EDITION in notebook.metadata for notebook in notebooks.values()):
+            return beside_html(notebooks, pages.read_notebooks(project().notebooks), link=link)
+        return pages.claims_html(pages.claims(notebooks), link=link)
 
 
 class ClaimsSummary(RecordPage):
@@ -55,12 +60,18 @@ class Status(RecordPage):
         return pages.status_html(project(), notebooks)
 
 
+class Editions(RecordPage):
+    def make(self, notebooks, up):
+        return pages.editions_html(project())
+
+
 def setup(app):
     for name, directive in {
         "claims": Claims,
         "claims-summary": ClaimsSummary,
         "models": Models,
         "status": Status,
+        "editions": Editions,
     }.items():
         app.add_directive(name, directive)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

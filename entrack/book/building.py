@@ -12,10 +12,12 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from entrack.book.chapters import Chapter, Project
+from entrack.book.chapters import FULL, Chapter, Edition, Project
+from entrack.book.comparison import agreement
 from entrack.book.execution import Execution
 from entrack.book.freshness import get_stamp, outputs_digest, put_stamp, used_modules
 from entrack.book.notebooks import carry_outputs, notebook_bytes
+from entrack.book.pages import STATUS_FILES, notice, with_notice
 from entrack.book.parallel import executions, usual_jobs
 from entrack.book.rendering import render
 from entrack.errors import ChapterError, EntrackError
@@ -34,6 +36,7 @@ def build(
     publish: bool = False,
     html: bool = True,
     jobs: int | None = None,
+    edition: Edition = FULL,
     log: Log = print,
 ) -> Path:
     """Execute what is to be executed, publish where asked, and render the book; returns the page to
@@ -48,6 +51,8 @@ def build(
         html: render the pages; False executes and publishes only, and returns the folder of the
             executed notebooks.
         jobs: how many chapters are executed at once; None leaves it to `parallel.usual_jobs`.
+        edition: whose values the chapters get. The quick one is rendered from what this machine
+            executed alone, says so on its pages, and publishes its times, never its notebooks.
         log: takes each line about progress.
 
     Raises:
@@ -59,7 +64,7 @@ def build(
     names = {chapter.name for chapter in chapters or every}
     wanted = [chapter for chapter in every if html or chapter.name in names]
     readable, problems = _readable_sources(wanted, log)
-    pages, reasons = _kept(readable, names, execute_which)
+    pages, reasons = _kept(readable, names, execute_which, edition)
     for name in pages:
         log(f"{name}: fresh")
     due = [
@@ -68,30 +73,40 @@ def build(
         if chapter.name in reasons and chapter.name in names and execute_which != NOTHING
     ]
     problems += [
-        f"chapter {name} is {why}; only fresh outputs are rendered. Execute it: `entrack build`."
+        f"chapter {name} is {why}; only fresh outputs are rendered. Execute it:"
+        f" `entrack build{'' if edition.published else f' --edition {edition.name}'}`."
         for name, why in reasons.items()
         if name not in {chapter.name for chapter in due}
     ]
-    for chapter, result in _executed(_order(due), reasons, jobs=jobs, log=log):
+    for chapter, result in _executed(_order(due), reasons, edition, jobs=jobs, log=log):
         if isinstance(result, EntrackError):
             problems.append(str(result))
             continue
-        own = _own(chapter)
+        own = _own(chapter, edition)
         write_atomic(own, notebook_bytes(result.notebook))
         _write_json(own.with_suffix(".json"), result.record)
         pages[chapter.name] = today(chapter, result.notebook)
     if publish:
-        _publish(project, {name: notebook for name, notebook in pages.items() if name in names})
+        _publish(project, {n: page for n, page in pages.items() if n in names}, edition)
     if problems:
         summary = (
             f"{len(problems)} of {len(wanted)} chapters cannot be shown, so nothing was rendered."
         )
         raise ChapterError("\n\n".join([*problems, summary]))
-    return (
-        render(project, {c.name: pages[c.name] for c in wanted}, log=log)
-        if html
-        else project.executed
-    )
+    if not html:
+        return project.folder(edition)
+    shown = {c.name: pages[c.name] for c in wanted}
+    if not edition.published:
+        shown = {c.name: _announced(c, shown[c.name], edition) for c in wanted}
+    return render(project, shown, log=log)
+
+
+def _announced(chapter: Chapter, page: NotebookNode, edition: Edition) -> NotebookNode:
+    """The page with a note of its edition at the top, its values, and where its claims differ."""
+    record = _read_json(_own(chapter, edition).with_suffix(".json"))
+    published = _readable(chapter, chapter.notebook)
+    note = notice(edition.name, edition.of(chapter), record)
+    return with_notice(page, f"{note}\n\n{agreement(page, published)}", edition.name)
 
 
 def _readable_sources(wanted: Sequence[Chapter], log: Log) -> tuple[list[Chapter], list[str]]:
@@ -111,7 +126,7 @@ def _readable_sources(wanted: Sequence[Chapter], log: Log) -> tuple[list[Chapter
 
 
 def _kept(
-    wanted: Sequence[Chapter], names: set[str], execute_which: str
+    wanted: Sequence[Chapter], names: set[str], execute_which: str, edition: Edition
 ) -> tuple[dict[str, NotebookNode], dict[str, str]]:
     """{name: today's text with stored outputs} of the chapters that need no execution; {name:
     reason} of the others, "" where it is that all are asked for."""
@@ -120,16 +135,18 @@ def _kept(
         which = execute_which if chapter.name in names else NOTHING
         # To read the book, the published outputs come first; to work on it, those of this machine.
         order = (
-            [chapter.notebook, _own(chapter)]
+            [_own(chapter, edition)]
+            if not edition.published
+            else [chapter.notebook, _own(chapter, edition)]
             if which == NOTHING
-            else [_own(chapter), chapter.notebook]
+            else [_own(chapter, edition), chapter.notebook]
         )
         found = (
             []
             if which == ALL
             else [notebook for path in order if (notebook := _readable(chapter, path)) is not None]
         )
-        states = [chapter.state(notebook) for notebook in found]
+        states = [chapter.state(notebook, edition.of(chapter)) for notebook in found]
         fresh = [notebook for notebook, state in zip(found, states, strict=True) if state.fresh]
         if fresh:
             pages[chapter.name] = today(chapter, fresh[0])
@@ -143,13 +160,13 @@ def _kept(
 
 
 def _executed(
-    due: Sequence[Chapter], reasons: dict[str, str], *, jobs: int | None, log: Log
+    due: Sequence[Chapter], reasons: dict[str, str], edition: Edition, *, jobs: int | None, log: Log
 ) -> Iterator[tuple[Chapter, Execution | EntrackError]]:
     """The executions of `due` as they end, with a line for each start and end."""
     if not due:
         return
     done = 0
-    for chapter, result in executions(due, jobs=jobs or usual_jobs()):
+    for chapter, result in executions(due, jobs=jobs or usual_jobs(), edition=edition):
         if result is None:
             why = reasons[chapter.name]
             log(f"{chapter.name}: executing{f', because it is {why}' if why else ''}")
@@ -187,9 +204,9 @@ def _order(chapters: Sequence[Chapter]) -> list[Chapter]:
     )
 
 
-def _own(chapter: Chapter) -> Path:
+def _own(chapter: Chapter, edition: Edition) -> Path:
     """Where the notebook executed on this machine is kept."""
-    return chapter.project.executed / f"{chapter.name}.ipynb"
+    return chapter.project.folder(edition) / f"{chapter.name}.ipynb"
 
 
 def _readable(chapter: Chapter, path: Path) -> NotebookNode | None:
@@ -208,16 +225,17 @@ def today(chapter: Chapter, executed: NotebookNode) -> NotebookNode:
     return put_stamp(notebook, replace(stamp, outputs=outputs_digest(notebook)))
 
 
-def _publish(project: Project, pages: dict[str, NotebookNode]) -> None:
-    """Write the notebooks beside their sources, and in `status.json` the records of the executions
-    they show.
+def _publish(project: Project, pages: dict[str, NotebookNode], edition: Edition) -> None:
+    """Write the notebooks beside their sources, and the records of the executions they show in the
+    file of the edition.
     """
-    status = project.notebooks / "status.json"
+    status = project.notebooks / STATUS_FILES[edition.name]
     records = _read_json(status)
     for name, notebook in pages.items():
-        _write_if_new(project.notebooks / f"{name}.ipynb", notebook_bytes(notebook))
+        if edition.published:
+            _write_if_new(project.notebooks / f"{name}.ipynb", notebook_bytes(notebook))
         inputs = get_stamp(notebook).inputs
-        for record in (records.pop(name, {}), _read_json(project.executed / f"{name}.json")):
+        for record in (records.pop(name, {}), _read_json(project.folder(edition) / f"{name}.json")):
             if record.get("stamp") == inputs:
                 records[name] = record
     names = {chapter.name for chapter in project.chapters()}

@@ -1,17 +1,19 @@
 """The chapters of the book: which there are, what they take, and whether their outputs may be
 shown.
 
-A chapter is `notebooks/NN_slug.py`; its executed twin `NN_slug.ipynb` lies beside it. The project's
-folder is the one that holds the package (an editable installation, so a clone); the environment
-variable `ENTRACK_ROOT` names another, whose own `entrack/`, `models/` and `notebooks/` then count.
+A chapter is `notebooks/NN_slug.py`, or `A1_slug.py` in the appendix; its executed twin
+`NN_slug.ipynb` lies beside it. The project's folder is the one that holds the package (an editable
+installation, so a clone); the environment variable `ENTRACK_ROOT` names another, whose own
+`entrack/`, `models/` and `notebooks/` then count.
 """
 
 import ast
 import difflib
 import json
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -29,7 +31,36 @@ from entrack.book.notebooks import (
 from entrack.book.parameters import Parameter, Value, models_folders, parse, read_all
 from entrack.errors import ChapterError, ParameterError
 
+NUMBER = "[0-9A-Z][0-9]"
+"""What a chapter's name begins with: two digits, or a letter and a digit in the appendix."""
 _GLUE = "application/papermill.record/text/plain"
+
+
+@dataclass(frozen=True)
+class Edition:
+    """Sizes for the whole book.
+
+    Attributes:
+        name: "full", whose values stand in the chapters' sources and whose notebooks are committed,
+            or "quick", whose values stand in `notebooks/quick.toml`.
+        values: {chapter: {parameter: value}}, those equal to the source's left out.
+    """
+
+    name: str = "full"
+    values: Mapping[str, Mapping[str, Value]] = field(default_factory=dict)
+
+    @property
+    def published(self) -> bool:
+        """Whether its notebooks are those beside the sources."""
+        return self.name == FULL.name
+
+    def of(self, chapter: "Chapter") -> Mapping[str, Value]:
+        """{parameter: value} of one chapter; empty where it has the source's values."""
+        return self.values.get(chapter.name, {})
+
+
+FULL = Edition()
+EDITIONS = ("full", "quick")
 
 
 @dataclass(frozen=True)
@@ -65,7 +96,39 @@ class Project:
                 f"no notebooks folder in {self.root}; the chapters live in a clone of the"
                 " repository. Install it there with `pip install -e .`, or set ENTRACK_ROOT to it."
             )
-        return [Chapter(self, path) for path in sorted(self.notebooks.glob("[0-9][0-9]_*.py"))]
+        return [Chapter(self, path) for path in sorted(self.notebooks.glob(f"{NUMBER}_*.py"))]
+
+    def folder(self, edition: Edition) -> Path:
+        """Where the notebooks of an edition that were executed on this machine are kept."""
+        return self.executed if edition.published else self.build / edition.name
+
+    def edition(self, name: str) -> Edition:
+        """The edition called `name`, one of EDITIONS.
+
+        Raises ParameterError when its file is missing, is no TOML, names an unknown chapter or
+        parameter, or gives a value that the parameters cell does not allow."""
+        if name == FULL.name:
+            return FULL
+        path = self.notebooks / f"{name}.toml"
+        try:
+            tables = tomllib.loads(path.read_text())
+        except FileNotFoundError:
+            raise ParameterError(
+                f"no {path.name} in {self.notebooks}; the {name} edition has its sizes there."
+                " Restore it from the repository."
+            ) from None
+        except tomllib.TOMLDecodeError as error:
+            raise ParameterError(f"{path.name} is no TOML: {error}. Correct the file.") from None
+        values = {}
+        for title_, table in tables.items():
+            try:
+                chapter = self.find(title_)
+                if not isinstance(table, dict):
+                    raise ParameterError(f"{title_} is no table; [{chapter.name}] begins one.")
+                values[chapter.name] = chapter.accepted(table)
+            except ParameterError as error:
+                raise ParameterError(f"{path.name}: {error}") from None
+        return Edition(name, values)
 
     def find(self, text: str) -> "Chapter":
         """The chapter meant by `text`: its number, its name, or a file name. Raises ParameterError
@@ -145,13 +208,28 @@ class Chapter:
             )
         return values
 
-    def state(self, notebook: NotebookNode | None = None) -> State:
-        """The state of the committed notebook, or of `notebook` where one is given."""
+    def accepted(self, given: Mapping[str, object]) -> dict[str, Value]:
+        """{parameter: value} for values of the right kinds, those equal to their defaults left out.
+
+        Raises ParameterError for an unknown name and a value not allowed."""
+        known = {parameter.name: parameter for parameter in self.parameters}
+        read_all(self.parameters, {n: "" for n in given if n not in known}, chapter=self.name)
+        values = {name: known[name].accept(value) for name, value in given.items()}
+        return {name: value for name, value in values.items() if value != known[name].default}
+
+    def state(
+        self, notebook: NotebookNode | None = None, values: Mapping[str, Value] | None = None
+    ) -> State:
+        """The state of the committed notebook, or of `notebook` where one is given, as an execution
+        with `values`, by default the source's.
+        """
         try:
             notebook = notebook or self.read(self.notebook)
         except ChapterError as error:
             return State("corrupt", str(error))
-        return check(self.name, self.source, notebook, root=self.project.root)
+        every = {parameter.name: parameter.default for parameter in self.parameters}
+        wanted = every | dict(values) if values else None
+        return check(self.name, self.source, notebook, root=self.project.root, parameters=wanted)
 
     @staticmethod
     def read(path: Path) -> NotebookNode | None:

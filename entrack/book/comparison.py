@@ -6,6 +6,7 @@ from nbformat import NotebookNode
 
 from entrack.book.chapters import glued
 from entrack.book.pages import claims
+from entrack.display.tables import table_html
 
 AGREES, DIFFERS, NEW, GONE = "agrees", "differs", "only in this run", "only published"
 
@@ -18,6 +19,43 @@ def compare(here: NotebookNode, published: NotebookNode | None) -> str:
     notebook, everything is new.
     """
     return "\n".join([*_claims(here, published), *_numbers(here, published)])
+
+
+def agreement(here: NotebookNode, published: NotebookNode | None) -> str:
+    """How many claims of a page come out as published, and which do not, in sentences of MyST."""
+    now, then = _records(here), _records(published)
+    if not now:
+        return ""
+    same = [slug for slug in now if _agreement(then.get(slug), now[slug]) == AGREES]
+    others = "; ".join(str(now[slug]["text"]) for slug in now if slug not in same)
+    told = f" Not: {others}." if others else ""
+    return (
+        f"{len(same)} of {len(now)} claims come out as published.{told} All numbers stand side by"
+        " side on the page {doc}`../book/claims`."
+    )
+
+
+def beside_html(
+    here: Mapping[str, NotebookNode], published: Mapping[str, NotebookNode], *, link: str
+) -> str:
+    """A table for each chapter: every claim with value, interval and verdict here and published.
+
+    here, published: {chapter: notebook}; link: a format with {chapter} for the address of a page.
+    """
+    parts = []
+    for chapter, notebook in here.items():
+        now, then = _records(notebook), _records(published.get(chapter))
+        rows = []
+        for slug in dict.fromkeys([*then, *now]):
+            old, new = then.get(slug), now.get(slug)
+            told = [(r["measured"], r["verdict"]) if r else (None, "-") for r in (old, new)]
+            text = (new or old)["text"]
+            rows.append([text, *told[0], *told[1], _agreement(old, new)])
+        if rows:
+            header = ["claim", "published", "verdict", "this edition", "verdict", "agreement"]
+            caption = f"Chapter {chapter[:2]}", link.format(chapter=chapter)
+            parts.append(table_html(rows, header, caption=caption))
+    return '<div class="entrack-claims">' + "".join(parts) + "</div>"
 
 
 def _claims(here: NotebookNode, published: NotebookNode | None) -> Iterator[str]:

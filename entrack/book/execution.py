@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,14 +23,22 @@ from nbclient.exceptions import DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 
-from entrack.book.chapters import Chapter
-from entrack.book.freshness import cells_digest, make_stamp, put_stamp, used_modules
+from entrack.book.chapters import Chapter, glued
+from entrack.book.freshness import (
+    cells_digest,
+    get_stamp,
+    make_stamp,
+    put_stamp,
+    used_modules,
+)
 from entrack.book.notebooks import INJECTED, normalise, notebook_bytes
-from entrack.book.parameters import Value
+from entrack.book.pages import claims as judged_claims
+from entrack.book.parameters import Value, plain
 from entrack.errors import ChapterError
 from entrack.store.digests import digest, write_atomic
 
 RUN_ID_LENGTH = 10
+RECORD_FORMAT = 1
 _HEAD_LINES = 5
 
 
@@ -53,19 +61,56 @@ def run_id(chapter: Chapter, values: Mapping[str, Value]) -> str:
     same name.
     """
     modules = used_modules(chapter.source, package=chapter.project.root / "entrack")
-    return digest(chapter.name, _plain(values), cells_digest(chapter.source), modules)[
+    return digest(chapter.name, plain(values), cells_digest(chapter.source), modules)[
         :RUN_ID_LENGTH
     ]
 
 
-def run(chapter: Chapter, values: Mapping[str, Value], *, progress: bool = True) -> Path:
-    """Execute `chapter` with `values` and write the notebook to `runs/`; returns its path.
+def run(
+    chapter: Chapter,
+    values: Mapping[str, Value],
+    *,
+    out: Path | None = None,
+    claims: Path | None = None,
+    progress: bool = True,
+) -> Path:
+    """Execute `chapter` with `values` and write the notebook; returns its path.
 
-    values: {parameter: value}, checked, defaults left out. Raises ChapterError as `execute` does.
+    values: {parameter: value}, checked, defaults left out. out: the notebook to write (a name with
+    the ending .ipynb), or the folder for it, by default `runs/`. claims: also write `run_record`
+    there, after the notebook. Each file is written whole or not at all. Raises ChapterError as
+    `execute` does.
     """
-    target = chapter.project.runs / f"{chapter.name}-{run_id(chapter, values)}.ipynb"
-    write_atomic(target, notebook_bytes(execute(chapter, values, progress=progress).notebook))
+    target = out if out is not None else chapter.project.runs
+    if target.suffix != ".ipynb":
+        target = target / f"{chapter.name}-{run_id(chapter, values)}.ipynb"
+    execution = execute(chapter, values, progress=progress)
+    write_atomic(target, notebook_bytes(execution.notebook))
+    if claims is not None:
+        text = json.dumps(run_record(execution), indent=1, sort_keys=True, ensure_ascii=False)
+        write_atomic(claims, (text + "\n").encode())
     return target
+
+
+def run_record(execution: Execution) -> dict[str, object]:
+    """What a run found, and what made it, as plain data.
+
+    format: of this record; chapter; parameters, as executed; stamp: the notebook's, with the
+    digests of code, modules and models and the package versions; execution: the `record` of
+    Execution; claims: each as `stats.claims.Claim.record` gave it; numbers: {name: value} of what
+    the chapter glues. Raises ChapterError for a claim that is judged twice.
+    """
+    stamp = get_stamp(execution.notebook)
+    found = judged_claims({stamp.chapter: execution.notebook})
+    return {
+        "format": RECORD_FORMAT,
+        "chapter": stamp.chapter,
+        "parameters": stamp.parameters,
+        "stamp": asdict(stamp),
+        "execution": execution.record,
+        "claims": [claim.record for claim in found],
+        "numbers": glued(execution.notebook),
+    }
 
 
 def execute(chapter: Chapter, values: Mapping[str, Value], *, progress: bool = True) -> Execution:
@@ -92,7 +137,7 @@ def execute(chapter: Chapter, values: Mapping[str, Value], *, progress: bool = T
                 notebook = papermill.execute_notebook(
                     _with_probe(chapter.source),
                     output,
-                    _plain(values),
+                    plain(values),
                     kernel_name="python3",
                     cwd=chapter.project.notebooks,
                     request_save_on_cell_execute=False,
@@ -202,13 +247,6 @@ def _finished(
         "stamp": stamp.inputs,
     }
     return Execution(put_stamp(notebook, stamp), record)
-
-
-def _plain(values: Mapping[str, Value]) -> dict[str, object]:
-    """Tuples as lists, the only sequence that papermill writes into a cell."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value for name, value in values.items()
-    }
 
 
 def _failure(

@@ -20,7 +20,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from entrack.book.notebooks import PARAMETERS, cell_tree, code_cells
-from entrack.book.parameters import models_folders
+from entrack.book.parameters import models_folders, plain
 from entrack.errors import StampError
 from entrack.store.digests import code_shape, digest, imported_modules, module_digests
 
@@ -80,10 +80,7 @@ def make_stamp(
     chapter: str, notebook: NotebookNode, parameters: dict, *, default: bool, root: Path
 ) -> Stamp:
     """The stamp of `notebook`, executed just now and normalised; `root` is the project's folder."""
-    parameters = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in parameters.items()
-    }
+    parameters = plain(parameters)
     return Stamp(
         chapter=chapter,
         cells=cells_digest(notebook),
@@ -216,10 +213,15 @@ class State:
 
 
 def check(
-    chapter: str, source: NotebookNode, executed: NotebookNode | None, *, root: Path
+    chapter: str,
+    source: NotebookNode,
+    executed: NotebookNode | None,
+    *,
+    root: Path,
+    parameters: dict | None = None,
 ) -> State:
     """The state of `executed`, the notebook of the chapter whose text is `source` now; None when
-    there is none.
+    there is none. `parameters` are those it should have, by default the source's.
 
     Nothing is executed; costs some milliseconds, and the reading of the adapters named.
     """
@@ -250,7 +252,7 @@ def check(
         return State("hollow", "its outputs were edited after the execution")
     if cells_digest(executed) != stamp.cells:
         return State("hollow", "its code was edited after the execution")
-    reasons = list(_stale_reasons(chapter, source, executed, stamp, root))
+    reasons = list(_stale_reasons(chapter, source, executed, stamp, root, parameters))
     if reasons:
         return State("stale", "; ".join(reasons))
     return State("fresh", "" if _same_text(source, executed) else OLDER_PROSE)
@@ -266,13 +268,12 @@ def _short(counts: list) -> str:
     return ", ".join("-" if count is None else str(count) for count in counts)
 
 
-def _stale_reasons(
-    chapter: str, source: NotebookNode, executed: NotebookNode, stamp: Stamp, root: Path
-):
+def _stale_reasons(chapter, source, executed, stamp: Stamp, root: Path, parameters: dict | None):
     if stamp.chapter != chapter:
         yield f"it is an execution of {stamp.chapter}"
-    if not stamp.default:
-        yield "parameters: it was executed with others than the defaults"
+    if not (stamp.default if parameters is None else stamp.parameters == plain(parameters)):
+        whose = "the defaults" if parameters is None else "its edition's"
+        yield f"parameters: it was executed with others than {whose}"
     if cells_digest(source) != stamp.cells:
         now, then = (
             [cell_digest(cell) for cell in code_cells(notebook)] for notebook in (source, executed)

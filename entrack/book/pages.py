@@ -5,6 +5,7 @@ Nothing is typed here. Claims are the records in the chapters' outputs, and the 
 executions recorded. `book/_ext/record_pages.py` puts
 them on pages when the book is rendered."""
 
+import copy
 import json
 import re
 from collections import Counter
@@ -16,14 +17,17 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from entrack.book.chapters import Project
+from entrack.book.chapters import NUMBER, Project
 from entrack.book.freshness import get_stamp
 from entrack.display.cells import CLAIMS
 from entrack.display.tables import table_html
 from entrack.errors import ChapterError
 from entrack.stats.rules import OF_OURS, VERDICTS
 
+STATUS_FILES = {"full": "status.json", "quick": "quick_status.json"}  # in notebooks/, committed
 _STATUS_FILES = ("_build/timings.json", "notebooks/status.json")  # executed here, and published
+
+EDITION = "entrack_edition"  # in a page's metadata: which edition it shows, if not the full one
 
 
 @dataclass(frozen=True)
@@ -181,6 +185,60 @@ def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
     )
 
 
+def notice(edition: str, values: Mapping[str, object], record: Mapping) -> str:
+    """The note at the top of a page that does not show the published execution, in MyST.
+
+    values: {parameter: value} that differ from the source's; record: of the execution.
+    """
+    given = ", ".join(f"`{name}` = {value}" for name, value in values.items())
+    told = f"with {given} instead of the values below" if given else "with the values below"
+    return (
+        f":::{{admonition}} {edition.capitalize()} edition\n:class: important\n"
+        f"Executed {record.get('executed', 'at a time not recorded')} on"
+        f" {_machine(record) or 'a machine not recorded'} in {_seconds(record, 'seconds')}, {told}."
+        " The published numbers come from the full edition.\n:::"
+    )
+
+
+def with_notice(page: NotebookNode, note: str, edition: str) -> NotebookNode:
+    """A copy of the page with `note` under its title, marked as of `edition`."""
+    page = copy.deepcopy(page)
+    page.metadata[EDITION] = edition
+    lines = page.cells[0].source.split("\n")
+    under = next((i + 1 for i, line in enumerate(lines) if line.startswith("# ")), 0)
+    page.cells[0].source = "\n".join([*lines[:under], "", note, "", *lines[under:]])
+    return page
+
+
+def editions_html(project: Project) -> str:
+    """Sizes, times and cost of both editions, a row for each chapter and edition; "not run" for the
+    times of one without an execution on record.
+    """
+    rows = []
+    for chapter in project.chapters():
+        for name, file in STATUS_FILES.items():
+            path = project.notebooks / file
+            records = json.loads(path.read_bytes()) if path.is_file() else {}
+            record = records.get(chapter.name, {})
+            values = {p.name: p.default for p in chapter.parameters if p.kind in ("int", "float")}
+            values |= project.edition(name).of(chapter)
+            values.pop("seed", None)
+            sizes = ", ".join(f"{key} = {value}" for key, value in values.items())
+            # Of an execution with other sizes, the times say nothing about these.
+            given = record.get("parameters", {})
+            ran = bool(record) and all(given.get(key) == value for key, value in values.items())
+            times = [_seconds(record, key) for key in ("seconds", "seconds_from_nothing")]
+            rows.append(
+                [chapter.title, name, sizes or "none"]
+                + ([*times, _machine(record) or "not recorded"] if ran else ["not run"] * 3)
+            )
+    return table_html(
+        rows,
+        ["chapter", "edition", "sizes", "took", "from nothing", "on"],
+        caption="Sizes and times of both editions",
+    )
+
+
 def _seconds(record: Mapping, name: str) -> str:
     return f"{record[name]:.0f} s" if name in record else "not recorded"
 
@@ -207,5 +265,5 @@ def read_notebooks(folder: Path) -> dict[str, NotebookNode]:
     """{chapter name: notebook} of the executed notebooks in a folder, in order."""
     return {
         path.stem: nbformat.read(path, as_version=4)
-        for path in sorted(folder.glob("[0-9][0-9]_*.ipynb"))
+        for path in sorted(folder.glob(f"{NUMBER}_*.ipynb"))
     }

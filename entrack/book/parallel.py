@@ -10,11 +10,12 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection, wait
 
-from entrack.book.chapters import Chapter
+from entrack.book.chapters import FULL, Chapter, Edition
 from entrack.book.execution import Execution, execute
+from entrack.book.parameters import Value
 from entrack.errors import ChapterError, EntrackError
 
 MEMORY_OF_TWO = 12 * 2**30  # bytes; the largest chapter of the default family takes half of it
@@ -34,9 +35,9 @@ def usual_jobs() -> int:
 
 
 def executions(
-    chapters: Sequence[Chapter], *, jobs: int
+    chapters: Sequence[Chapter], *, jobs: int, edition: Edition = FULL
 ) -> Iterator[tuple[Chapter, Execution | EntrackError | None]]:
-    """Execute `chapters` with their defaults, at most `jobs` at once, in the order given.
+    """Execute `chapters` with the values of `edition`, at most `jobs` at once, in the order given.
 
     Yields (chapter, None) when one starts, and (chapter, its execution or the reason why there is
     none) when it ends. An interruption, or closing the iterator, interrupts those that run and
@@ -58,7 +59,7 @@ def executions(
                 receiving, sending = context.Pipe(duplex=False)
                 process = context.Process(
                     target=_work,
-                    args=(chapter, sending, environment, len(chapters) == 1),
+                    args=(chapter, sending, environment, len(chapters) == 1, edition.of(chapter)),
                     daemon=True,
                 )
                 process.start()
@@ -87,7 +88,11 @@ def executions(
 
 
 def _work(
-    chapter: Chapter, sending: Connection, environment: dict[str, str], progress: bool
+    chapter: Chapter,
+    sending: Connection,
+    environment: dict[str, str],
+    progress: bool,
+    values: Mapping[str, Value],
 ) -> None:
     """The child's part. It takes its interruption from the parent alone, once: the terminal's would
     come on top.
@@ -101,7 +106,7 @@ def _work(
     os.environ.update(environment)
     with contextlib.suppress(KeyboardInterrupt):
         try:
-            result = execute(chapter, {}, progress=progress)
+            result = execute(chapter, values, progress=progress)
         except EntrackError as error:
             result = error
         sending.send(result)

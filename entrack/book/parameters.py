@@ -104,6 +104,17 @@ class Parameter:
             raise self._refusal(text, problem)
         return value
 
+    def accept(self, value: object) -> Value:
+        """`value`, as a TOML file holds it, where the declaration allows it; else ParameterError.
+
+        A list stands for a tuple, an integer for a number; a text in place of a number is refused.
+        """
+        listed = value if self.many and isinstance(value, list) else [value]
+        kinds = (float, int) if self.kind == "float" else (_TYPES[self.kind],)
+        if self.many != isinstance(value, list) or not all(type(v) in kinds for v in listed):
+            raise self._refusal(repr(value), f"is not {_KINDS[self.kind]}")
+        return self.read(",".join(map(str, listed)))
+
     def _refusal(self, text: str, problem: str) -> ParameterError:
         return ParameterError(
             f"{self.name}={text} {problem}; allowed is {self.allowed}. Try"
@@ -226,6 +237,14 @@ def read_all(
         if value != known[name].default:
             values[name] = value
     return values
+
+
+def plain(parameters: Mapping[str, object]) -> dict[str, object]:
+    """Tuples as lists, the only sequence that papermill writes and JSON holds."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in parameters.items()
+    }
 
 
 def models_folders(root: Path) -> tuple[Path, ...]:

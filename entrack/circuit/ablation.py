@@ -20,7 +20,7 @@ from entrack.model.answers import Outcome, joined
 from entrack.model.decoder import Model
 from entrack.model.edits import Edit, by_suffix, suffix
 from entrack.model.lent_attention import AttentionInputs
-from entrack.model.replay import outcomes, rerun
+from entrack.model.replay import Replay, rerun
 from entrack.sites import Head, check_heads
 from entrack.task.prompts import Prompts, chunks
 
@@ -52,14 +52,14 @@ def score_circuits(
     for part in _chunks(prompts):
         run = ablated_run(model, part, means)
         found.append(
-            outcomes(
+            Replay(
                 model,
                 run,
                 positions=_positions(run, roles),
                 start=0,
                 variants=len(circuits),
                 edits=_ablations(run, means, roles, keep=keep, start=0),
-            )
+            ).outcomes()
         )
     return _scores(found)
 
@@ -117,14 +117,14 @@ def _without(
         ).to(model.device)
         order += sets
         found.append(
-            outcomes(
+            Replay(
                 model,
                 run,
                 positions=_positions(run, later),
                 start=start,
                 variants=len(sets),
                 edits=_ablations(run, means, later, keep=keep, start=start),
-            )
+            ).outcomes()
         )
     return joined(found, dim=1).of_variants(np.argsort(order).tolist())
 
@@ -151,9 +151,9 @@ def score_removed(
                 Edit(e.kind, e.layer, places[e.slot], e.value, e.mask)
                 for e in _ablations(run, means, roles, keep=keep, start=0)
             ]
-            found = outcomes(
+            found = Replay(
                 model, run, positions=positions, edits=edits, variants=len(removed), start=0
-            )
+            ).outcomes()
             hits[:, chosen], log_prob[:, chosen] = found.hit.T.cpu(), found.log_prob.T.cpu()
     return AblationScores(hits=hits, log_prob=log_prob)
 

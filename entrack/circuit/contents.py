@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from entrack.circuits import Circuit
-from entrack.cross_model.cmap_suite import Exchange
+from entrack.cross_model.cmap_suite import CMAP
 from entrack.model.decoder import Model
 from entrack.patching.dcm import learn_masks
 from entrack.patching.group_patching import Prepared, patch_pairs
@@ -271,17 +271,17 @@ class ContentChange:
 
 
 def content_changes(
-    holds: Mapping[str, Patched], exchanges: Mapping[str, Exchange], *, base: str
+    holds: Mapping[str, Patched], cmaps: Mapping[str, CMAP], *, base: str
 ) -> list[ContentChange]:
     """Finding (ii) beside finding (iii), group by group.
 
     Args:
         holds: version, and `base` -> `content_of_groups`, on the same pairs.
-        exchanges: version -> its activations in `base`.
+        cmaps: version -> its activations in `base`.
     """
     first, changes = holds[base], []
     content = {GROUPS[name].letter: target for name, target in CONTENT.items()}
-    for version, given in exchanges.items():
+    for version, given in cmaps.items():
         for letter in first.patches:
             target = content[letter]
             after, before = holds[version].hits(letter, target), first.hits(letter, target)

@@ -15,7 +15,7 @@ from entrack.circuit.ablation import ablated_run
 from entrack.errors import ConfigError
 from entrack.model.activations import CHUNK, Means
 from entrack.model.decoder import Model
-from entrack.model.replay import outcomes
+from entrack.model.replay import Replay
 from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks
@@ -83,7 +83,7 @@ def _measure(
         part = prompts.subset(indices)
         run = ablated_run(model, part, means)
         for name, roles in sets.items():
-            found = outcomes(model, run, positions=_positions(part, roles), start=0)
+            found = Replay(model, run, positions=_positions(part, roles), start=0).outcomes()
             hits[name].append(found.hit[:, 0].cpu())
             log_prob[name].append(found.log_prob[:, 0].cpu())
     return LivePositions(

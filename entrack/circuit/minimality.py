@@ -26,13 +26,10 @@ class MinimalityConfig:
     Attributes:
         share: K is drawn from the top `share` of the pair effects (30 % in the paper).
         threshold: a head is kept when its score reaches this (1 % in the paper).
-        as_published: as the released code computes it: accuracies rounded to two decimals, and two
-            heads of one number in different layers never removed together.
     """
 
     share: float = 0.3
     threshold: float = 0.01
-    as_published: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -120,14 +117,13 @@ def _measure(
         circuit=circuit,
         means=means,
         removed={
-            name: [*(_together(v, u, config) for v, u in found), ()]
-            for name, found in pairs.items()
+            name: [*(tuple(sorted({v, u})) for v, u in found), ()] for name, found in pairs.items()
         },
     )
     whole = next(iter(tables.values()))
     single, single_log_prob, first = {}, {}, {}
     for name, heads in circuit.groups.items():
-        accuracy = _rounded(tables[name].hits.mean(1), config)
+        accuracy = tables[name].hits.mean(1)
         index = {frozenset(pair): i for i, pair in enumerate(pairs[name])}
         alone = [index[frozenset([h])] for h in heads]
         single[name], single_log_prob[name] = tables[name].hits[alone], tables[name].log_prob[alone]
@@ -150,9 +146,9 @@ def _measure(
     removed = score_without_heads(model, prompts, circuit=circuit, removed=sets, means=means)
     scores = {}
     for name, heads in circuit.groups.items():
-        found = _rounded(removed[name].hits.mean(1), config)
+        found = removed[name].hits.mean(1)
         scores[name] = {
-            str(v): _ratio(a, b) for v, a, b in zip(heads, found[0::2], found[1::2], strict=True)
+            str(v): gain_of(a, b) for v, a, b in zip(heads, found[0::2], found[1::2], strict=True)
         }
     return Minimality(
         scores=scores,
@@ -166,17 +162,10 @@ def _measure(
     )
 
 
-def _together(v: Head, u: Head, config: MinimalityConfig) -> tuple[Head, ...]:
-    if config.as_published and v.head == u.head:
-        return (v,)
-    return (v,) if v == u else (v, u)
-
-
-def _rounded(accuracy: np.ndarray, config: MinimalityConfig) -> np.ndarray:
-    return accuracy.round(2) if config.as_published else accuracy
-
-
-def _ratio(without: float, with_v: float) -> float:
-    if with_v == 0:
-        return math.inf if without > 0 else 0.0
-    return float(without / with_v - 1)
+def gain_of(before: float, without: float) -> float:
+    """Relative gain in accuracy that a head brings: accuracy before it goes over that without it,
+    less 1. 0 = it brings nothing, inf = nothing is left without it.
+    """
+    if without == 0:
+        return math.inf if before > 0 else 0.0
+    return float(before / without - 1)

@@ -1,15 +1,21 @@
 """What a cross-model patch puts in: heads at token roles, whole groups of a circuit or controls."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
 from entrack.model.decoder import Model
-from entrack.sites import GROUPS, Head, all_heads
+from entrack.model.edits import Edit
+from entrack.patching.group_patching import selection
+from entrack.sites import ACTING_ROLES, GROUPS, Head, all_heads
 from entrack.sites import group as group_named
+from entrack.task.prompts import Prompts
 
 INPUTS = ("z", "q", "k", "v", "qk", "qv", "kv", "qkv")
 
@@ -93,3 +99,68 @@ def other_cells(
         Cell(f"random {g.letter} {i + 1}", {role: tuple(heads)}) for i, heads in enumerate(drawn)
     ]
     return [*cells, Cell(f"all others at {g.letter}", {role: tuple(outside)})]
+
+
+def combinations_of(circuit: Circuit, strongest: Mapping[str, Head]) -> list[Cell]:
+    """Every set of the circuit's groups as a cell labelled by their letters ("BC"), then each of
+    the single heads `strongest` (group -> head) at its group's role ("B 19.1").
+
+    Raises SiteError when the circuit has no heads at all.
+    """
+    letters = [g.letter for name, g in GROUPS.items() if circuit.groups[name]]
+    sets = [chosen for n in range(len(letters)) for chosen in combinations(letters, n + 1)]
+    cells = [group_cell(circuit, *chosen, label="".join(chosen)) for chosen in sets]
+    if not cells:
+        raise SiteError(
+            f"the circuit of {circuit.model} has no heads; there is nothing to replace. Take the"
+            " circuit of a version that does the task."
+        )
+    return cells + [
+        Cell(f"{GROUPS[name].letter} {head}", {circuit.role(name): (head,)})
+        for name, head in strongest.items()
+    ]
+
+
+def roles(cell: Cell) -> list[str]:
+    """The token roles at which a cell patches, in the order of the text."""
+    return [role for role in ACTING_ROLES if cell.heads.get(role)]
+
+
+def together(cells: Sequence[Cell]) -> Iterator[list[int]]:
+    """Indices of the cells that go through one replay as variants: those with the same earliest
+    role, outputs and inputs apart.
+    """
+    for outputs in (True, False):
+        for role in ACTING_ROLES:
+            same = [
+                i
+                for i, cell in enumerate(cells)
+                if (cell.inputs == "z") == outputs and roles(cell)[0] == role
+            ]
+            if same:
+                yield same
+
+
+def output_edits(
+    model: Model,
+    prompts: Prompts,
+    cells: Sequence[Cell],
+    *,
+    values: Mapping[str, Tensor],
+    positions: Tensor,
+) -> list[Edit]:
+    """Edits that put `values` into the heads of each cell, one variant per cell.
+
+    Args:
+        values: role -> what heads give there [layer example variant head d_head].
+        positions: the replayed positions [example slot]; each role stands in one slot for all.
+    """
+    edits = []
+    for role in ACTING_ROLES:
+        masks = torch.stack([selection(model, cell.heads.get(role, ())) for cell in cells]).to(
+            model.device
+        )  # [variant layer head]
+        for layer in masks.any(2).any(0).nonzero()[:, 0].tolist():
+            slot = int((prompts.at(role) - positions[:, 0])[0])
+            edits.append(Edit("z", layer, slot, values[role][layer], masks[None, :, layer]))
+    return edits

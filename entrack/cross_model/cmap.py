@@ -12,25 +12,25 @@ therefore kept per prompt, beside the receiver's own run: what share of the prom
 wrong does a patch repair, what share of those that it had right does it break, and what do other
 heads at the same place do?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from entrack.cross_model.cells import Cell
-from entrack.cross_model.weight_swap import check_pair, per_head_run
+from entrack.cross_model.cells import Cell, output_edits, roles, together
+from entrack.cross_model.weight_swap import per_head_run
 from entrack.errors import AlignmentError, ConfigError
 from entrack.model.activations import Run, project
 from entrack.model.answers import Outcome, read_out
-from entrack.model.decoder import Model
+from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import Edit, by_suffix, suffix
-from entrack.model.replay import outcomes, replay
+from entrack.model.replay import Replay
 from entrack.model.shared_runs import run_shared, take
 from entrack.patching.group_patching import selection
 from entrack.sites import ACTING_ROLES, check_heads
-from entrack.stats.metrics import Difference, Estimate, difference, mean, ratio
+from entrack.stats.metrics import Difference, Estimate, difference, mean, rate, ratio
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks
 
@@ -73,15 +73,15 @@ class CrossPatch:
 
     def accuracy(self, label: str) -> Estimate:
         """Accuracy of the patched receiver."""
-        return mean(self.hits[self.index(label)], clusters=self.scenes)
+        return rate(self.hits[self.index(label)], clusters=self.scenes)
 
     def own_accuracy(self) -> Estimate:
         """Accuracy of the receiver alone."""
-        return mean(self.own_hits, clusters=self.scenes)
+        return rate(self.own_hits, clusters=self.scenes)
 
     def donor_accuracy(self) -> Estimate:
         """Accuracy of the donor alone."""
-        return mean(self.donor_hits, clusters=self.scenes)
+        return rate(self.donor_hits, clusters=self.scenes)
 
     def gain(self, *labels: str) -> Difference:
         """Accuracy of the patched receiver less its own, paired; over several cells (random draws)
@@ -122,7 +122,7 @@ class CrossPatch:
         if not where.any():
             return None
         share = np.mean([wanted(self.hits[self.index(label)]) for label in labels], axis=0)
-        return mean(share[where], clusters=self.scenes[where])
+        return mean(share[where], clusters=self.scenes[where], share=True)
 
 
 def cross_patch(
@@ -185,15 +185,18 @@ def _measure(
         own, given = run_shared(receiver, part), run_shared(donor, part)
         for row, model, run in ((-2, receiver, own), (-1, donor, given)):
             note(read_out(model, run.resid_at("last")[-1][:, None], part.answers), [row], indices)
-        for chosen in _together(cells):
-            together = [cells[i] for i in chosen]
-            earliest = _roles(together[0])[0]
-            if together[0].inputs == "z":
+        for chosen in together(cells):
+            same_start = [cells[i] for i in chosen]
+            earliest = roles(same_start[0])[0]
+            if same_start[0].inputs == "z":
                 values = {role: given.z_at(role)[:, :, None] for role in ACTING_ROLES}
             else:
                 values = {
                     earliest: torch.stack(
-                        [_own_z(donor, given, receiver, own, cell, earliest) for cell in together],
+                        [
+                            _own_z(donor, given, receiver, own, cell, earliest)
+                            for cell in same_start
+                        ],
                         dim=2,
                     )
                 }
@@ -201,7 +204,7 @@ def _measure(
                 found = _patched(
                     receiver,
                     take(own, same),
-                    together,
+                    same_start,
                     {role: z[:, same] for role, z in values.items()},
                     earliest,
                 )
@@ -220,25 +223,6 @@ def _measure(
     )
 
 
-def _roles(cell: Cell) -> list[str]:
-    return [role for role in ACTING_ROLES if cell.heads.get(role)]
-
-
-def _together(cells: Sequence[Cell]) -> Iterator[list[int]]:
-    """Cells that go through one replay as variants: those with the same earliest role, outputs and
-    inputs apart.
-    """
-    for outputs in (True, False):
-        for role in ACTING_ROLES:
-            chosen = [
-                i
-                for i, cell in enumerate(cells)
-                if (cell.inputs == "z") == outputs and _roles(cell)[0] == role
-            ]
-            if chosen:
-                yield chosen
-
-
 def _patched(
     receiver: Model, run: Run, cells: Sequence[Cell], values: Mapping[str, Tensor], earliest: str
 ) -> Outcome:
@@ -246,15 +230,8 @@ def _patched(
     head d_head] at each role.
     """
     positions = suffix(run, earliest)
-    edits = []
-    for role in ACTING_ROLES:
-        masks = torch.stack([selection(receiver, cell.heads.get(role, ())) for cell in cells]).to(
-            receiver.device
-        )  # [variant layer head]
-        for layer in masks.any(2).any(0).nonzero()[:, 0].tolist():
-            slot = int((run.prompts.at(role) - positions[:, 0])[0])
-            edits.append(Edit("z", layer, slot, values[role][layer], masks[None, :, layer]))
-    return outcomes(receiver, run, positions=positions, edits=edits, variants=len(cells))
+    edits = output_edits(receiver, run.prompts, cells, values=values, positions=positions)
+    return Replay(receiver, run, positions=positions, edits=edits, variants=len(cells)).outcomes()
 
 
 def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role: str) -> Tensor:
@@ -288,12 +265,7 @@ def _own_z(donor: Model, given: Run, receiver: Model, own: Run, cell: Cell, role
         else []
     )
     made: dict[int, Tensor] = {}
-    replay(
-        receiver,
-        ours,
-        positions=place,
-        edits=edits,
-        start=layers[0],
-        on_layer=lambda layer, resid, asked, z: made.update({layer: z[:, 0]}),
+    Replay(receiver, ours, positions=place, edits=edits, start=layers[0]).final(
+        on_layer=lambda layer, resid, asked, z: made.update({layer: z[:, 0]})
     )
     return torch.stack([made.get(layer, z) for layer, z in enumerate(own.z_at(role))])

@@ -1,12 +1,12 @@
 """Where a fine-tuned version's gain sits: what each group hands over, and which part of the update
 brings it.
 
-`exchange` asks it of activations, `graft_scores` of weights. Both use one receiver's circuit and
+`cmap` asks it of activations, `graft_scores` of weights. Both use one receiver's circuit and
 its random controls."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,7 +28,7 @@ INPUTS = ("q", "k", "v", "qk", "qkv")
 
 
 @dataclass(frozen=True)
-class Exchange:
+class CMAP:
     """What one version does with another's activations.
 
     Attributes:
@@ -91,11 +91,7 @@ class Exchange:
         if label not in self.all_labels():
             return None
         share = self.of(label).closed(label)
-        if math.isnan(share.value):
-            return None
-        # A donor that is worse makes the gap negative, which turns the ends of the interval round.
-        low, high = sorted((share.low, share.high))
-        return replace(share, low=low, high=high)
+        return None if math.isnan(share.value) else share
 
     def random(self, letter: str) -> list[str]:
         """Labels of a group's random controls."""
@@ -136,7 +132,7 @@ class Exchange:
         return [cell.label for cell in found.cells]
 
 
-def exchange(
+def cmap(
     donor: Model,
     receiver: Model,
     circuit: Circuit,
@@ -147,7 +143,7 @@ def exchange(
     inputs: bool = False,
     format: str = "alternative",
     seed: int = 0,
-) -> Exchange:
+) -> CMAP:
     """Patch the groups of `circuit`, alone and together, from `donor` into `receiver`. Stored.
 
     Args:
@@ -182,7 +178,7 @@ def exchange(
         scenes[0].n_boxes,
     )
     few = prompts.subset(range(n_boxes * min(n_far, len(scenes))))
-    return Exchange(
+    return CMAP(
         near=cross_patch(donor, receiver, prompts, cells=near),
         far=cross_patch(donor, receiver, few, cells=far) if far and len(few) else None,
     )

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entrack.errors import ConfigError, ModelError
+from entrack.errors import ConfigError
 from entrack.model.activations import Run
-from entrack.model.decoder import Model
+from entrack.model.decoder import Model, check_pair
 from entrack.sites import Head, check_heads
 from entrack.store.digests import digest
 from entrack.store.results import stored
@@ -52,19 +52,6 @@ class UpdateNorms:
             return self.relative.mean((1, 2))
         layers, numbers = zip(*((h.layer, h.head) for h in heads), strict=True)
         return self.relative[:, layers, numbers].mean(1)
-
-
-def check_pair(donor: Model, receiver: Model) -> None:
-    """Raise ModelError unless the two share every shape, so that activations and weights can change
-    places.
-    """
-    ours, theirs = ({**m.shape, "vocabulary": m.config.vocab_size} for m in (receiver, donor))
-    if ours != theirs:
-        differ = "; ".join(f"{k} {theirs[k]} and {ours[k]}" for k in ours if ours[k] != theirs[k])
-        raise ModelError(
-            f"{donor.name} and {receiver.name} differ in shape ({differ}); donor and receiver must"
-            " have one. Take two versions of one family."
-        )
 
 
 def update_norms(model: Model, *, onto: Model) -> UpdateNorms:

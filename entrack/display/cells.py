@@ -5,7 +5,7 @@ that was not measured is never passed off as one. All outputs are plain data (SV
 reading them needs no network."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import isnan
 
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from entrack.display.live import data_tables, live_html, plotly_spec
 from entrack.display.svg import MAX_BYTES, figure_svg
-from entrack.display.tables import plain, table_html, table_text
+from entrack.display.tables import Table, plain
 from entrack.errors import FigureError
 from entrack.stats.claims import Claim
 from entrack.stats.metrics import Difference, Estimate
@@ -24,27 +24,32 @@ CLAIMS = "application/vnd.entrack.claims+json"
 """Media type of the record that `judge` leaves in a cell's outputs."""
 
 
-def glue(name: str, value) -> None:
-    """Give `value` a name that prose can use: ``{glue:text}`name:.2f` ``.
+def glue(**values) -> None:
+    """Give each value a name that prose can use: ``{glue:text}`name:.2f` ``.
 
-    `value` is a string, a bool, a Python number or a scalar of numpy or torch (0-d, any device); or
+    A value is a string, a bool, a Python number or a scalar of numpy or torch (0-d, any device); or
     an `Estimate`, which becomes its text with the interval, "0.66 [0.62, 0.70]", with signs if it
     is a `Difference`, and "not measured" if it is NaN. The cell shows nothing. The record is the
     one that papermill and MyST-NB share, so reading it back needs neither.
 
     Raises FigureError for a name that the role cannot hold, for an array, and for NaN or infinity:
     what was not measured is glued as the text "not measured", which no number format accepts, so no
-    page can print it as a number."""
-    if not re.fullmatch(r"[A-Za-z]\w*", name):
-        raise FigureError(
-            f"glue name {name!r}; letters, digits and underscores, a letter first. Rename it."
+    page can print it as a number. Then none of the values is glued."""
+    for name in values:
+        if not re.fullmatch(r"[A-Za-z]\w*", name):
+            raise FigureError(
+                f"glue name {name!r}; letters, digits and underscores, a letter first. Rename it."
+            )
+    texts = {
+        name: plain(f"glued value {name!r}", _text(value) if isinstance(value, Estimate) else value)
+        for name, value in values.items()
+    }
+    for name, text in texts.items():
+        display(
+            {"application/papermill.record/text/plain": repr(text)},
+            raw=True,
+            metadata={"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}},
         )
-    value = plain(f"glued value {name!r}", _text(value) if isinstance(value, Estimate) else value)
-    display(
-        {"application/papermill.record/text/plain": repr(value)},
-        raw=True,
-        metadata={"scrapbook": {"name": name, "mime_prefix": "application/papermill.record/"}},
-    )
 
 
 def listed(items: Iterable[str], *, none: str = "none") -> str:
@@ -64,14 +69,22 @@ class Picture:
     alt: str
 
 
-def show(picture: "Picture | LiveFigure") -> None:
-    """Show a figure. A matplotlib figure becomes SVG and is closed; its pure black follows the
-    reader's theme, light or dark. The caption stands in a comment at the top of the cell.
+def show(result: "Picture | LiveFigure | Table") -> None:
+    """Show a figure or a table. A matplotlib figure becomes SVG and is closed; its pure black
+    follows the reader's theme, light or dark. Its caption stands in a comment at the top of the
+    cell, that of a table in the table.
 
-    Raises FigureError for an `alt` of fewer than three words, or an SVG above 400 kB."""
-    if isinstance(picture, LiveFigure):
-        display(picture)
-        return
+    Raises FigureError for an `alt` of fewer than three words, an SVG above 400 kB, and a table as
+    `Table` says."""
+    if isinstance(result, LiveFigure):
+        display(result)
+    elif isinstance(result, Table):
+        display({"text/html": result.html, "text/plain": result.text}, raw=True)
+    else:
+        _show_picture(result)
+
+
+def _show_picture(picture: Picture) -> None:
     alt = _alt(picture.alt)
     text = figure_svg(picture.figure, alt)
     if len(text) > MAX_BYTES:
@@ -118,24 +131,6 @@ class LiveFigure:
         return {"text/html": self._html, "text/plain": self.alt}
 
 
-def table(
-    rows: Iterable[Sequence], header: Sequence[str], *, caption: str, digits: int = 2
-) -> None:
-    """Show a table (see `figures.tables.table_html` for what its cells may be).
-
-    `caption` says what the table finds.
-    """
-    rows = [list(row) for row in rows]
-    options = {"caption": caption, "digits": digits}
-    display(
-        {
-            "text/html": table_html(rows, header, **options),
-            "text/plain": table_text(rows, header, **options),
-        },
-        raw=True,
-    )
-
-
 def judge(*claims: Claim, caption: str) -> None:
     """Show claims with their verdicts and rules, and record them in the notebook's outputs.
 
@@ -150,16 +145,16 @@ def judge(*claims: Claim, caption: str) -> None:
         )
     header = ["claim", "the paper", "here", "verdict", "rule"]
     rows = [[c.text, c.paper_words, c.measured, c.verdict_words, c.rule_words] for c in claims]
+    shown = Table(rows, header, caption)
     display(
         {
-            "text/html": table_html(rows, header, caption=caption),
-            "text/plain": table_text(rows, header, caption=caption),
+            "text/html": shown.html,
+            "text/plain": shown.text,
             CLAIMS: [claim.record() for claim in claims],
         },
         raw=True,
     )
-    for claim in claims:
-        glue(f"verdict_{claim.slug}", claim.verdict_words)
+    glue(**{f"verdict_{claim.slug}": claim.verdict_words for claim in claims})
 
 
 def _text(estimate: Estimate) -> str:

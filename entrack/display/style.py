@@ -29,6 +29,7 @@ ROLE_WORDS = {
     "correct_object": "right object",
     "after_prev_query_label": "token after earlier label",
     "random": "random token",
+    "prev_query_label+after_prev_query_label": "earlier label and token after it",
 }
 """How figures, tables and prose name the token of each role."""
 

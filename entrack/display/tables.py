@@ -63,18 +63,40 @@ def table_html(
     )
 
 
-def table_text(
-    rows: Iterable[Sequence], header: Sequence[str], *, caption: str, digits: int = 2
-) -> str:
-    """The same table as aligned text."""
-    body = _cells(rows, header, caption, digits)
-    texts = [list(header), *[[cell.text for cell in row] for row in body]]
-    widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
-    lines = [
-        "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
-        for row in texts
-    ]
-    return "\n".join([caption, *lines])
+@dataclass(frozen=True)
+class Table:
+    """Rows under a header, with a caption that says what they find: what `show` of `cells` shows.
+
+    Attributes:
+        rows: what cells may be, `table_html` says; the first of a row names it.
+        header: a title for each column.
+        caption: what the table finds, a sentence or a title.
+        digits: decimals of numbers that are not whole.
+
+    `html` and `text` raise FigureError as `table_html` does.
+    """
+
+    rows: Sequence[Sequence]
+    header: Sequence[str]
+    caption: str
+    digits: int = 2
+
+    @property
+    def html(self) -> str:
+        """The table for a page."""
+        return table_html(self.rows, self.header, caption=self.caption, digits=self.digits)
+
+    @property
+    def text(self) -> str:
+        """The same table as aligned text."""
+        body = _cells(self.rows, self.header, self.caption, self.digits)
+        texts = [list(self.header), *[[cell.text for cell in row] for row in body]]
+        widths = [max(len(row[i]) for row in texts) for i in range(len(self.header))]
+        lines = [
+            "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+            for row in texts
+        ]
+        return "\n".join([self.caption, *lines])
 
 
 def plain(what: str, value):

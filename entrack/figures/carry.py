@@ -11,17 +11,15 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from entrack.circuit.contents import CONTENT, TARGETS, Contents
+from entrack.circuit.contents import TARGETS, Contents
 from entrack.display import style
 from entrack.display.cells import Picture
 from entrack.display.style import ROLE_WORDS
 from entrack.errors import SiteError
 from entrack.figures.position import CANDIDATE_MARKERS, CANDIDATE_WORDS, CANDIDATES
-from entrack.paper import findings
 from entrack.patching.masks import Masks
 from entrack.patching.patches import Patched
 from entrack.sites import GROUPS
-from entrack.task.desiderata import DESIDERATA, Counterfactual
 
 Key = tuple[str, str]
 PAPER_MARKERS = "os^D"
@@ -231,65 +229,3 @@ def _scores(contents: Contents, group: str) -> str:
     scores = {t: e for (g, t), e in contents.drawn(contents.base).items() if g == group}
     words = {t: "no head selected" if e is None else f"{e.value:+.2f}" for t, e in scores.items()}
     return ", ".join(f"{target} {told}" for target, told in words.items())
-
-
-def pair_rows(pair: Counterfactual) -> list[list]:
-    """One pair, and what each desideratum expects of the patched base."""
-    answers = {"label": pair.answer, **pair.alternatives}
-    return [
-        ["base", pair.base.text, pair.base.answer],
-        ["source", pair.source.text, pair.source.answer],
-        *[[f"if patched: {name}", DESIDERATA[name].rule, answers[name]] for name in TARGETS],
-    ]
-
-
-MASKS = ["group and desideratum", "heads selected", "overlap of seeds", "test score", "floor"]
-MASKS += ["ceiling", "paper's Llama (heads)"]
-
-
-def mask_rows(contents: Contents) -> list[list]:
-    """What DCM selected, and what it does on the test pairs: rows of MASKS."""
-    rows, answers = [], contents.tested[contents.base]
-    for (group, target), masks in contents.masks.items():
-        rows.append(
-            [
-                f"{GROUPS[group].letter} {target}",
-                f"{contents.n_selected(group, target)} of {len(masks.heads)}",
-                masks.stability() if len(masks.paths) > 1 else "-",
-                answers.score(f"{group} {target}", target),
-                answers.floor(target).value,
-                contents.ceiling(group, target) or "-",
-                findings.dcm_words(group, target),
-            ]
-        )
-    return rows
-
-
-def version_columns(contents: Contents) -> dict[str, Key]:
-    """Column -> group and target: what the paper says each group carries; of D its position."""
-    columns = {group: CONTENT.get(group, "position") for group in contents.groups}
-    return {f"{GROUPS[g].letter} {target}": (g, target) for g, target in columns.items()}
-
-
-def version_rows(contents: Contents) -> list[list]:
-    """Version, and its scores above floor in `version_columns`."""
-    keys = version_columns(contents).values()
-    drawn = {version: contents.drawn(version) for version in contents.tested}
-    return [
-        [version, *[scores[key] or "no head selected" for key in keys]]
-        for version, scores in drawn.items()
-    ]
-
-
-def answer_rows(contents: Contents) -> list[list]:
-    """Nothing patched, then all heads of every group: share of unchanged answers, share of none of
-    the four words, label's score above floor.
-    """
-    answers = contents.tested[contents.base]
-    plain = answers.shares(None)
-    rows = [["nothing patched", plain["unchanged"], plain["other"], "-"]]
-    for group in contents.groups:
-        shares = answers.shares(f"{group} all")
-        label = answers.above_floor(f"{group} all", "label")
-        rows.append([GROUPS[group].title, shares["unchanged"], shares["other"], label])
-    return rows

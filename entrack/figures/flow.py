@@ -1,4 +1,4 @@
-"""Figures and tables of information flow: accuracy with attention blocked, and where groups of
+"""Figures of information flow: accuracy with attention blocked, and where groups of
 heads look.
 
 They show what results hold. Intervals are 95 %.
@@ -10,18 +10,16 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from entrack.circuits import Circuit, reads_from
 from entrack.display import style
 from entrack.display.cells import Picture
 from entrack.display.style import ROLE_WORDS
 from entrack.errors import SiteError
-from entrack.paper import published
+from entrack.paper import findings, published
 from entrack.patching.attention_knockout import Knockouts
 from entrack.patching.attention_mass import KINDS
 from entrack.sites import GROUPS
 from entrack.stats.metrics import Estimate
 
-Edge = tuple[str, str]
 Shares = Mapping[str, Mapping[str, float]]
 KIND_WORDS = {
     "correct_object": "right object",
@@ -34,52 +32,12 @@ KIND_WORDS = {
     "first": "first token",
     "rest": "all else",
 }
-NO_LOSS = "no clear loss"
 NOT_THERE = "not in the paper"
 
 
-def edge_words(edge: Edge) -> str:
+def edge_words(edge: findings.Edge) -> str:
     """ "last token reads right object": an edge in words."""
     return f"{ROLE_WORDS[edge[0]]} reads {ROLE_WORDS[edge[1]]}"
-
-
-def depth_words(depth: float | None) -> str:
-    """A half-way depth with two digits, or that there was no clear loss."""
-    return NO_LOSS if depth is None else f"{depth:.2f}"
-
-
-def published_change(edge: Edge) -> float | None:
-    """Change of Llama-7B's accuracy with an edge blocked in all layers; None for an edge that the
-    paper does not block.
-    """
-    curve = _published_curve(edge)
-    return None if curve is None else curve[0] - _published_accuracy()
-
-
-def published_half_way(edge: Edge) -> float | None:
-    """Depth (0 to 1) at which half of what blocking everywhere costs is made up for in the paper's
-    curve; None for an edge that it does not block, or that costs less than 0.05.
-    """
-    curve, whole = _published_curve(edge), _published_accuracy()
-    if curve is None or whole - curve[0] < 0.05:
-        return None
-    level = (curve[0] + whole) / 2
-    return next(i for i, accuracy in enumerate(curve) if accuracy >= level) / len(curve)
-
-
-def knockout_rows(found: Knockouts) -> list[list[object]]:
-    """A row per edge: the change in accuracy with it blocked everywhere and its half-way depth,
-    here and in Llama-7B.
-    """
-    rows = []
-    for edge in found.hits:
-        change = published_change(edge)
-        theirs = [NOT_THERE, NOT_THERE]
-        if change is not None:
-            theirs = [f"{change:+.2f}", depth_words(published_half_way(edge))]
-        loss = found.loss(edge, found.layers[0])
-        rows.append([edge_words(edge), loss, depth_words(found.half_way(edge)), *theirs])
-    return rows
 
 
 def knockout_curves(found: Knockouts, *, version: str) -> Picture:
@@ -147,23 +105,7 @@ def attention_shares(groups: Mapping[str, Mapping[str, Estimate]], *, average: S
     return Picture(figure, f"Attention by group. {'; '.join(told)}.")
 
 
-def attention_rows(
-    groups: Mapping[str, Mapping[str, Estimate]], *, average: Shares, circuit: Circuit
-) -> list[list[object]]:
-    """A row per group: its heads, where they act, what they should look at, the share of attention
-    it gets, that of all heads there, and how many times as much the first is.
-    """
-    rows = []
-    for name, shares in groups.items():
-        wanted, group = reads_from(name, circuit.structure_role), GROUPS[name]
-        mine, usual = shares[wanted], average[name][wanted]
-        places = [ROLE_WORDS[circuit.role(name)], ROLE_WORDS[wanted]]
-        label, size = f"{group.letter} {group.title}", len(circuit.groups[name])
-        rows.append([label, size, *places, mine, usual, mine.value / usual])
-    return rows
-
-
-def _curve(axes: Axes, found: Knockouts, edge: Edge, version: str) -> str:
+def _curve(axes: Axes, found: Knockouts, edge: findings.Edge, version: str) -> str:
     """Draw one edge; returns its lowest point in words."""
     colour, marker = style.version_colour(version), style.version_marker(version)
     estimates, plain = found.accuracy(edge), found.plain.mean()
@@ -172,9 +114,10 @@ def _curve(axes: Axes, found: Knockouts, edge: Edge, version: str) -> str:
     axes.fill_between(depth, low, high, color=colour, alpha=0.25, lw=0)
     axes.plot(depth, [e.value / plain for e in estimates], color=colour, marker=marker, ms=3.5)
     axes.set_title(edge_words(edge).replace(" reads ", "\nreads "), fontsize=10)
-    curve, told = _published_curve(edge), NOT_THERE
+    curve, told = findings.knockout_curve(edge), NOT_THERE
     if curve is not None:
-        shares = [accuracy / _published_accuracy() for accuracy in curve]
+        whole = published.table1().values[findings.RECEIVER].full
+        shares = [accuracy / whole for accuracy in curve]
         depth = [layer / len(curve) for layer in range(len(curve))]
         axes.plot(depth, shares, color=style.NEUTRAL, ls="--")
         told = f"the paper {shares[0]:.2f}"
@@ -200,13 +143,3 @@ def _bars(
     labels = [KIND_WORDS[kind] for kind in KINDS]
     axes.set(xlim=(0, 1), yticks=places, yticklabels=labels, xticks=[0, 0.5, 1])
     axes.grid(axis="y", visible=False)
-
-
-def _published_curve(edge: Edge) -> tuple[float, ...] | None:
-    """The paper's accuracy by first blocked layer, if it blocks this edge."""
-    return published.knockout().values.get("_to_".join(edge))
-
-
-def _published_accuracy() -> float:
-    """Accuracy of Llama-7B with nothing blocked."""
-    return published.table1().values["llama"].full

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from entrack.cross_model.cmap_suite import INPUTS, Exchange, GraftScores
+from entrack.cross_model.cmap_suite import CMAP, INPUTS, GraftScores
 from entrack.cross_model.weight_swap import MATRICES, UpdateNorms
 from entrack.display import style
 from entrack.display.cells import LiveFigure, Picture
@@ -22,17 +22,17 @@ OTHERS = "all other heads at this token"
 """The control that patches every head outside the circuit at a group's token."""
 
 
-def handed_over(exchanges: Sequence[Exchange]) -> Picture:
+def handed_over(cmaps: Sequence[CMAP]) -> Picture:
     """The paper's Figure 4 with controls: the receiver's accuracy with each group from each donor,
-    a panel per exchange.
+    a panel per CMAP.
 
     Full marks: the group. Open grey circles: random heads at the same token; open grey squares: all
     other heads there. Ticks: receiver (dashed) and donor (solid) alone, in every row on the prompts
     of that row."""
     with style.look():
-        columns = min(2, len(exchanges))
-        rows = -(-len(exchanges) // columns)
-        alike = len({tuple(ordered(found)) for found in exchanges}) == 1
+        columns = min(2, len(cmaps))
+        rows = -(-len(cmaps) // columns)
+        alike = len({tuple(ordered(found)) for found in cmaps}) == 1
         figure, grid = plt.subplots(
             rows,
             columns,
@@ -41,9 +41,9 @@ def handed_over(exchanges: Sequence[Exchange]) -> Picture:
             squeeze=False,
             figsize=(style.WIDTH, 2.8 * rows + 0.8),
         )
-        for axes in grid.flat[len(exchanges) :]:
+        for axes in grid.flat[len(cmaps) :]:
             axes.set_visible(False)
-        for axes, found in zip(grid.flat, exchanges, strict=False):
+        for axes, found in zip(grid.flat, cmaps, strict=False):
             _panel(axes, found)
         for axes in grid[-1]:
             axes.set_xlabel("accuracy")
@@ -57,11 +57,11 @@ def handed_over(exchanges: Sequence[Exchange]) -> Picture:
             loc="outside upper left",
             ncols=2,
         )
-    told = "; ".join(_accuracies(found) for found in exchanges)
+    told = "; ".join(_accuracies(found) for found in cmaps)
     return Picture(figure, f"Accuracy of the receiver with heads of the donor. {told}.")
 
 
-def _panel(axes: Axes, found: Exchange) -> None:
+def _panel(axes: Axes, found: CMAP) -> None:
     labels = ordered(found)
     for place, label in enumerate(labels):
         result = found.of(label)
@@ -82,17 +82,17 @@ def _panel(axes: Axes, found: Exchange) -> None:
     axes.grid(axis="y", visible=False)
 
 
-def _controls(axes: Axes, found: Exchange, letter: str, place: int) -> None:
+def _controls(axes: Axes, found: CMAP, letter: str, place: int) -> None:
     result, drawn, others = found.of(letter), found.random(letter), found.others(letter)
     if drawn:
         shares = np.mean([result.hits[result.index(label)] for label in drawn], axis=0)
-        random = mean(shares, clusters=result.scenes)
+        random = mean(shares, clusters=result.scenes, share=True)
         _mark(axes, random, place + 0.2, style.NEUTRAL, "o", hollow=True)
     if others:
         _mark(axes, result.accuracy(others), place + 0.36, style.NEUTRAL, "s", hollow=True)
 
 
-def _accuracies(found: Exchange) -> str:
+def _accuracies(found: CMAP) -> str:
     told = [f"{label} {found.of(label).accuracy(label).value:.2f}" for label in ordered(found)]
     told += [
         f"{OTHERS} as {letter} {found.of(letter).accuracy(found.others(letter)).value:.2f}"
@@ -106,24 +106,24 @@ def _accuracies(found: Exchange) -> str:
     return f"{found.title}: {', '.join(told)}"
 
 
-def ordered(found: Exchange) -> list[str]:
+def ordered(found: CMAP) -> list[str]:
     """Groups, then what is patched together; controls and inputs have marks of their own."""
     labels = found.all_labels()
     together = [label for label in labels if " and " in label]
     return found.letters() + together + [x for x in labels if x == "full circuit"]
 
 
-def repaired_and_broken(exchanges: Mapping[str, Exchange]) -> Picture:
+def repaired_and_broken(cmaps: Mapping[str, CMAP]) -> Picture:
     """Share of the receiver's wrong answers that each group repairs, and of its right ones that it
     breaks.
     """
     told = []
     with style.look():
         figure, (left, right) = plt.subplots(
-            1, 2, sharey=True, figsize=(style.WIDTH, 0.55 * len(exchanges) * 4 * 0.55 + 1.4)
+            1, 2, sharey=True, figsize=(style.WIDTH, 0.55 * len(cmaps) * 4 * 0.55 + 1.4)
         )
         ticks, place = [], 0.0
-        for name, found in exchanges.items():
+        for name, found in cmaps.items():
             for letter in found.letters():
                 _shares(left, right, found, letter, place)
                 ticks.append((place, f"{letter} of {name}"))
@@ -142,7 +142,7 @@ def repaired_and_broken(exchanges: Mapping[str, Exchange]) -> Picture:
     return Picture(figure, f"Answers repaired and broken by a patch: {'; '.join(told)}.")
 
 
-def _shares(left: Axes, right: Axes, found: Exchange, letter: str, place: float) -> None:
+def _shares(left: Axes, right: Axes, found: CMAP, letter: str, place: float) -> None:
     result, drawn = found.of(letter), found.random(letter)
     for axes, share in ((left, result.repaired), (right, result.broken)):
         random = share(*drawn) if drawn else None
@@ -153,7 +153,7 @@ def _shares(left: Axes, right: Axes, found: Exchange, letter: str, place: float)
             _mark(axes, group, place, LETTER_COLOURS[letter], "o")
 
 
-def _repairs(found: Exchange, letter: str, name: str) -> str:
+def _repairs(found: CMAP, letter: str, name: str) -> str:
     result = found.of(letter)
     repaired, broken = result.repaired(letter), result.broken(letter)
     repairs = f"repairs {repaired.value:.2f}" if repaired else "has nothing to repair"
@@ -161,7 +161,7 @@ def _repairs(found: Exchange, letter: str, name: str) -> str:
     return f"{letter} of {name} {repairs} and {breaks}"
 
 
-def inputs_bars(found: Exchange) -> Picture:
+def inputs_bars(found: CMAP) -> Picture:
     """Gain in the answer's log probability from the donor's q, k, v and z of A and of B."""
     told = []
     with style.look():

@@ -79,30 +79,6 @@ def layer_curves(results: Sequence[ResidualPatching]) -> LiveFigure:
     )
 
 
-def carried_rows(curves: Mapping[str, Mapping[str, ResidualPatching]]) -> list[list]:
-    """Patched token, desideratum, best share of expected answers, the floor, and the layers around
-    the best that carry it ("none above the floor"), by token and then by desideratum.
-
-    Args:
-        curves: desideratum -> role -> what patching there did.
-    """
-    roles = list(dict.fromkeys(role for by_role in curves.values() for role in by_role))
-    rows = []
-    for role in roles:
-        for name, by_role in curves.items():
-            found, floor = by_role[role], float(by_role[role].floor.mean())
-            rows.append([ROLE_WORDS.get(role, role), name, found.best, floor, _layers(found)])
-    return rows
-
-
-def _layers(found: ResidualPatching) -> str:
-    carried = found.layers_carrying()
-    if carried is None:
-        return "none above the floor"
-    first, last = carried
-    return str(first) if first == last else f"{first} to {last}"
-
-
 def head_map(weights: Tensor, *, found: Head) -> LiveFigure:
     """Mean attention of every head to one token as a map of layers and heads; a ring around the
     head `found`.

@@ -10,11 +10,10 @@ from textwrap import fill
 from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 
-from entrack.circuit.wordings import RIVALS, Wording
+from entrack.circuit.wordings import Wording
 from entrack.display import style
 from entrack.display.cells import Picture
 from entrack.sites import GROUPS
-from entrack.task.desiderata import Counterfactual
 
 CANDIDATES = {
     "object": "#1d788d",
@@ -160,55 +159,3 @@ def answers_by_group(wordings: Mapping[str, Wording]) -> Picture:
             rows[f"{GROUPS[group].letter}, {name}"] = wording.patched.shares(group)
         rows[f"unpatched, {name}"] = wording.patched.shares(None)
     return answer_shares(rows)
-
-
-def source_rows(wordings: Sequence[Wording]) -> list[list]:
-    """The first pair of every wording: source (cut), base's own answer, expected answer."""
-    firsts = [(wording.title, wording.pairs[0]) for wording in wordings]
-    return [[title, _cut(pair), pair.base.answer, pair.answer] for title, pair in firsts]
-
-
-def wording_rows(wordings: Sequence[Wording], paper: Mapping[str, float]) -> list[list]:
-    """Wording, number of pairs, score above floor of every group, floor, the paper's score."""
-    return [
-        [
-            w.title,
-            len(w.pairs),
-            *[w.above(group) for group in w.groups],
-            w.floor().value,
-            f"{paper[w.name]:+.2f}",
-        ]
-        for w in wordings
-    ]
-
-
-def prediction_rows(pair: Counterfactual) -> list[list]:
-    """What each idea of position predicts for one pair, below its texts."""
-    ideas = {name: word for name, word in pair.alternatives.items() if name != "unchanged"}
-    return [
-        ["base", pair.base.text],
-        ["source", pair.source.text],
-        ["base's own answer", pair.base.answer],
-        [CANDIDATE_WORDS["ordinal"], pair.answer],
-        *[[CANDIDATE_WORDS.get(name, name), word] for name, word in ideas.items()],
-    ]
-
-
-def lead_rows(wordings: Sequence[Wording]) -> list[list]:
-    """Source, rival, and how far the order of boxes is ahead of it, for every group."""
-    return [
-        [w.title, RIVALS[rival], *[w.lead(group, rival) for group in w.groups]]
-        for w in wordings
-        for rival in w.rivals
-    ]
-
-
-def _cut(pair: Counterfactual) -> str:
-    """What a reader needs of a source: its first words and all around the queried segment."""
-    text, spans = pair.source.text, pair.source.spans
-    start, end = sorted((spans["correct_object"][0], spans["prev_query_label"][1]))
-    low = max(0, start - 28)
-    inside, tail = text[low : end + 12], text[spans["query_label"][0] - 40 :]
-    inside = inside if low == 0 else inside.split(" ", 1)[1]
-    first, inside = text[:24].rsplit(" ", 1)[0], inside.rsplit(" ", 1)[0]
-    return f"{first} … {inside} … {tail.split(' ', 1)[1]}"

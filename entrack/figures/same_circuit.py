@@ -1,4 +1,4 @@
-"""Figures and tables of one circuit in many versions: its accuracy in each, shared heads, pruning,
+"""Figures of one circuit in many versions: its accuracy in each, shared heads, pruning,
 completeness.
 
 They show what results hold; nothing is computed here. Intervals are 95 %.
@@ -12,66 +12,18 @@ from matplotlib import pyplot as plt
 from entrack.circuit.completeness import Completeness
 from entrack.circuit.faithfulness import Faithfulness
 from entrack.circuit.minimality import Minimality
-from entrack.circuit.overlap import Overlap
 from entrack.display import style
 from entrack.display.cells import Picture
 from entrack.figures.circuit import NARROW
-from entrack.paper import published
 from entrack.sites import GROUPS
-from entrack.stats.metrics import Estimate, difference, rate
+from entrack.stats.metrics import rate
 
-Row = list[object]
 KINDS = {
     "group": ("s", style.GROUPS["structure_reader"]),
     "random": ("o", style.NEUTRAL),
     "greedy": ("^", style.GROUPS["position_detector"]),
 }
 """Marker and colour of each kind of K."""
-PRUNED = {
-    "both_at_1_percent": "both pruned at 1 %",
-    "candidates": "neither pruned",
-    "both_at_0_percent": "both pruned at 0 %",
-}
-PAIRS = {"llama_goat": "Llama and Goat", "llama_float": "Llama and FLoat"}
-
-
-def faithfulness_rows(scores: Mapping[str, Faithfulness]) -> list[Row]:
-    """The paper's Table 1: a row per version with the accuracy of the whole, of the first circuit
-    alone and of random circuits, and faithfulness.
-    """
-    rows = []
-    for name, score in scores.items():
-        share = score.faithfulness() if score.full.any() else "undefined"
-        accuracies = [score.full_accuracy(), score.accuracy(), score.random_accuracy()]
-        rows.append([name, *accuracies, share])
-    return rows
-
-
-def gap_rows(scores: Mapping[str, Faithfulness], *, base: str) -> list[Row]:
-    """A row per version: accuracy of the first circuit less that of the whole, with the p-value of
-    no difference, and less that of the same circuit in `base`, all on the same prompts.
-    """
-    rows = []
-    for name, score in scores.items():
-        gap = difference(score.hits[0], score.full)
-        change = "-" if name == base else difference(score.hits[0], scores[base].hits[0])
-        rows.append([name, gap, f"{gap.p_value:.2g}", change])
-    return rows
-
-
-def published_table1_rows() -> list[Row]:
-    """The paper's own Table 1."""
-    titles = _titles()
-    return [[titles[name], *row] for name, row in published.table1().values.items()]
-
-
-def published_cross_rows() -> list[Row]:
-    """Accuracy of the paper's circuits in its four models, as far as released."""
-    titles = {**_titles(), "llama_enlarged_175": "Llama-7B, enlarged to 175 heads"}
-    return [
-        [titles[circuit], *(row[m][0] if m in row else "not released" for m in _titles())]
-        for circuit, row in published.cross_evaluation().values.items()
-    ]
 
 
 def cross_grid(scores: Mapping[str, Faithfulness], *, owners: Sequence[str]) -> Picture:
@@ -111,46 +63,6 @@ def cross_grid(scores: Mapping[str, Faithfulness], *, owners: Sequence[str]) -> 
     return Picture(figure, alt)
 
 
-def own_circuit_rows(scores: Mapping[str, Faithfulness], *, owners: Sequence[str]) -> list[Row]:
-    """Per version whose own circuit was searched: the accuracy there of its own circuit and of the
-    first one, and their paired difference.
-    """
-    return [
-        [
-            owner,
-            scores[owner].accuracy(i),
-            scores[owner].accuracy(0),
-            difference(scores[owner].hits[i], scores[owner].hits[0]),
-        ]
-        for i, owner in enumerate(owners)
-        if i
-    ]
-
-
-def overlap_rows(
-    counts: Sequence[Overlap], correlations: Mapping[str, Estimate | None], *, version: str
-) -> list[Row]:
-    """A row per group: heads in either circuit, shared, by chance, p and the rank correlation of
-    the score maps (`correlations`, by group; None where too few heads have a score).
-    """
-    rows = []
-    for o in counts:
-        group, correlation = GROUPS[o.group], correlations[o.group]
-        told = "too few heads" if correlation is None else correlation.value
-        name = f"{version}: {group.letter} {group.title}"
-        rows.append([name, o.first, o.second, o.shared, o.by_chance, f"{o.p_value:.1g}", told])
-    return rows
-
-
-def published_overlap_rows() -> list[Row]:
-    """Heads that the 7B circuits share, by how both were pruned."""
-    return [
-        [f"{PAIRS[pair]}, {PRUNED[pruning]}", *groups["all"]]
-        for pruning, by_pair in published.overlap_by_threshold().values.items()
-        for pair, groups in by_pair.items()
-    ]
-
-
 def minimality_bars(minimality: Minimality) -> Picture:
     """Score of every candidate head by group, with the threshold; bars above 1 are cut off."""
     told = []
@@ -173,20 +85,6 @@ def minimality_bars(minimality: Minimality) -> Picture:
         f" {', '.join(told)}."
     )
     return Picture(figure, alt)
-
-
-def minimality_rows(minimality: Minimality) -> list[Row]:
-    """Per group: candidates, those kept by the score, those kept by leave-one-out (the interval of
-    the answer's log probability lies above 0), and those kept by both.
-    """
-    rows = []
-    for name, group in GROUPS.items():
-        heads = minimality.circuit.groups[name]
-        kept = set(minimality.pruned().groups[name])
-        plain = {h for h in heads if minimality.leave_one_out(name, h).low > 0}
-        counts = [len(heads), len(kept), len(plain), len(kept & plain)]
-        rows.append([f"{group.letter} {group.title}", *counts])
-    return rows
 
 
 def completeness_scatter(completeness: Completeness) -> Picture:
@@ -222,40 +120,6 @@ def completeness_scatter(completeness: Completeness) -> Picture:
         f" groups, the widest gap is {gap.value:+.2f} ({label})."
     )
     return Picture(figure, alt)
-
-
-def completeness_rows(completeness: Completeness) -> list[Row]:
-    """A row per group and greedy K: its size, the accuracies of circuit and model without it, and
-    the gap; then the means over the random K, and the paper's groups.
-    """
-    rows: list[Row] = []
-    for i in [*completeness.of("group"), *completeness.of("greedy")]:
-        hits = completeness.circuit_hits[i], completeness.model_hits[i]
-        size, label = completeness.removed[i].size, completeness.labels[i]
-        rows.append([label, size, *(rate(h).value for h in hits), completeness.gap(i)])
-    drawn = completeness.of("random")
-    hits = completeness.circuit_hits[drawn], completeness.model_hits[drawn]
-    spread = f"mean gap {completeness.mean_gap('random'):.2f}"
-    rows.append(["random, mean", "half", *(float(h.mean()) for h in hits), spread])
-    heads = published.circuits().values["llama"]
-    for name, k in published.completeness().values["llama"].groups.items():
-        label = f"{_titles()['llama']} group {GROUPS[name].letter}"
-        rows.append([label, len(heads[name]), *k, f"{k.circuit - k.model:+.2f}"])
-    return rows
-
-
-def grown_rows(rest: Faithfulness, labels: Sequence[str]) -> list[Row]:
-    """Per circuit and for the whole model: accuracy, and how much more than the first circuit's,
-    on the same prompts.
-    """
-    names, hits = [*labels, "whole model"], [*rest.hits, rest.full]
-    return [
-        [name, rate(row), difference(row, hits[0])] for name, row in zip(names, hits, strict=True)
-    ]
-
-
-def _titles() -> dict[str, str]:
-    return {name: entry["title"] for name, entry in published.models().values.items()}
 
 
 def _free_corner(

@@ -111,26 +111,6 @@ def accuracy_figure(
     )
 
 
-def version_rows(
-    scores: Mapping[tuple[str, str], TaskScores], *, base: str, titles: Mapping[str, str]
-) -> list[list]:
-    """Version, what it is, accuracy in each format, and its gain over `base` in the first format
-    with the p-value; "-" for `base` itself.
-
-    Args:
-        scores: by (version, format).
-        titles: version -> what it is.
-    """
-    formats = list(dict.fromkeys(format for _, format in scores))
-    rows = []
-    for version in dict.fromkeys(version for version, _ in scores):
-        accuracies = [scores[version, format].accuracy() for format in formats]
-        gain = scores[version, formats[0]].minus(scores[base, formats[0]])
-        compared = ["-", "-"] if version == base else [gain, f"{gain.p_value:.1g}"]
-        rows.append([version, titles[version], *accuracies, *compared])
-    return rows
-
-
 def position_figure(
     scores: Mapping[str, TaskScores], *, chance: float, paper: Sequence[float], paper_title: str
 ) -> LiveFigure:

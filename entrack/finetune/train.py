@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from entrack.errors import DataError
 from entrack.finetune.data import Item, items
-from entrack.finetune.measure import box_accuracy
+from entrack.finetune.measure import box_accuracy, change, summary
 from entrack.finetune.recipes import RECIPES, Recipe, recipe
 from entrack.model.layers import Layers
 from entrack.store.digests import cache_dir, digest, write_atomic
@@ -206,8 +206,8 @@ def measure(folder: Path, recipe: Recipe, *, family: str, final: bool) -> dict:
     for place in asked:
         split, n, format = place
         accuracy = box_accuracy(hf, parent.tokenizer, split=split, n_scenes=n, format=format)
-        found[split][format] = accuracy.summary() | (
-            {"minus_on": accuracy.minus(before[place])} if before else {}
+        found[split][format] = summary(accuracy) | (
+            {"minus_on": change(accuracy, before[place])} if before else {}
         )
     return found
 
@@ -221,11 +221,11 @@ def _default_folder(chosen: Recipe, family: str) -> Path:
 
 
 def _validate(model: Any, tokenizer: Any) -> dict:
-    both = {
-        f: box_accuracy(model, tokenizer, split="validation", n_scenes=VALIDATION_SCENES, format=f)
+    asked = {"split": "validation", "n_scenes": VALIDATION_SCENES}
+    return {
+        f: summary(box_accuracy(model.get_base_model(), tokenizer, format=f, **asked))["accuracy"]
         for f in ("alternative", "standard")
     }
-    return {format: round(float(result.correct.mean()), 4) for format, result in both.items()}
 
 
 def _loss(model: Any, tokenizer: Any, batch: list[Item], recipe: Recipe) -> torch.Tensor:

@@ -67,12 +67,16 @@ def patterns(model: Model, prompts: Prompts, heads: Sequence[Head], *, role: str
     Cost: one forward pass without the logits; one query per head on top.
     """
     heads = check_heads(heads, model.n_layers, model.n_heads)
-    found = [_weights(model, run, heads, role).cpu() for _, run in clean_runs(model, prompts)]
+    found = [
+        weights_in(model, run, heads, role=role).cpu() for _, run in clean_runs(model, prompts)
+    ]
     return Patterns(prompts=prompts, role=role, heads=heads, weights=torch.cat(found))
 
 
-def _weights(model: Model, run: Run, heads: tuple[Head, ...], role: str) -> Tensor:
-    """[example head pos] of one run."""
+def weights_in(model: Model, run: Run, heads: Sequence[Head], *, role: str) -> Tensor:
+    """The attention of `heads` from the token at `role` in a run that is there already [example
+    head pos].
+    """
     position = run.prompts.at(role).to(model.device)[:, None]
     entering = run.resid_at(role)[:, :, None]
     places = model.layers.places(position, length=run.length)

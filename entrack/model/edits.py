@@ -1,4 +1,13 @@
-"""Edits of a replay, and the positions that it runs again."""
+"""Edits of a replay, and the positions that it runs again.
+
+Three words for what is put in, each built on the one before:
+
+    Edit   (here)                tensors: some heads' vectors of one layer at one replayed position
+    Patch  (patching.patches)    heads, or the residual stream, at a token role, taken from a source
+                                 prompt; becomes one Edit a layer
+    Cell   (cross_model.cells)   heads at one role or several, their outputs or inputs, taken from
+                                 a donor on the same prompt; becomes Edits role by role
+"""
 
 from dataclasses import dataclass, replace
 

@@ -38,9 +38,9 @@ from entrack.model.lent_attention import (
 
 NAMES: Mapping[str, tuple[str, ...]] = {
     "layers": ("layers", "h"),
-    "final norm": ("norm", "final_layer_norm", "ln_f"),
+    "final norm": ("norm", "final_layer_norm", "final_layernorm", "ln_f"),
     "attention": ("self_attn", "attention", "attn", "self_attention"),
-    "o_proj": ("o_proj", "dense", "c_proj"),
+    "o_proj": ("o_proj", "dense", "c_proj", "out_proj"),
 }
 """What architectures call the parts that are needed by name."""
 
@@ -61,18 +61,18 @@ class Layers:
         self.hf, self.name = hf, name
         self._paths = {id(module): path for path, module in hf.named_modules()}
         try:
-            self.blocks: Sequence[Any] = self._part(hf.base_model, "layers")
-            self.norm: nn.Module = self._part(hf.base_model, "final norm")
+            self.blocks: Sequence[Any] = self._part(hf.get_decoder(), "layers")
+            self.norm: nn.Module = self._part(hf.get_decoder(), "final norm")
             self._attentions = [self._part(block, "attention") for block in self.blocks]
             self._outputs = [self._part(attention, "o_proj") for attention in self._attentions]
         except Unfit as reason:
             raise self._refusal(reason) from None
 
     def _part(self, module: nn.Module, part: str) -> Any:
-        found = [getattr(module, name) for name in NAMES[part] if hasattr(module, name)]
-        if not found:
+        found = (getattr(module, name, None) for name in NAMES[part])
+        if (first := next((f for f in found if f is not None), None)) is None:
             raise Unfit(f"its {type(module).__name__} has no {part} ({', '.join(NAMES[part])})")
-        return found[0]
+        return first
 
     def _refusal(self, reason: Exception | str) -> ModelError:
         kind = self.hf.config.model_type
@@ -224,7 +224,7 @@ class Layers:
         (whole, with its attention's output given, and the heads' outputs), logits, and the first
         layer of each window with a prompt longer than that.
 
-        Raises ModelError with the reason. Costs two passes of 12 tokens, and where layers have
+        Raises ModelError with the reason. Costs three passes of 8 tokens, and where layers have
         windows one of so many tokens up to the first such layer."""
         try:
             self._check_window({w: layer for layer, w in reversed(list(enumerate(self._check())))})
@@ -233,7 +233,7 @@ class Layers:
 
     def _check(self) -> list[int | None]:
         """The windows of the layers, once all is found equal on a few tokens."""
-        tokens = self._tokens(12)
+        tokens = self._tokens(8)
         entering = [self.path("layer", layer) for layer in range(len(self.blocks))]
         entering.append(self.path("final norm"))
         attended = [self.path("attention", layer) for layer in range(len(self.blocks))]

@@ -11,6 +11,7 @@ This is exact, not an approximation: `tests/test_replay.py` compares it with edi
 passes."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,65 +24,119 @@ from entrack.model.edits import KINDS, Edit
 from entrack.model.lent_attention import AttentionInputs, Places
 
 
-def replay(
-    model: Model,
-    run: Run,
-    *,
-    positions: Tensor,
-    edits: Sequence[Edit] = (),
-    variants: int = 1,
-    start: int | None = None,
-    resid: Tensor | None = None,
-    unseen: Tensor | None = None,
-    on_layer: Callable[[int, Tensor, AttentionInputs, Tensor], None] | None = None,
-) -> Tensor:
-    """Residual stream leaving the last layer at `positions` [example variant slot d_model].
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """A few positions of a clean run, to be run again with edits. Nothing runs before it is asked.
 
     All other positions keep their clean keys and values, whatever the edits: give every later
     position to which a change shall spread.
 
-    Args:
+    Attributes:
+        model, run: whose run this is.
         positions: ascending positions of each example [example slot].
+        edits: what is put in.
+        variants: how many versions of the replay share the clean run.
         start: layer to start at; default the lowest edited one, below which nothing changes.
-        resid: residual stream entering `start` at `positions` [example variant slot d_model];
-            default clean.
-        unseen: an earlier position of each example that its first slot may not attend to [example].
-        on_layer: called with (layer, residual entering it, what attention was asked before any
-            edit, z) of the replayed positions; rows of tensors are example * variant.
-
-    Raises:
-        SiteError: an edit names a layer, slot or kind that is not replayed.
-        AlignmentError: positions that do not ascend, or lie beyond a prompt; an unseen position
-            that is none before them.
+        resid: residual stream entering `start` at `positions` [example variant slot d_model], the
+            variants' axis may be 1; default clean.
+        unseen: an earlier position of each example that its first slot may not attend to [example],
+            or several [example hidden].
 
     Cost: `example * variant * slot` tokens through the layers from `start` on.
     """
-    positions = positions.to(model.device)
-    if start is None:
-        start = min((e.layer for e in edits), default=0)
-    _check(model, run, positions, edits, start)
-    rows = torch.arange(len(positions), device=model.device)[:, None]
-    if resid is None:
-        resid = run.resid[start][rows, positions][:, None]
-    h = resid.expand(-1, variants, -1, -1).flatten(0, 1)
-    places = _places(model, run, positions, variants)
-    attending = _Attending(run, positions, variants, unseen)
-    with torch.set_grad_enabled(
-        torch.is_grad_enabled() and any(e.mask.requires_grad for e in edits)
-    ):
-        for layer in range(start, model.n_layers):
-            here = [e for e in edits if e.layer == layer]
-            noted: list[tuple[AttentionInputs, Tensor]] = []
 
-            def attend(inputs: AttentionInputs, layer=layer, here=here, noted=noted) -> Tensor:
-                z = attending(layer, inputs, here)
-                noted.append((inputs, z))
-                return z
+    model: Model
+    run: Run
+    positions: Tensor
+    edits: Sequence[Edit] = ()
+    variants: int = 1
+    start: int | None = None
+    resid: Tensor | None = None
+    unseen: Tensor | None = None
 
-            entering, h = h, model.layers.forward(layer, h, places, attend)
-            if on_layer is not None:
-                on_layer(layer, entering, *noted[0])
-    return h.unflatten(0, (-1, variants))
+    def of_variants(self, part: slice) -> "Replay":
+        """The same replay of some of the variants."""
+        given = self.resid
+        return replace(
+            self,
+            edits=[e.of_variants(part) for e in self.edits],
+            variants=part.stop - part.start,
+            resid=given if given is None or given.shape[1] == 1 else given[:, part],
+        )
+
+    def final(
+        self, *, on_layer: Callable[[int, Tensor, AttentionInputs, Tensor], None] | None = None
+    ) -> Tensor:
+        """Residual stream leaving the last layer at `positions` [example variant slot d_model].
+
+        Args:
+            on_layer: called with (layer, residual entering it, what attention was asked before any
+                edit, z) of the replayed positions; rows of tensors are example * variant.
+
+        Raises:
+            SiteError: an edit names a layer, slot or kind that is not replayed.
+            AlignmentError: positions that do not ascend, or lie beyond a prompt; an unseen position
+                that is none before them.
+        """
+        model, run, edits = self.model, self.run, self.edits
+        positions = self.positions.to(model.device)
+        start = min((e.layer for e in edits), default=0) if self.start is None else self.start
+        _check(model, run, positions, edits, start)
+        rows = torch.arange(len(positions), device=model.device)[:, None]
+        resid = run.resid[start][rows, positions][:, None] if self.resid is None else self.resid
+        h = resid.expand(-1, self.variants, -1, -1).flatten(0, 1)
+        places = _places(model, run, positions, self.variants)
+        attending = _Attending(run, positions, self.variants, self.unseen)
+        with torch.set_grad_enabled(
+            torch.is_grad_enabled() and any(e.mask.requires_grad for e in edits)
+        ):
+            for layer in range(start, model.n_layers):
+                here = [e for e in edits if e.layer == layer]
+                noted: list[tuple[AttentionInputs, Tensor]] = []
+
+                def attend(inputs: AttentionInputs, layer=layer, here=here, noted=noted) -> Tensor:
+                    z = attending(layer, inputs, here)
+                    noted.append((inputs, z))
+                    return z
+
+                entering, h = h, model.layers.forward(layer, h, places, attend)
+                if on_layer is not None:
+                    on_layer(layer, entering, *noted[0])
+        return h.unflatten(0, (-1, self.variants))
+
+    def outcomes(self, *, answers: Tensor | None = None, budget: int | None = None) -> Outcome:
+        """The answers of every variant, read at the last slot.
+
+        Args:
+            answers: the right tokens, [example] or [example variant]; default the prompts' own.
+            budget: bytes for intermediate tensors; default 256 MB on a CPU, a third of what is free
+                on CUDA. Variants go through in chunks that fit; a chunk that does not fit after all
+                is halved.
+
+        Raises what `final` raises, and EntrackError with too little memory for one variant.
+        """
+        model = self.model
+        answers = self.run.prompts.answers if answers is None else answers
+        fitting = _budget(model, budget) // _bytes_per_variant(model, self.run, self.positions)
+        size = max(1, min(self.variants, fitting))
+        found: list[Outcome] = []
+        lo = 0
+        while lo < self.variants:
+            part = slice(lo, min(lo + size, self.variants))
+            try:
+                leaving = self.of_variants(part).final()[:, :, -1]
+                asked = answers if answers.ndim == 1 else answers[:, part]
+                found.append(read_out(model, leaving, asked))
+            except torch.OutOfMemoryError as error:
+                if size == 1:
+                    raise EntrackError(
+                        f"one variant does not fit into the memory of {model.device}; fewer"
+                        " examples at once do. Lower the number of prompts per chunk."
+                    ) from error
+                size //= 2
+                continue
+            lo = part.stop
+        return joined(found, dim=1)
 
 
 def rerun(model: Model, run: Run, *, positions: Tensor, edits: Sequence[Edit]) -> Run:
@@ -106,65 +161,9 @@ def rerun(model: Model, run: Run, *, positions: Tensor, edits: Sequence[Edit]) -
         new["z"][layer][rows, positions] = z
 
     with torch.no_grad():
-        leaving = replay(model, run, positions=positions, edits=edits, on_layer=store)
+        leaving = Replay(model, run, positions, edits).final(on_layer=store)
     new["resid"][model.n_layers][rows, positions] = leaving[:, 0]
     return Run(prompts=run.prompts, **new)
-
-
-def outcomes(
-    model: Model,
-    run: Run,
-    *,
-    positions: Tensor,
-    edits: Sequence[Edit] = (),
-    variants: int = 1,
-    start: int | None = None,
-    resid: Tensor | None = None,
-    answers: Tensor | None = None,
-    budget: int | None = None,
-) -> Outcome:
-    """The answers of every variant: `replay`, then `read_out` at the last slot.
-
-    Args:
-        answers: the right tokens, [example] or [example variant]; default the prompts' own.
-        budget: bytes for intermediate tensors; default 256 MB on a CPU, a third of what is free on
-            CUDA. Variants go through in chunks that fit; a chunk that does not fit after all is
-            halved.
-
-    Raises:
-        EntrackError: too little memory for one variant.
-    """
-    answers = run.prompts.answers if answers is None else answers
-    size = max(
-        1, min(variants, _budget(model, budget) // _bytes_per_variant(model, run, positions))
-    )
-    found: list[Outcome] = []
-    lo = 0
-    while lo < variants:
-        part = slice(lo, min(lo + size, variants))
-        try:
-            final = replay(
-                model,
-                run,
-                positions=positions,
-                edits=[e.of_variants(part) for e in edits],
-                variants=part.stop - part.start,
-                start=start,
-                resid=resid if resid is None or resid.shape[1] == 1 else resid[:, part],
-            )
-            found.append(
-                read_out(model, final[:, :, -1], answers if answers.ndim == 1 else answers[:, part])
-            )
-        except torch.OutOfMemoryError as error:
-            if size == 1:
-                raise EntrackError(
-                    f"one variant does not fit into the memory of {model.device}; fewer examples at"
-                    " once do. Lower the number of prompts per chunk."
-                ) from error
-            size //= 2
-            continue
-        lo = part.stop
-    return joined(found, dim=1)
 
 
 class _Attending:
@@ -178,13 +177,13 @@ class _Attending:
             1, positions.shape[1], 1
         )  # [example slot pos]
         if unseen is not None:
-            unseen = unseen.to(positions.device)
-            if bool((unseen >= positions[:, 0]).any()):
+            unseen = unseen.to(positions.device).reshape(len(unseen), -1)
+            if bool((unseen >= positions[:, :1]).any()):
                 raise AlignmentError(
                     "a position to hide does not lie before the replayed ones; only what came"
                     " before can be seen. Name an earlier one."
                 )
-            self.cached[torch.arange(len(unseen)), 0, unseen] = False
+            self.cached[torch.arange(len(unseen))[:, None], 0, unseen] = False
 
     def __call__(self, layer: int, asked: AttentionInputs, edits: Sequence[Edit]) -> Tensor:
         """Head outputs [example*variant slot head d_head]."""
@@ -263,8 +262,8 @@ def _check(model: Model, run: Run, positions: Tensor, edits: Sequence[Edit], sta
             )
         if not 0 <= edit.slot < slots:
             raise SiteError(
-                f"an edit at slot {edit.slot} would not fire; {slots} positions are replayed. Add"
-                " its position."
+                f"an edit at slot {edit.slot} would not fire; this replay has slots 0 to"
+                f" {slots - 1}. Add its position."
             )
 
 

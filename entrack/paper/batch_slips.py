@@ -11,12 +11,11 @@ import numpy as np
 import torch
 
 from entrack.circuits import Circuit
-from entrack.cross_model.weight_swap import check_pair
 from entrack.errors import ConfigError
 from entrack.model.activations import project
-from entrack.model.decoder import Model
+from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import Edit
-from entrack.model.replay import outcomes
+from entrack.model.replay import Replay
 from entrack.model.shared_runs import run_shared
 from entrack.paper.slip import Slip, paired
 from entrack.paper.slips import heads_selected
@@ -218,7 +217,7 @@ def _q_handed_over(
                         patched[..., None] & chosen[layer],
                     )
                 )
-        found.append(outcomes(receiver, own, positions=positions, edits=edits, variants=2))
+        found.append(Replay(receiver, own, positions=positions, edits=edits, variants=2).outcomes())
     return tuple(
         torch.cat([getattr(o, name) for o in found]).T.cpu().float().numpy()
         for name in ("hit", "log_prob")

@@ -10,6 +10,7 @@ import numpy as np
 
 from entrack.circuit.ablation import AblationScores, score_circuits, score_without_heads
 from entrack.circuit.faithfulness import Faithfulness, random_circuit
+from entrack.circuit.minimality import MinimalityConfig, gain_of
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
 from entrack.model.activations import Means
@@ -46,18 +47,17 @@ def pruning_scores(
     circuit: Circuit,
     group: str,
     means: Means,
-    share: float = 0.3,
 ) -> PruningScores:
     """Minimality of one group, plain and with the released code's rounding and `is not`. Stored.
 
-    The algorithm is `minimality.measure_minimality`'s; the pair knock-outs are shared by the four
-    ways."""
-    return _pruning(model, prompts, circuit, group, means, share)
+    Plain, the scores are those of `minimality.measure_minimality`; the pair knock-outs are shared
+    by the four ways."""
+    return _pruning(model, prompts, circuit, group, means)
 
 
 @stored("slip-pruning")
 def _pruning(
-    model: Model, prompts: Prompts, circuit: Circuit, group: str, means: Means, share: float
+    model: Model, prompts: Prompts, circuit: Circuit, group: str, means: Means
 ) -> PruningScores:
     heads = circuit.groups[group]
     pairs = [frozenset((v, u)) for i, v in enumerate(heads) for u in heads[i:]]
@@ -70,7 +70,7 @@ def _pruning(
 
     table = accuracy(pairs)
     rivals = {
-        way: {v: _rivals(v, heads, table, way, share) for v in heads}
+        way: {v: _rivals(v, heads, table, way) for v in heads}
         for way in ("plain", "rounded", "is_not", "both")
     }
     wanted = {
@@ -79,7 +79,8 @@ def _pruning(
         for v, k in way.items()
         for extra in (frozenset(), frozenset([v]))
     }
-    table |= accuracy(sorted(wanted - set(table), key=sorted))
+    if missing := sorted(wanted - set(table), key=sorted):
+        table |= accuracy(missing)
     scores = {
         way: np.array(
             [_score(table[frozenset(k)], table[frozenset(k) | {v}], way) for v, k in chosen.items()]
@@ -89,9 +90,7 @@ def _pruning(
     return PruningScores(heads=heads, scores=scores)
 
 
-def _rivals(
-    v: Head, heads: Sequence[Head], table: dict, way: str, share: float
-) -> tuple[Head, ...]:
+def _rivals(v: Head, heads: Sequence[Head], table: dict, way: str) -> tuple[Head, ...]:
     """The set K of `v`: those whose loss makes its own loss hurt most."""
 
     def read(u: Head) -> float:
@@ -101,7 +100,8 @@ def _rivals(
         return _rounded(table[together], way)
 
     effect = {u: _rounded(table[frozenset([u])], way) - read(u) for u in heads if u != v}
-    best = sorted(effect, key=lambda u: (-effect[u], u))[: math.ceil(share * len(heads))]
+    n_rivals = math.ceil(MinimalityConfig().share * len(heads))
+    best = sorted(effect, key=lambda u: (-effect[u], u))[:n_rivals]
     return tuple(u for u in best if effect[u] > 0)
 
 
@@ -109,11 +109,8 @@ def _rounded(accuracy: float, way: str) -> float:
     return round(float(accuracy), 2) if way in ("rounded", "both") else float(accuracy)
 
 
-def _score(without: float, with_v: float, way: str) -> float:
-    without, with_v = _rounded(without, way), _rounded(with_v, way)
-    if with_v == 0:
-        return math.inf if without > 0 else 0.0
-    return without / with_v - 1
+def _score(before: float, without: float, way: str) -> float:
+    return gain_of(_rounded(before, way), _rounded(without, way))
 
 
 def pruning_slips(found: PruningScores) -> list[Slip]:

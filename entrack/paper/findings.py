@@ -7,7 +7,8 @@ Models are keyed by their titles, such as "Goat-7B". All values are shares of pr
 from collections.abc import Iterable, Mapping
 
 from entrack.paper import published
-from entrack.sites import GROUPS
+
+Edge = tuple[str, str]
 
 RECEIVER = "llama"
 """The model that receives in the paper's Figure 4, and whose circuit its Figure 3 patches."""
@@ -39,27 +40,43 @@ def gap_closed() -> dict[str, float]:
     }
 
 
-def cmap_rows() -> list[list]:
-    """Figure 4 as rows: donor and part, accuracy of Llama, gain, number of heads."""
-    return [
-        [
-            f"{title(donor)}: {GROUPS[part].letter if part in GROUPS else 'full circuit'}",
-            cell.accuracy,
-            f"{cmap_gains(part)[title(donor)]:+.2f}",
-            cell.heads or "all groups",
-        ]
-        for donor, parts in published.cmap().values.items()
-        for part, cell in parts.items()
-    ]
+def gains(*models: str) -> str:
+    """Accuracy of the paper's models less its Llama's (Table 1), in words."""
+    full = {model: row.full for model, row in published.table1().values.items()}
+    return ", ".join(f"{title(model)} {full[model] - full[RECEIVER]:+.2f}" for model in models)
 
 
-def input_rows() -> list[list]:
-    """Goat's q, k and v in Llama, from earlier commits: group and input, accuracy of Llama."""
-    return [
-        [f"{GROUPS[group].letter}: {inputs}", accuracy]
-        for group, cells in published.cmap_earlier().values["input"].items()
-        for inputs, accuracy in cells.items()
-    ]
+def ends_over_middle() -> tuple[float, float]:
+    """Accuracy where the first box is asked for, and where the last is, each less that of the boxes
+    between, on an earlier set of prompts.
+    """
+    first, *middle, last = published.accuracy_by_position().values["by_position"]
+    between = sum(middle) / len(middle)
+    return first - between, last - between
+
+
+def knockout_curve(edge: Edge) -> tuple[float, ...] | None:
+    """Llama's accuracy by first blocked layer; None for an edge that the paper does not block."""
+    return published.knockout().values.get("_to_".join(edge))
+
+
+def knockout_change(edge: Edge) -> float | None:
+    """Change of Llama's accuracy with an edge blocked in all layers; None for an edge that the
+    paper does not block.
+    """
+    curve = knockout_curve(edge)
+    return None if curve is None else curve[0] - published.table1().values[RECEIVER].full
+
+
+def knockout_half_way(edge: Edge) -> float | None:
+    """Depth (0 to 1) at which half of what blocking everywhere costs is made up for in the paper's
+    curve; None for an edge that it does not block, or that costs less than 0.05.
+    """
+    curve, whole = knockout_curve(edge), published.table1().values[RECEIVER].full
+    if curve is None or whole - curve[0] < 0.05:
+        return None
+    level = (curve[0] + whole) / 2
+    return next(i for i, accuracy in enumerate(curve) if accuracy >= level) / len(curve)
 
 
 def position_floor() -> float:
@@ -125,3 +142,30 @@ def kept_wordings(names: Iterable[str]) -> int:
     """How many of the reworded sources keep half of the plain score in Llama."""
     scores = wordings_above_floor(["position", *names])
     return sum(score > scores["position"] / 2 for name, score in scores.items()) - 1
+
+
+def slip_effects() -> dict[str, str]:
+    """What the paper's own numbers say of a slip, by the slug of the claim about it."""
+    void = [
+        cell["label"].mean
+        for row in published.activation_patching().values.values()
+        for groups in row.values()
+        for cell in groups.values()
+    ]
+    altered = published.variations().values["altered_box_obj_order"]
+    kept = []
+    for model in ("goat", "float"):
+        groups = published.minimality().values[model].values()
+        at_0, at_1 = (
+            sum(getattr(group, f"kept_at_{percent}_percent") for group in groups)
+            for percent in (0, 1)
+        )
+        kept.append(f"{at_0} against {at_1} heads in {title(model)}")
+    return {
+        "slip_label": f"in the paper at most {max(void):.2f} % in all {len(void)} cells",
+        "slip_position": f"in the paper {position_floor():.3f} with no head patched",
+        "slip_padded": (
+            f"in the paper {altered.dcm_accuracy:.2f} becomes {altered.patched.mean / 100:.2f}"
+        ),
+        "slip_threshold": f"in the paper {' and '.join(kept)}",
+    }

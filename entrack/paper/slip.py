@@ -58,13 +58,14 @@ def paired(
     *,
     clusters: Sequence[int] | None = None,
     estimates: tuple[Estimate, Estimate] | None = None,
+    share: bool = True,
 ) -> Slip:
     """A slip measured on the same examples, `off` and `on` [example].
 
-    `estimates` of both sides, by default their means.
+    `estimates` of both sides, by default their means: of hits or shares, else without `share`.
     """
     if estimates is None:
-        estimates = (mean(off, clusters=clusters), mean(on, clusters=clusters))
+        estimates = tuple(mean(side, clusters=clusters, share=share) for side in (off, on))
     return Slip(name, title, *estimates, paired=difference(on, off, clusters=clusters))
 
 

@@ -28,6 +28,8 @@ from entrack.task.desiderata import build
 from entrack.task.draws import scenes
 from entrack.task.prompts import Prompts
 
+N_TOP = 3
+
 
 def random_corrupt_position(
     model: Model,
@@ -35,7 +37,6 @@ def random_corrupt_position(
     corrupt: Prompts,
     *,
     found: FoundCircuit,
-    n_top: int = 3,
     seed: int = 0,
 ) -> Slip:
     """Stage D with the corrupt z of the queried label (off, from the search itself) or of a random
@@ -44,7 +45,7 @@ def random_corrupt_position(
     Args:
         clean, corrupt: the first pairs of the search.
 
-    The quantity is the loss of probability when one of the `n_top` strongest structure readers is
+    The quantity is the loss of probability when one of the N_TOP strongest structure readers is
     patched, averaged.
     Cost: stage D of path patching on these pairs.
     """
@@ -64,12 +65,12 @@ def random_corrupt_position(
         via=GROUPS[name].composition,
         config=config,
     )
-    top = off.ranked()[:n_top]
+    top = off.ranked()[:N_TOP]
     losses = (
         -np.mean([s.values[h.layer, h.head, : len(clean)] for h in top], axis=0) for s in (off, on)
     )
     title = "stage D reads a random label: effect of its heads"
-    return paired("struct_reader_random_corrupt", title, *losses)
+    return paired("struct_reader_random_corrupt", title, *losses, share=False)
 
 
 def label_without_space(model: Model, *, layer: int, n_scenes: int, seed: int = 0) -> Slip:

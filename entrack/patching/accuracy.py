@@ -8,8 +8,8 @@ import torch
 
 from entrack.model.activations import clean_runs
 from entrack.model.decoder import Model
-from entrack.model.replay import outcomes
-from entrack.stats.metrics import Difference, Estimate, difference, mean, rate
+from entrack.model.replay import Replay
+from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
 from entrack.task.boxes import FORMATS, Scene
 from entrack.task.draws import all_queries, scenes
@@ -41,24 +41,24 @@ class TaskScores:
 
     def accuracy(self) -> Estimate:
         """Accuracy over all prompts; the interval is over scenes."""
-        return mean(self.hits.ravel(), clusters=self.clusters)
+        return rate(self.hits.ravel(), clusters=self.clusters)
 
     def by_position(self) -> list[Estimate]:
         """Accuracy per queried position, first box first."""
         return [rate(column) for column in self.hits.T]
 
-    def ends_over_middle(self) -> Estimate:
+    def ends_over_middle(self) -> Difference:
         """Accuracy for the first and the last box, minus that for those between; positive = a U.
         Needs three boxes.
         """
         ends, middle = self.hits[:, [0, -1]].mean(1), self.hits[:, 1:-1].mean(1)
-        return mean(ends - middle)
+        return difference(ends, middle)
 
-    def against_middle(self, box: int) -> Estimate:
+    def against_middle(self, box: int) -> Difference:
         """Accuracy for one box (counted from 0, -1 the last) minus that for those between the first
         and the last. Needs three boxes.
         """
-        return mean(self.hits[:, box] - self.hits[:, 1:-1].mean(1))
+        return difference(self.hits[:, box], self.hits[:, 1:-1].mean(1))
 
     @property
     def hardest(self) -> int:
@@ -83,17 +83,15 @@ def score_task(model: Model, scenes: Sequence[Scene], *, format: str = "alternat
     return _score(model, scenes, format)
 
 
-def score_family(
-    family: str, chosen: Sequence[Scene], *, formats: Sequence[str] = FORMATS
-) -> dict[tuple[str, str], TaskScores]:
-    """`score_task` for every version of `family` that can be loaded, by (version, format); one
-    model at a time.
+def score_family(family: str, chosen: Sequence[Scene]) -> dict[tuple[str, str], TaskScores]:
+    """`score_task` for every version of `family` that can be loaded, by (version, format) in both
+    text formats; one model at a time.
     """
     return {
         (version, format): score_task(model, chosen, format=format)
         for version in versions(family)
         for model in [load(f"{family}/{version}")]
-        for format in formats
+        for format in FORMATS
     }
 
 
@@ -110,8 +108,13 @@ def score_sizes(
 
 
 @stored("task")
-@torch.no_grad()
 def _score(model: Model, scenes: Sequence[Scene], format: str) -> TaskScores:
+    return task_scores(model, scenes, format=format)
+
+
+@torch.no_grad()
+def task_scores(model: Model, scenes: Sequence[Scene], *, format: str) -> TaskScores:
+    """What `score_task` stores, measured anew: for a model whose weights change."""
     n_boxes = scenes[0].n_boxes
     prompts = encode(model.tokenizer, all_queries(scenes, format=format))
     first = prompts.subset(range(0, len(prompts), n_boxes))
@@ -125,15 +128,14 @@ def _score(model: Model, scenes: Sequence[Scene], format: str) -> TaskScores:
         places = question[list(covered)][:, None].expand(-1, n_boxes, -1)
         tokens = prompts.tokens[chosen[..., None], places].to(model.device).flatten(0, 1)
         asked = model.layers.embed(tokens, places.to(model.device).flatten(0, 1))
-        found = outcomes(
+        found = Replay(
             model,
             run,
             positions=question[list(covered)],
             variants=n_boxes,
             start=0,
             resid=asked.unflatten(0, (-1, n_boxes)),
-            answers=prompts.answers[chosen],
-        )
+        ).outcomes(answers=prompts.answers[chosen])
         hits.append(found.hit.cpu())
         log_prob.append(found.log_prob.cpu())
     return TaskScores(

@@ -20,7 +20,7 @@ from entrack.errors import AlignmentError, ConfigError, SiteError
 from entrack.model.activations import Run
 from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.replay import replay
+from entrack.model.replay import Replay
 from entrack.model.shared_runs import run_shared, take
 from entrack.patching.group_patching import CHUNK
 from entrack.stats.metrics import LEVEL, Difference, Estimate, difference, rate
@@ -28,6 +28,8 @@ from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks
 
 RANDOM = "random"
+BOTH = "prev_query_label+after_prev_query_label"
+"""Two roles blocked together: neither can stand in for the other."""
 EDGES = (
     ("last", "correct_object"),
     ("last", "query_label"),
@@ -36,9 +38,11 @@ EDGES = (
     ("last", RANDOM),
     ("query_label", RANDOM),
     ("query_label", "after_prev_query_label"),
+    ("query_label", BOTH),
 )
-"""From the reading role to the role that is read: six that the paper blocks, and one that it does
-not, the token after the earlier label, where SmolLM2 collects what a segment says."""
+"""From the reading role to the role that is read: six that the paper blocks, and two that it does
+not, the token after the earlier label, where SmolLM2 collects what a segment says, and that token
+together with the earlier label."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,14 @@ class Knockouts:
             self.hits[edge][self.layers.index(layer)], self.plain, clusters=self.scenes
         )
 
+    def beyond_sum(self, together: tuple[str, str], *apart: tuple[str, str]) -> Difference:
+        """The change with an edge to several tokens blocked everywhere, less the sum of the changes
+        with each token's own edge blocked. Negative: each can stand in for the others.
+        """
+        whole, *parts = (self.hits[edge][0].astype(float) for edge in (together, *apart))
+        changes = sum(part - self.plain for part in parts)
+        return difference(whole - self.plain, changes, clusters=self.scenes)
+
     def half_way(self, edge: tuple[str, str]) -> float | None:
         """Depth (0 to 1) below which half of the loss at the lowest first layer is made up for,
         between two layers by a line.
@@ -86,9 +98,9 @@ class Knockouts:
 
     def needed(self) -> list[tuple[tuple[str, str], float]]:
         """Edges that cost accuracy clearly when blocked everywhere, with their half-way depths,
-        lowest first; those to a random token left out.
+        lowest first; those to a random token, and to two at once, left out.
         """
-        depths = [(edge, self.half_way(edge)) for edge in self.hits if edge[1] != RANDOM]
+        depths = [(e, self.half_way(e)) for e in self.hits if e[1] not in (RANDOM, BOTH)]
         known = [(edge, depth) for edge, depth in depths if depth is not None]
         return sorted(known, key=lambda item: item[1])
 
@@ -132,9 +144,9 @@ def knock_out(
     """Block each edge in all layers from each of `layers` up. Stored.
 
     Args:
-        edges: (from, to) roles; to may be "random", for each prompt one position before the reading
-            one that holds no role, drawn by `seed` (the paper draws from all positions up to the
-            question).
+        edges: (from, to) roles; to may be several, joined by "+", or "random", for each prompt one
+            position before the reading one that holds no role, drawn by `seed` (the paper draws
+            from all positions up to the question).
         layers: first blocked layers, ascending; default every second one, and n_layers, which
             blocks nothing.
 
@@ -165,7 +177,8 @@ def knock_out(
 @torch.no_grad()
 def blocked_resid(model: Model, run: Run, *, reader: Tensor, goal: Tensor, layer: int) -> Tensor:
     """Residual stream leaving the last layer at the last token [example d_model], attention from
-    `reader` to `goal` [example] blocked in all layers from `layer` up.
+    `reader` [example] to `goal` [example], or to several [example hidden], blocked in all layers
+    from `layer` up.
 
     `layer` n_layers gives the clean run's own.
     """
@@ -174,23 +187,23 @@ def blocked_resid(model: Model, run: Run, *, reader: Tensor, goal: Tensor, layer
     if layer < model.n_layers:
         for length in (last - reader).unique().tolist():
             chosen = torch.nonzero(last - reader == length)[:, 0]
-            final = replay(
+            final = Replay(
                 model,
                 take(run, chosen.tolist()),
                 positions=reader[chosen][:, None] + torch.arange(length + 1),
                 start=layer,
                 unseen=goal[chosen],
-            )
+            ).final()
             found[chosen] = final[:, 0, -1]
     return found
 
 
 def _goal(prompts: Prompts, edge: tuple[str, str], seed: int) -> Tensor:
-    """The position that is hidden in each prompt [example]."""
+    """The positions that are hidden in each prompt [example hidden]; of a random one [example]."""
     reader = prompts.at(edge[0])
     if edge[1] != RANDOM:
-        goal = prompts.at(edge[1])
-        if bool((goal >= reader).any()):
+        goal = torch.stack([prompts.at(role) for role in edge[1].split("+")], dim=1)
+        if bool((goal >= reader[:, None]).any()):
             raise AlignmentError(
                 f"{edge[1]!r} does not come before {edge[0]!r}, which so cannot read it; a token"
                 " reads earlier ones. Swap the roles."

@@ -63,7 +63,8 @@ class AttentionMass:
             raise SiteError("no heads to average; at least one is needed. Name some.")
         averaged = np.mean([self.mass[h.layer, h.head] for h in chosen], axis=0)
         return {
-            kind: mean(row, clusters=self.scenes) for kind, row in zip(KINDS, averaged, strict=True)
+            kind: mean(row, clusters=self.scenes, share=True)
+            for kind, row in zip(KINDS, averaged, strict=True)
         }
 
     @property

@@ -23,7 +23,7 @@ from entrack.circuits import Circuit
 from entrack.errors import ConfigError, SiteError
 from entrack.model.decoder import Model
 from entrack.model.edits import by_suffix, suffix
-from entrack.model.replay import replay
+from entrack.model.replay import Replay
 from entrack.model.shared_runs import take
 from entrack.patching.group_patching import Prepared, answers_with, head_edits
 from entrack.patching.masks import DCMConfig, MaskPath, Masks
@@ -133,7 +133,9 @@ def target_logit(
         chosen = [indices[i] for i in group]
         run = take(prepared.base, chosen)
         edits = head_edits(prepared, chosen, role=role, weights=patched, layers=layers)
-        final = replay(model, run, positions=suffix(run, role), edits=edits, variants=len(weights))
+        final = Replay(
+            model, run, positions=suffix(run, role), edits=edits, variants=len(weights)
+        ).final()
         # One row of the unembedding is enough: the loss does not look at other words.
         tokens = wanted[chosen].to(model.device)[:, None].expand(-1, len(weights))
         found.append(model.layers.logit(final[:, :, -1], tokens))

@@ -3,8 +3,8 @@ source prompt.
 
 The paper's test of what a group of heads carries (section 5.2): run the base, replace the outputs
 of the group's heads at the group's token by those of a source prompt, and see which object the
-model names. `interchange` makes pairs in which every idea of what is carried predicts another word;
-here the patched answers are collected and read.
+model names. `task.counterfactual_pairs` makes pairs in which every idea of what is carried predicts
+another word; here the patched answers are collected and read.
 
 Two references stand beside each patch: the *floor*, the same pairs with nothing patched, and the
 *ceiling*, the whole residual stream of the token patched instead of some heads."""
@@ -22,9 +22,9 @@ from torch import Tensor
 from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import Run
 from entrack.model.answers import read_out
-from entrack.model.decoder import Model
+from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import Edit, by_suffix, suffix
-from entrack.model.replay import outcomes
+from entrack.model.replay import Replay
 from entrack.model.shared_runs import run_shared, take
 from entrack.patching.patches import Patch, Patched
 from entrack.sites import ACTING_ROLES, Head, check_heads
@@ -32,6 +32,7 @@ from entrack.store.results import stored
 from entrack.task.counterfactual_prompts import CounterfactualPrompts
 from entrack.task.prompts import chunks
 
+SOURCE_ROLES = (*ACTING_ROLES, "correct_object")
 CHUNK = 49  # pairs whose runs are held at once: seven scenes of seven boxes, 1 GB for SmolLM2
 
 
@@ -42,12 +43,14 @@ class Prepared:
     Attributes:
         model, data: which model runs which pairs.
         expected_candidate: the name of `data.answers` among the candidates: "label" for
-            `interchange.interchanges`, else the first candidate of the desideratum.
+            `counterfactual_pairs.interchanges`, else the first candidate of the desideratum.
+        donor: the model that reads the sources, if it is another than the one that is patched.
     """
 
     model: Model
     data: CounterfactualPrompts
     expected_candidate: str = "label"
+    donor: Model | None = None
 
     @property
     def candidates(self) -> dict[str, Tensor]:
@@ -75,12 +78,19 @@ class Prepared:
         """Residual stream of the sources at every role [layer+1 example d_model]."""
         return {role: resid for role, (_, resid) in self._sources.items()}
 
+    @property
+    def source_answers(self) -> Tensor:
+        """The most likely token of every unpatched source [example]."""
+        leaving = self.source_resid["last"][-1][:, None]
+        reader = self.donor or self.model
+        return read_out(reader, leaving, self.data.source.answers).top[:, 0].cpu()
+
     @cached_property
     def _sources(self) -> dict[str, tuple[Tensor, Tensor]]:
-        found: dict[str, list[tuple[Tensor, Tensor]]] = {role: [] for role in ACTING_ROLES}
+        found: dict[str, list[tuple[Tensor, Tensor]]] = {role: [] for role in SOURCE_ROLES}
         for part in chunks(range(len(self.data)), CHUNK):
-            run = run_shared(self.model, self.data.source.subset(part))
-            for role in ACTING_ROLES:
+            run = run_shared(self.donor or self.model, self.data.source.subset(part))
+            for role in SOURCE_ROLES:
                 found[role].append((run.z_at(role), run.resid_at(role)))
         return {
             role: tuple(torch.cat(tensors, dim=1) for tensors in zip(*parts, strict=True))
@@ -94,13 +104,17 @@ def patch_pairs(
     *,
     patches: Mapping[str, Patch],
     expected_candidate: str = "label",
+    donor: Model | None = None,
 ) -> Patched:
     """The answer of every base with each of `patches` taken from its source. Stored.
 
     Args:
-        expected_candidate: see `Prepared`.
+        expected_candidate, donor: see `Prepared`. With a donor this is an interchange across
+            models: `model` reads the base, the donor the source (ours; the paper patches across
+            models on one prompt, and between prompts within one model).
 
     Raises:
+        ModelError: a donor of another shape than `model`.
         SiteError: a head or layer that the model does not have.
         ConfigError: no patches, or a patch of both heads and residual stream.
     """
@@ -121,7 +135,9 @@ def patch_pairs(
                 f"no residual stream at layer {patch.resid}; {model.name} has layers 0 to"
                 f" {model.n_layers}, the last being its end. Use one of them."
             )
-    return _patch_pairs(model, data, dict(patches), expected_candidate)
+    if donor is not None:
+        check_pair(donor, model)
+    return _patch_pairs(model, data, dict(patches), expected_candidate, donor)
 
 
 @torch.no_grad()
@@ -169,14 +185,15 @@ def _tops(
         )
         if resid == model.n_layers:
             return read_out(model, changed[:, -1:], run.prompts.answers).top
-        return outcomes(
+        found = Replay(
             model,
             run,
             positions=positions,
             start=resid,
             resid=changed[:, None],
             variants=len(patches),
-        ).top
+        )
+        return found.outcomes().top
     weights = torch.stack([selection(model, patch.heads) for patch in patches]).to(model.device)
     edits = head_edits(
         prepared,
@@ -185,9 +202,8 @@ def _tops(
         weights=weights,
         layers=sorted({h.layer for p in patches for h in p.heads}),
     )
-    return outcomes(
-        model, run, positions=positions, edits=edits, variants=len(patches), start=start
-    ).top
+    found = Replay(model, run, positions=positions, edits=edits, variants=len(patches), start=start)
+    return found.outcomes().top
 
 
 def selection(model: Model, heads: Sequence[Head]) -> Tensor:
@@ -216,11 +232,15 @@ def head_edits(
 
 @stored("patched")
 def _patch_pairs(
-    model: Model, data: CounterfactualPrompts, patches: dict[str, Patch], expected_candidate: str
+    model: Model,
+    data: CounterfactualPrompts,
+    patches: dict[str, Patch],
+    expected_candidate: str,
+    donor: Model | None,
 ) -> Patched:
     answers, unpatched = [], []
     for part in chunks(range(len(data)), CHUNK):
-        prepared = Prepared(model, data.subset(part), expected_candidate)
+        prepared = Prepared(model, data.subset(part), expected_candidate, donor)
         found = answers_with(prepared, patches=[Patch("last"), *patches.values()]).numpy()
         unpatched.append(found[0])
         answers.append(found[1:])

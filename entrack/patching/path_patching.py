@@ -15,7 +15,7 @@ Done literally, steps 2 and 3 are a forward pass of the whole prompt each, per s
   token and passes only through `o_proj`, norms and MLPs: no attention is computed, and all senders
   go at once;
 * in step 3 only the positions from the receivers' on can change, from the first receiver above the
-  sender on: `replay` recomputes these, senders packed;
+  sender on: `Replay` recomputes these, senders packed;
 * a sender above every receiver has no path and is not run.
 
 The results are equal to the literal algorithm's (`tests/reference/literal_path_patching.py`) up to
@@ -39,7 +39,7 @@ from entrack.model.activations import CHUNK, Run, clean_run, project
 from entrack.model.answers import read_out
 from entrack.model.decoder import Model
 from entrack.model.edits import Edit, by_suffix, suffix
-from entrack.model.replay import outcomes
+from entrack.model.replay import Replay
 from entrack.patching.head_scores import HeadScores
 from entrack.sites import COMPOSITIONS, STRUCTURE_ROLES, Head, check_heads
 from entrack.stats.metrics import log_odds_change, relative_change
@@ -76,7 +76,7 @@ class PathConfig:
             label of the corrupt prompt, drawn anew per head and example, as the released code does.
         seed: of those draws.
         chunk: examples whose runs are held at once.
-        budget: bytes for intermediate tensors of the receiver pass; None = see `replay.outcomes`.
+        budget: bytes for intermediate tensors of the receiver pass; None = see `Replay.outcomes`.
     """
 
     score: str = "relative_change"
@@ -256,14 +256,9 @@ def _to_receivers(
                 True
             )
             edits.append(Edit(via, layer, 0, given[layer][:, rows], mask))
-        found = outcomes(
-            model,
-            run,
-            positions=suffix(run, role),
-            edits=edits,
-            variants=len(rows),
-            budget=config.budget,
-        )
+        found = Replay(
+            model, run, positions=suffix(run, role), edits=edits, variants=len(rows)
+        ).outcomes(budget=config.budget)
         yield senders, found.log_prob.cpu().numpy()
 
 

@@ -12,19 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from entrack.errors import SiteError
-from entrack.model.activations import CHUNK, Run, clean_run
-from entrack.model.answers import read_out
 from entrack.model.decoder import Model
-from entrack.model.edits import by_suffix, suffix
-from entrack.model.replay import outcomes
+from entrack.patching.group_patching import CHUNK, Prepared, answers_with
+from entrack.patching.patches import Patch
 from entrack.stats.metrics import Difference, Estimate, difference, rate
 from entrack.store.results import stored
-from entrack.task.counterfactual_prompts import CounterfactualPrompts, encode_counterfactuals
+from entrack.task.counterfactual_prompts import encode_counterfactuals
 from entrack.task.desiderata import Counterfactual
-from entrack.task.prompts import Prompts, chunks
+from entrack.task.prompts import chunks
 
 
 @dataclass(frozen=True)
@@ -130,9 +127,8 @@ def patch_residual(
             role.
 
     Cost: two forward passes per counterfactual, and per role and starting layer the tokens from the
-        role to the last
-    one through the layers above: one more pass for "last" and "query_label" together, some ten for
-    "correct_object"."""
+    role to the last one through the layers above: one more pass for "last" and "query_label"
+    together, some ten for "correct_object"."""
     chosen = tuple(sorted(set(range(model.n_layers + 1) if layers is None else layers)))
     for layer in chosen:
         if not 0 <= layer <= model.n_layers:
@@ -151,78 +147,28 @@ def _patch(
     roles: tuple[str, ...],
     layers: tuple[int, ...],
 ) -> dict[str, ResidualPatching]:
-    prompts = encode_counterfactuals(model.tokenizer, counterfactuals)
-    top = torch.zeros(len(roles), len(layers), len(prompts), dtype=torch.long)
-    own, source = (torch.zeros(len(prompts), dtype=torch.long) for _ in range(2))
-    for indices in _batches(prompts.base, roles):
-        part = prompts.subset(indices)
-        given, source[indices] = _source(model, part, roles)
-        run = clean_run(model, part.base)
-        own[indices] = _clean_answers(model, run)
-        for index, role in enumerate(roles):
-            top[index][:, indices] = _patched_answers(
-                model, run, given[role], role=role, layers=layers
-            )
+    data = encode_counterfactuals(model.tokenizer, counterfactuals)
+    patches = [Patch(role, resid=layer) for role in roles for layer in layers]
+    patched, own, source = [], [], []
+    for part in chunks(range(len(data)), CHUNK):
+        prepared = Prepared(model, data.subset(part))
+        found = answers_with(prepared, patches=[Patch("last"), *patches])
+        own.append(found[0])
+        patched.append(found[1:])
+        source.append(prepared.source_answers)
+    top = torch.cat(patched, dim=1).unflatten(0, (len(roles), len(layers)))
+    own, source = torch.cat(own), torch.cat(source)
     return {
         role: ResidualPatching(
             desideratum=counterfactuals[0].desideratum,
             role=role,
             layers=layers,
-            hits=(top[index] == prompts.answers).numpy(),
-            unchanged=(top[index] == prompts.base.answers).numpy(),
-            floor=(own == prompts.answers).numpy(),
-            base_right=(own == prompts.base.answers).numpy(),
-            source_right=(source == prompts.source.answers).numpy(),
+            hits=(answers == data.answers).numpy(),
+            unchanged=(answers == data.base.answers).numpy(),
+            floor=(own == data.answers).numpy(),
+            base_right=(own == data.base.answers).numpy(),
+            source_right=(source == data.source.answers).numpy(),
             model=model.name,
         )
-        for index, role in enumerate(roles)
+        for role, answers in zip(roles, top, strict=True)
     }
-
-
-def _batches(base: Prompts, roles: tuple[str, ...]) -> list[list[int]]:
-    """Examples that are run together: each role stands as far from the end in all of them."""
-    groups = [list(range(len(base)))]
-    for role in roles:
-        groups = [
-            [group[i] for i in part]
-            for group in groups
-            for part in by_suffix(base.subset(group), role)
-        ]
-    return [part for group in groups for part in chunks(group, CHUNK)]
-
-
-def _source(
-    model: Model, prompts: CounterfactualPrompts, roles: tuple[str, ...]
-) -> tuple[dict[str, Tensor], Tensor]:
-    """The source's stream at each role [layer+1 example d_model], and its own most likely tokens
-    [example].
-
-    Its run ends here: two runs at once would double the memory.
-    """
-    run = clean_run(model, prompts.source)
-    return {role: run.resid_at(role) for role in roles}, _clean_answers(model, run)
-
-
-def _patched_answers(
-    model: Model, run: Run, given: Tensor, *, role: str, layers: tuple[int, ...]
-) -> Tensor:
-    """The base's most likely tokens with `given` [layer+1 example d_model] at `role` [layer
-    example].
-    """
-    positions = suffix(run, role)
-    rows = torch.arange(len(positions))[:, None]
-    found = []
-    for layer in layers:
-        # Below the patched layer nothing changed, and entering it only the role's own token did.
-        resid = torch.cat([given[layer][:, None], run.resid[layer][rows, positions[:, 1:]]], dim=1)
-        found.append(
-            outcomes(model, run, positions=positions, start=layer, resid=resid[:, None])
-            .top[:, 0]
-            .cpu()
-        )
-    return torch.stack(found)
-
-
-def _clean_answers(model: Model, run: Run) -> Tensor:
-    """The unpatched prompts' most likely tokens [example]."""
-    return read_out(model, run.resid_at("last")[-1][:, None], run.prompts.answers).top[:, 0].cpu()

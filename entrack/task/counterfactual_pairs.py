@@ -19,13 +19,12 @@ import random
 from collections.abc import Sequence
 
 from entrack.errors import TaskError
-from entrack.task.boxes import NOUNS, Example, Scene, check_n_boxes
+from entrack.task.boxes import NOUNS, Example, check_n_boxes
 from entrack.task.desiderata import Counterfactual, counterfactual, find
 from entrack.task.desideratum import MAX_FILLER, Setting
-from entrack.task.draws import scenes
+from entrack.task.draws import DRAWS, scenes, source_scene
 
 CANDIDATES = ("object", "position", "label", "unchanged")
-DRAWS = 1000
 
 
 def interchanges(
@@ -63,7 +62,8 @@ def interchanges(
         places = range(n_boxes)
         # origin[p] is where the base has the label of the source's box p.
         origin = _assigned(rng, [[place for place in places if place != p] for p in places])
-        source = _source(rng, base, origin, words)
+        labels = tuple(base.labels[place] for place in origin)
+        source = source_scene(rng, base, words, lambda labels=labels: labels)
         before, after = (
             rng.randint(1, MAX_FILLER) if side in wanted.filler else 0
             for side in ("before", "after")
@@ -111,24 +111,3 @@ def _assigned(rng: random.Random, options: Sequence[Sequence[int]]) -> list[int 
         if all(value in allowed for value, allowed in zip(order, options, strict=True)):
             return list(order)
     return [rng.choice(allowed) if allowed else None for allowed in options]
-
-
-def _source(rng: random.Random, base: Scene, origin: Sequence[int], words: Sequence[str]) -> Scene:
-    """A scene of the base's split with the base's labels in the order of `origin` and other
-    objects.
-    """
-    others = [word for word in words if word not in base.objects]
-    if len(others) < base.n_boxes:
-        raise TaskError(
-            f"a list of {len(words)} words; base and source need {2 * base.n_boxes} different"
-            " objects. Give more words."
-        )
-    labels = tuple(base.labels[place] for place in origin)
-    for _ in range(DRAWS):
-        scene = Scene(tuple(rng.sample(others, base.n_boxes)), labels)
-        if scene.split == base.split:
-            return scene
-    raise TaskError(
-        f"no source for a scene of {base.n_boxes} boxes in split {base.split!r}; {len(words)} words"
-        " do not give one. Give more words."
-    )

@@ -24,11 +24,10 @@ from entrack.errors import TaskError
 from entrack.task.boxes import LABELS, NOUNS, Example, RoleText, Scene
 from entrack.task.desideratum import Desideratum, Setting
 from entrack.task.desideratum_rules import DESIDERATA, find
-from entrack.task.draws import examples, scenes
+from entrack.task.draws import DRAWS, examples, scenes, source_scene
 
 __all__ = ["DESIDERATA", "Counterfactual", "Desideratum", "build", "counterfactual", "find"]
 
-DRAWS = 1000
 PUBLISHED_POOL = 500  # the released code draws sources from that many prompts
 
 
@@ -218,28 +217,16 @@ def _source(
     """A random source of the base's split for this setting: other objects, and the queried label
     shared or not.
     """
-    n_boxes, taken = base.scene.n_boxes, base.scene.labels
-    things = [word for word in words if word not in base.scene.objects]
-    if len(things) < n_boxes:
-        raise TaskError(
-            f"a list of {len(words)} words; base and source need {2 * n_boxes} different objects."
-            " Give more words."
-        )
+    taken = base.scene.labels
     free = [label for label in LABELS if label not in taken]
-    for _ in range(DRAWS):
+
+    def labels() -> tuple[str, ...]:
         label = rng.choice(free) if setting.shared is None else taken[setting.shared]
-        rest = rng.sample(
-            [other for other in (taken if wanted.reorders else LABELS) if other != label],
-            n_boxes - 1,
-        )
-        labels = (*rest[: setting.query], label, *rest[setting.query :])
-        scene = Scene(tuple(rng.sample(things, n_boxes)), labels)
-        if scene.split == base.scene.split:
-            return Example(scene, setting.query, base.format)
-    raise TaskError(
-        f"no source for a scene of {n_boxes} boxes in split {base.scene.split!r}; {len(words)}"
-        " words do not give one. Give more words."
-    )
+        others = [other for other in (taken if wanted.reorders else LABELS) if other != label]
+        rest = rng.sample(others, base.scene.n_boxes - 1)
+        return *rest[: setting.query], label, *rest[setting.query :]
+
+    return Example(source_scene(rng, base.scene, words, labels), setting.query, base.format)
 
 
 def _published_source(

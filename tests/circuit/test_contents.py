@@ -17,7 +17,7 @@ from entrack.circuit.contents import (
     whole_groups,
 )
 from entrack.circuits import Circuit
-from entrack.cross_model.cmap_suite import exchange
+from entrack.cross_model.cmap_suite import cmap
 from entrack.patching.dcm import DCMConfig
 from entrack.patching.group_patching import patch_pairs
 from entrack.patching.patches import Patch, Patched
@@ -118,7 +118,7 @@ def test_content_stands_beside_the_gain():
     base, tuned = tiny_model(), fine_tuned()
     holds = {"base": content_of_groups(base, CIRCUIT, n_scenes=2)}
     holds["tuned"] = content_of_groups(tuned, CIRCUIT, n_scenes=2)
-    given = exchange(tuned, base, CIRCUIT, scenes=scenes(2, split="evaluation"))
+    given = cmap(tuned, base, CIRCUIT, scenes=scenes(2, split="evaluation"))
     changes = content_changes(holds, {"tuned": given}, base="base")
     assert [(c.letter, c.content) for c in changes] == [
         ("A", "object"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from closeness import additions, assert_apart, assert_close
+from hooked import logits_with
 from tiny_models import CIRCUIT, HEADS, fine_tuned, last_logits, tiny_model
 from tokenizers_for_tests import make_tokenizer
 
@@ -12,7 +13,6 @@ from entrack.cross_model.cells import Cell, group_cell, other_cells
 from entrack.cross_model.cmap import cross_patch
 from entrack.errors import AlignmentError, ConfigError, ModelError, SiteError
 from entrack.model.activations import clean_run
-from entrack.model.hooks import TraceDict
 from entrack.sites import GROUPS, Head
 from entrack.task.draws import all_queries, examples, scenes
 from entrack.task.prompts import encode
@@ -24,22 +24,8 @@ def hooked(receiver, prompts, z, edits):
     """Log probability of the answers in one pass of the whole prompts, with z(role, head) [example
     d_head] put in by hooks.
     """
-    rows = torch.arange(len(prompts))
-
-    def put(own, layer):
-        new = own.clone().unflatten(-1, (receiver.n_heads, receiver.d_head))
-        for role, heads in edits:
-            for head in heads:
-                if receiver.site(head.layer, "o_proj") == layer:
-                    new[rows, prompts.at(role), head.head] = z(role, head)
-        return new.flatten(-2)
-
-    sites = [receiver.site(h.layer, "o_proj") for _, heads in edits for h in heads] or [
-        receiver.site(0, "o_proj")
-    ]
-    with torch.no_grad(), TraceDict(receiver.hf, sites, edit_input=put):
-        logits = receiver.hf(prompts.tokens).logits[rows, prompts.at("last")]
-    return logits.log_softmax(-1)[rows, prompts.answers].numpy()
+    logits = logits_with(receiver, prompts, z, edits)
+    return logits.log_softmax(-1)[torch.arange(len(prompts)), prompts.answers].numpy()
 
 
 def whole_pass(donor, receiver, prompts, edits):

@@ -8,7 +8,7 @@ from closeness import additions, assert_apart, assert_close
 from tiny_models import CIRCUIT, HEADS, fine_tuned, last_logits, tiny_model
 
 from entrack.circuits import Circuit
-from entrack.cross_model.cmap_suite import exchange, graft_scores
+from entrack.cross_model.cmap_suite import cmap, graft_scores
 from entrack.errors import ConfigError
 from entrack.patching.accuracy import score_task
 from entrack.task.draws import all_queries, scenes
@@ -28,7 +28,7 @@ def rounding(model):
 
 
 def test_an_exchange_has_every_group_its_controls_and_inputs():
-    found = exchange(
+    found = cmap(
         fine_tuned(), tiny_model(), CIRCUIT, scenes=SCENES, n_far=2, n_random=2, inputs=True
     )
     assert found.random("C") == ["random C 1", "random C 2"] and found.random("D") == ["random D 1"]
@@ -53,7 +53,7 @@ def test_an_exchange_has_every_group_its_controls_and_inputs():
 
 def test_empty_groups_are_left_out():
     partial = Circuit({**HEADS, "structure_reader": (), "position_detector": ()}, "tiny")
-    found = exchange(fine_tuned(), tiny_model(), partial, scenes=SCENES, n_far=2)
+    found = cmap(fine_tuned(), tiny_model(), partial, scenes=SCENES, n_far=2)
     assert found.all_labels() == ["A", "B", "A and B"] and found.far is None
 
 
@@ -76,7 +76,7 @@ def test_grafts_of_nothing_and_of_all_are_the_two_versions():
 
 
 def test_an_exchange_says_who_gives_to_whom_and_what_its_controls_bring():
-    found = exchange(
+    found = cmap(
         fine_tuned(), tiny_model(), CIRCUIT, scenes=SCENES, n_far=2, n_random=2, inputs=True
     )
     assert found.title == "gqa into gqa" and found.letters() == ["A", "B", "C", "D"]
@@ -94,7 +94,7 @@ def test_an_exchange_says_who_gives_to_whom_and_what_its_controls_bring():
 
 
 def test_what_was_not_run_is_none():
-    same = exchange(tiny_model(), tiny_model(), CIRCUIT, scenes=SCENES)
+    same = cmap(tiny_model(), tiny_model(), CIRCUIT, scenes=SCENES)
     assert same.closed("A") is None, "no gap to close"
     assert same.closed("full circuit") is None, "not patched"
     assert same.random_gain("A") is None and same.over_random("A") is None

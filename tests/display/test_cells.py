@@ -12,7 +12,8 @@ from IPython.core.formatters import DisplayFormatter
 from matplotlib import pyplot as plt
 
 from entrack.display import style
-from entrack.display.cells import CLAIMS, LiveFigure, Picture, glue, judge, listed, show, table
+from entrack.display.cells import CLAIMS, LiveFigure, Picture, glue, judge, listed, show
+from entrack.display.tables import Table
 from entrack.errors import EntrackError, FigureError
 from entrack.stats.claims import Claim
 from entrack.stats.metrics import Difference, Estimate
@@ -59,7 +60,7 @@ def draw():
     ],
 )
 def test_glue_records_a_plain_value(shown, value, text):
-    glue("accuracy", value)
+    glue(accuracy=value)
     ((data, metadata),) = shown
     assert data == {"application/papermill.record/text/plain": text}
     assert metadata == {
@@ -76,7 +77,7 @@ def test_glue_records_a_plain_value(shown, value, text):
     ],
 )
 def test_glue_takes_an_estimate_with_its_interval(shown, estimate, text):
-    glue("accuracy", estimate)
+    glue(accuracy=estimate)
     assert shown[0][0] == {"application/papermill.record/text/plain": repr(text)}
 
 
@@ -87,7 +88,7 @@ def test_names_are_listed_as_a_sentence_has_them():
 
 def test_glue_takes_a_torch_scalar(shown):
     torch = pytest.importorskip("torch")
-    glue("loss", torch.tensor(0.5, dtype=torch.bfloat16))
+    glue(loss=torch.tensor(0.5, dtype=torch.bfloat16))
     assert shown[0][0] == {"application/papermill.record/text/plain": "0.5"}
 
 
@@ -104,7 +105,7 @@ def test_myst_nb_reads_the_record_back(monkeypatch):
             new_output("display_data", data=data, metadata=metadata)
         ),
     )
-    glue("accuracy", np.float64(0.625))
+    glue(accuracy=np.float64(0.625))
     ((name, output),) = extract_glue_data_cell(new_code_cell(outputs=outputs))
     assert name == "accuracy"
     assert format_plain_text(output["data"]["text/plain"], ".1f") == "0.6"
@@ -129,7 +130,7 @@ def test_myst_nb_reads_the_record_back(monkeypatch):
 )
 def test_glue_refuses(shown, value, message):
     with pytest.raises(FigureError) as error:
-        glue("x", value)
+        glue(x=value)
     assert str(error.value).startswith(message)
     assert not shown
 
@@ -139,7 +140,7 @@ def test_glue_refuses_a_name_that_the_role_cannot_hold(shown, name):
     with pytest.raises(
         FigureError, match=re.escape(f"glue name {name!r}; letters, digits and underscores")
     ):
-        glue(name, 1)
+        glue(**{name: 1})
 
 
 # -- show
@@ -318,10 +319,12 @@ def test_ipython_takes_the_bundle():
 
 
 def test_table_names_its_rows_and_says_what_was_not_run(shown):
-    table(
-        [["base", np.float64(0.661), 560], ["a&b", None, 7]],
-        ["version", "accuracy", "prompts"],
-        caption="The base does the task.",
+    show(
+        Table(
+            [["base", np.float64(0.661), 560], ["a&b", None, 7]],
+            ["version", "accuracy", "prompts"],
+            caption="The base does the task.",
+        )
     )
     ((data, _),) = shown
     html = minidom.parseString(data["text/html"])
@@ -353,14 +356,14 @@ def test_table_names_its_rows_and_says_what_was_not_run(shown):
 )
 def test_table_refuses(shown, rows, caption, message):
     with pytest.raises(FigureError) as error:
-        table(rows, ["name", "n"], caption=caption)
+        show(Table(rows, ["name", "n"], caption=caption))
     assert str(error.value).startswith(message)
 
 
 def test_a_table_shows_estimates_with_their_intervals_and_pairs_as_links(shown):
     gain = Difference(0.25, 0.2, 0.3, 70, better=20, worse=2, p_value=0.001)
     rows = [["base", Estimate(0.66, 0.62, 0.7, 70), gain, ("chapter <3>", "03.html#x")]]
-    table(rows, ["version", "accuracy", "gain", "where"], caption="Estimates.", digits=1)
+    show(Table(rows, ["version", "accuracy", "gain", "where"], caption="Estimates.", digits=1))
     ((data, _),) = shown
     html = minidom.parseString(data["text/html"])
     cells = html.getElementsByTagName("td")

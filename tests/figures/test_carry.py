@@ -8,17 +8,14 @@ from matplotlib import pyplot as plt
 
 from entrack.circuit.contents import TARGETS, Contents
 from entrack.figures.carry import (
-    answer_rows,
     by_layer,
     figure_three,
     mask_paths,
-    mask_rows,
-    version_columns,
-    version_rows,
 )
 from entrack.patching.masks import DCMConfig, MaskPath, Masks
 from entrack.patching.patches import Patch, Patched
 from entrack.sites import GROUPS, Head
+from entrack.tables import carry as tables
 
 HEADS = (Head(1, 0), Head(1, 1))
 TOKENS = {"object": 1, "position": 2, "label": 3, "unchanged": 4}
@@ -122,13 +119,14 @@ def test_figure_three_marks_what_is_void_and_where_no_head_was_selected():
 
 def test_tables_give_what_was_measured():
     found = contents()
-    first, second, *_ = mask_rows(found)
+    first, second, *_ = tables.masks(found).rows
     assert first[:3] == ["A object", "1 of 2", 1.0] and first[3].value == 0.4
     assert first[5:] == ["-", "0.47 (40 of 40)"] and second[1] == "0 of 2"
-    assert list(version_columns(found)) == ["A object", "B position", "C position", "D position"]
-    assert [row[0] for row in version_rows(found)] == ["base", "code"]
-    assert version_rows(found)[0][1].value == 0.4
-    assert version_rows(found)[0][2:] == ["no head selected"] * 3
-    plain, fetchers, *_ = answer_rows(found)
+    versions = tables.versions(found)
+    assert versions.header[1:] == ["A object", "B position", "C position", "D position"]
+    assert [row[0] for row in versions.rows] == ["base", "code"]
+    assert versions.rows[0][1].value == 0.4
+    assert versions.rows[0][2:] == ["no head selected"] * 3
+    plain, fetchers, *_ = tables.answers(found).rows
     assert plain == ["nothing patched", 1.0, 0.0, "-"]
     assert fetchers[:2] == ["Value fetcher", 0.6] and fetchers[3].value == 0

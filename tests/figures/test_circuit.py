@@ -17,18 +17,11 @@ from entrack.figures.circuit import (
     score_maps,
     size_curve,
 )
-from entrack.figures.tables import (
-    attention_rows,
-    group_rows,
-    live_rows,
-    median_rows,
-    stage_rows,
-    strongest_rows,
-)
 from entrack.patching.attention_mass import KINDS, attention_mass
 from entrack.patching.head_scores import HeadScores
 from entrack.sites import GROUPS, Head
 from entrack.stats.metrics import exact
+from entrack.tables import circuit as tables
 
 EFFECTS = {
     "value_fetcher": {Head(4, 2): -1.0, Head(3, 0): -0.5, Head(4, 0): 0.5},
@@ -124,16 +117,17 @@ def test_depths_are_relative_and_an_empty_group_has_no_bar():
 
 def test_tables_of_the_search_list_what_was_found(found):
     direct = found.discovery.scores["value_fetcher"]
-    assert strongest_rows(direct, n=3) == [
+    assert tables.strongest(direct).rows[:3] == [
         ["4.2", -1.125, -1.0, -0.875, 2],
         ["3.0", -0.625, -0.5, -0.375, 2],
         ["0.0", 0.0, 0.0, 0.0, 0],
     ]
-    assert [row[0] for row in stage_rows(found, n=1)] == ["A 4.2", "B 2.1", "C 1.0", "D 0.2"]
-    fetchers, *_, readers = group_rows(found)
+    stages = tables.stages(found).rows
+    assert [row[0] for row in stages[::4]] == ["A 4.2", "B 2.1", "C 1.0", "D 0.2"]
+    fetchers, *_, readers = tables.groups(found).rows
     assert fetchers == ["A Value fetcher", "last token", 1, 1, "3.0", "4.2 0.0 0.1"]
     assert readers[2:5] == [1, 0, "-"] and readers[5].startswith("0.2")
-    assert median_rows({"tiny": (CIRCUIT, 6)}) == [["tiny", 6, "-", "1.5", "2", "3"]]
+    assert tables.medians({"tiny": (CIRCUIT, 6)}).rows == [["tiny", 6, "-", "1.5", "2", "3"]]
 
 
 def test_live_positions_are_compared_on_the_same_prompts():
@@ -143,7 +137,9 @@ def test_live_positions_are_compared_on_the_same_prompts():
         "tiny",
     )
     assert live.difference("all", "few").value == 0.5
-    (few, accuracy, log_prob), _ = live_rows(live)
+    table = tables.live_tokens(live)
+    (few, accuracy, log_prob), _ = table.rows
+    assert table.caption.endswith("elsewhere; 4 prompts.")
     assert (few, accuracy.value, log_prob) == ("few", 0.25, -2.0)
 
 
@@ -157,7 +153,10 @@ def test_attention_is_that_of_the_strongest_kept_heads(model, prompts, found):
     shown = [text.get_text() for text in picture.figure.axes[0].texts]
     assert shown[4:] == [f"{whole[k].value:.2f}" for k in ("correct_object", "itself")]
     assert f"A 3.0 {looks[0].shares['correct_object'].value:.2f}" in picture.alt
-    assert attention_rows(looks)[2][1:3] == ["query label", "token after earlier label"]
+    assert tables.attention(looks, n_prompts=7).rows[2][1:3] == [
+        "query label",
+        "token after earlier label",
+    ]
 
 
 def test_a_reader_at_the_earlier_label_reads_the_object_of_its_segment():

@@ -9,17 +9,12 @@ from small_circuit import CIRCUIT
 
 from entrack.display.svg import figure_svg
 from entrack.errors import SiteError
-from entrack.figures.flow import (
-    attention_rows,
-    attention_shares,
-    edge_words,
-    knockout_curves,
-    knockout_rows,
-)
+from entrack.figures.flow import attention_shares, edge_words, knockout_curves
 from entrack.paper import published
 from entrack.patching.attention_knockout import EDGES, Knockouts
 from entrack.patching.attention_mass import KINDS, AttentionMass
 from entrack.sites import Head
+from entrack.tables import flow as tables
 
 
 @pytest.fixture(autouse=True)
@@ -58,10 +53,11 @@ def test_knockout_curves_are_shares_of_the_unblocked_accuracy():
 
 
 def test_rows_of_readings_say_what_the_paper_has():
-    first, *_, direct, random, _, last = knockout_rows(knocked())
+    first, *_, direct, random, _, last, both = tables.readings(knocked()).rows
     assert first[1].value == pytest.approx(-0.6) and first[2:] == ["0.50", "-0.62", "0.69"]
     assert direct[3:] == ["-0.01", "no clear loss"] and random[3:] == ["-0.03", "no clear loss"]
-    assert last[3:] == ["not in the paper", "not in the paper"]
+    for ours in (last, both):
+        assert ours[3:] == ["not in the paper", "not in the paper"]
 
 
 def test_attention_bars_and_the_mean_of_all_heads():
@@ -79,7 +75,7 @@ def test_attention_bars_and_the_mean_of_all_heads():
     assert axes.patches[0].get_width() == 1
     assert axes.get_lines()[-1].get_xdata()[KINDS.index("correct_object")] == 0.25
     assert "Value fetchers look at right object (1.00)" in picture.alt
-    (row,) = attention_rows(groups, average=average, circuit=CIRCUIT)
+    (row,) = tables.attention(groups, average=average, circuit=CIRCUIT).rows
     assert row[:4] == ["A Value fetcher", 2, "last token", "right object"]
     assert row[4].value == 1 and row[5:] == [0.25, 4]
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib import pyplot as plt
 from tiny_models import CIRCUIT, fine_tuned, tiny_model
 
-from entrack.cross_model.cmap_suite import exchange, graft_scores
+from entrack.cross_model.cmap_suite import cmap, graft_scores
 from entrack.cross_model.weight_swap import update_norms
 from entrack.figures.improved import (
     OTHERS,
@@ -45,7 +45,7 @@ def marks(axes):
 
 def test_marks_stand_at_the_accuracies(models):
     base, tuned = models
-    found = exchange(tuned, base, CIRCUIT, scenes=SCENES, n_far=1, n_random=1, inputs=True)
+    found = cmap(tuned, base, CIRCUIT, scenes=SCENES, n_far=1, n_random=1, inputs=True)
     picture = handed_over([found])
     axes = picture.figure.axes[0]
     labels = [text.get_text() for text in axes.get_yticklabels()]

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from closeness import assert_printed
 
-from entrack.figures.patching import carried_rows, head_map, layer_curves, pattern_bars
+from entrack.figures.patching import head_map, layer_curves, pattern_bars
 from entrack.model.attention import patterns
 from entrack.patching.residual_patching import ResidualPatching
 from entrack.sites import Head
+from entrack.tables import patching as tables
 
 SIX_DIGITS = 1e-5
 """A live figure keeps six significant digits."""
@@ -44,7 +46,7 @@ def test_curves_and_their_floors():
         "position, no patch"
     ]["x"] == [0, 2]
     top = lines["position"]["y"][1] + lines["position"]["error_y"]["array"][1]
-    assert top == pytest.approx(0.6906, abs=1e-3), "Wilson's interval of 60 of 100"
+    assert_printed(top, 0.6906, decimals=4)  # Wilson's interval of 60 of 100
     assert lines["position"]["line"]["color"] != lines["object"]["line"]["color"]
     assert lines["position"]["marker"]["symbol"] != lines["object"]["marker"]["symbol"]
     assert (
@@ -56,14 +58,21 @@ def test_curves_and_their_floors():
 def test_rows_say_where_something_is_carried():
     by_role = {"last": curve("position", 0.1, 0.6, 0.5, floor=0.1)}
     nothing = {"last": curve("label", 0.1, 0.1, 0.12, floor=0.1)}
-    (where, name, best, floor, layers), other = carried_rows(
+    (where, name, best, floor, layers), other = tables.carried(
         {"position": by_role, "label": nothing}
-    )
+    ).rows
     assert (where, name, best.value, layers) == ("last token", "position", 0.6, "1 to 2")
     assert floor == pytest.approx(0.1)
     assert other[4] == "none above the floor"
     above = by_role["last"].over_floor
     assert above.value == pytest.approx(0.5) and (above.better, above.worse) == (50, 0)
+
+
+def test_only_layers_at_which_an_answer_changes_have_a_row():
+    told = {0: ["a", "b"], 3: ["a", "b"], 6: ["a", "c"], 9: ["a", "c"], 10: ["d", "c"]}
+    table = tables.answers_by_layer(told)
+    assert table.rows == [[0, "a", "b"], [6, "a", "c"], [10, "d", "c"]]
+    assert table.header == ["from layer", "pair 1", "pair 2"]
 
 
 def test_map_of_heads_has_layers_upwards_and_a_ring_at_the_head():

@@ -10,13 +10,10 @@ from entrack.figures.position import (
     CANDIDATES,
     answer_shares,
     answers_by_group,
-    lead_rows,
-    prediction_rows,
-    source_rows,
     variation_scores,
-    wording_rows,
 )
 from entrack.patching.patches import Patch, Patched
+from entrack.tables import position as tables
 from entrack.task.counterfactual_pairs import interchanges
 
 B = "position_transmitter"
@@ -77,16 +74,16 @@ def test_variations_are_in_the_order_of_their_scores():
 
 def test_rows_tell_source_score_and_lead():
     plain = wording("position", 0.4)
-    (title, cut, own, expected), *_ = source_rows([plain])
+    (title, cut, own, expected), *_ = tables.sources([plain]).rows
     pair = plain.pairs[0]
     assert title == "Plain (not reworded)" and (own, expected) == (pair.base.answer, pair.answer)
     assert cut.startswith(pair.source.text[:10]) and cut.endswith("contains the")
-    (row,) = wording_rows([plain], {"position": 0.23})
+    (row,) = tables.scores([plain], paper={"position": 0.23}).rows
     assert row[:2] == ["Plain (not reworded)", 7] and row[2].value == 0.4
     assert row[3:] == [0.0, "+0.23"]
     filler = wording("filler_before", 0.4, candidates=("ordinal", "token_from_start"))
-    (lead,) = lead_rows([filler])
+    (lead,) = tables.leads([filler]).rows
     assert lead[1] == "tokens from the start" and lead[2].value == pytest.approx(-0.2)
-    told = prediction_rows(filler.pairs[0])
+    told = tables.predictions(filler.pairs[0]).rows
     assert [row[0] for row in told][:4] == ["base", "source", "base's own answer", "order of boxes"]
     assert "unchanged" not in [row[0] for row in told]

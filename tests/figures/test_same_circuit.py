@@ -15,6 +15,7 @@ from entrack.display.svg import figure_svg
 from entrack.figures import same_circuit as figures
 from entrack.sites import GROUPS, Head
 from entrack.stats.metrics import Estimate
+from entrack.tables import same_circuit as tables
 
 N = 20
 
@@ -39,13 +40,13 @@ SCORES = {"one": scored(0.8, 0.4, 0.2), "two": scored(1.0, 0.6, 0.9), "none": sc
 
 
 def test_a_row_of_table_one():
-    one, _, none = figures.faithfulness_rows(SCORES)
+    one, _, none = tables.faithfulness(SCORES).rows
     assert one[0] == "one" and [e.value for e in one[1:]] == [0.8, 0.4, 0.1, 0.5]
     assert none[4] == "undefined", "no share of an accuracy of 0"
 
 
 def test_gaps_are_paired_with_the_whole_and_with_the_reference():
-    one, two, _ = figures.gap_rows(SCORES, base="one")
+    one, two, _ = tables.gaps(SCORES, base="one").rows
     assert one[1].value == pytest.approx(-0.4) and one[2] == "0.0078" and one[3] == "-"
     assert two[3].value == pytest.approx(0.2) and two[3].better == 4
 
@@ -63,14 +64,14 @@ def test_the_grid_has_a_row_per_circuit_and_one_for_the_whole():
 
 
 def test_only_searched_versions_have_a_row_of_their_own_circuit():
-    (row,) = figures.own_circuit_rows(SCORES, owners=["one", "two"])
+    (row,) = tables.own_circuits(SCORES, owners=["one", "two"]).rows
     assert row[0] == "two" and [e.value for e in row[1:]] == pytest.approx([0.9, 0.6, 0.3])
 
 
 def test_overlap_rows_say_where_a_correlation_is_missing():
     counts = overlaps(CIRCUIT, CIRCUIT.only("value_fetcher"), n_heads=20)
     correlations = {name: None for name in GROUPS} | {"value_fetcher": Estimate(0.5, 0.1, 0.8, 9)}
-    first, second, *_ = figures.overlap_rows(counts, correlations, version="two")
+    first, second, *_ = tables.overlap({"two": counts}, {"two": correlations}, base="one").rows
     assert first == ["two: A Value fetcher", 2, 2, 2, 0.2, "0.005", 0.5]
     assert second[3:] == [0, 0.0, "1", "too few heads"]
     excess = [o.excess for o in counts]
@@ -98,7 +99,7 @@ def test_kept_heads_are_coloured_counted_and_told():
     assert titles[2] == "C Position detector: 1 of 3 kept"
     assert [bar.get_height() for bar in picture.figure.axes[2].patches] == [0.5, 0, 0]
     assert "reaches 1%" in picture.alt and "1 of 2 in A, 1 of 2 in B, 1 of 3 in C" in picture.alt
-    assert figures.minimality_rows(minimality())[2] == ["C Position detector", 3, 1, 1, 0]
+    assert tables.minimality(minimality()).rows[2] == ["C Position detector", 3, 1, 1, 0]
 
 
 def complete(points, labels):
@@ -126,7 +127,7 @@ def test_the_widest_gap_counts_in_either_direction():
     label, gap = found.widest("group")
     assert label == "group B" and gap.value == pytest.approx(0.3)
     assert found.mean_gap("random") == pytest.approx(0.25)
-    rows = figures.completeness_rows(found)
+    rows = tables.completeness(found).rows
     assert [row[0] for row in rows[:4]] == ["group A", "group B", "greedy 1", "random, mean"]
     assert rows[3][1:] == ["half", pytest.approx(0.1), pytest.approx(0.35), "mean gap 0.25"]
     assert rows[5] == ["Llama-7B group B", 7, 0.02, 0.23, "-0.21"]
@@ -146,6 +147,6 @@ def test_growing_fills_one_group_at_a_time(model):
         CIRCUIT.role("structure_reader")
     )
     rest = scored(1.0, 0.5, 0.75)
-    rows = figures.grown_rows(rest, ["the circuit", "more"])
+    rows = tables.grown(rest, ["the circuit", "more"]).rows
     assert [row[0] for row in rows] == ["the circuit", "more", "whole model"]
     assert [row[2].value for row in rows] == [0, 0.25, 0.5]

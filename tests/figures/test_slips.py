@@ -5,9 +5,10 @@ import pytest
 from matplotlib import pyplot as plt
 
 from entrack.figures import slips as figures
-from entrack.paper import published
+from entrack.paper import findings, published
 from entrack.paper.slip import Slip, paired
 from entrack.stats.metrics import Estimate, exact
+from entrack.tables import slips as tables
 
 SLIPS = [
     Slip("rounding", "cause: effect", Estimate(0.2, 0.1, 0.3, 9), exact(0.8)),
@@ -27,20 +28,20 @@ def test_a_slip_has_a_mark_on_either_side_of_its_line():
 
 
 def test_rows_show_the_change_with_its_interval():
-    first, count, same = figures.slip_rows(SLIPS)
+    first, count, same = tables.switched(SLIPS, "Slips").rows
     assert first == ["cause: effect", "0.20 [0.10, 0.30]", "0.80", "+0.60 [+0.50, +0.70]", "yes"]
     assert count[1:] == ["0.50", "0.50", "+0.00", "exact count"]
     assert same[3] == "+0.10 [+0.00, +0.20]" and same[4] == "yes"
 
 
 def test_every_known_slip_has_a_row():
-    rows = figures.known_rows({"rounding"})
+    rows = tables.known({"rounding"}).rows
     assert len(rows) == len(published.slips().values)
     assert [row[0] for row in rows if row[3]] == ["accuracies rounded before ratios"]
 
 
 def test_what_the_paper_has_on_a_slip():
-    told = figures.published_effects()
+    told = findings.slip_effects()
     assert told["slip_label"] == "in the paper at most 0.00 % in all 48 cells"
     assert told["slip_padded"] == "in the paper 0.33 becomes 0.16"
     assert told["slip_threshold"].endswith("175 against 97 heads in FLoat-7B")

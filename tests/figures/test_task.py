@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from entrack.figures.task import accuracy_figure, position_figure, size_figure, version_rows
+from entrack.figures.task import accuracy_figure, position_figure, size_figure
 from entrack.patching.accuracy import TaskScores
+from entrack.tables import task as tables
 
 SIX_DIGITS = 1e-5
 """A live figure keeps six significant digits."""
@@ -40,7 +41,10 @@ def test_accuracies_stand_where_the_estimates_do(scores):
 
 
 def test_rows_compare_every_version_with_the_base_on_the_same_prompts(scores):
-    base, mine = version_rows(scores, base="base", titles={"base": "the first", "mine": "other"})
+    table = tables.versions(scores, base="base", titles={"base": "the first", "mine": "other"})
+    base, mine = table.rows
+    assert table.header[2:5] == ["alternative", "standard", "minus base"]
+    assert table.caption.startswith("Accuracy on 120 prompts of 3 boxes")
     assert base[:2] == ["base", "the first"] and base[4:] == ["-", "-"]
     assert [accuracy.value for accuracy in base[2:4]] == pytest.approx([0.7, 0.5])
     assert mine[4] == scores["mine", "alternative"].minus(scores["base", "alternative"])

@@ -213,12 +213,12 @@ def test_a_version_of_gemma_answers_as_its_card_says():
 
 @pytest.mark.slow
 def test_a_loaded_version_answers_as_its_card_says():
-    from entrack.finetune.measure import box_accuracy
+    from entrack.finetune.measure import box_accuracy, summary
 
     model = load("smollm2/base", device="cpu")
     assert card("code")["on_digest"] == model.digest
     found = box_accuracy(model.hf, model.tokenizer, split="validation", n_scenes=70)
-    here, there = found.summary(), card("base")["accuracy"]["validation"]["alternative"]
+    here, there = summary(found), card("base")["accuracy"]["validation"]["alternative"]
     # The card's interval is from when scenes were resampled; today it is the t interval over them.
     today, then = here.pop("interval_95"), there.pop("interval_95")
     assert here == there

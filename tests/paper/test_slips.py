@@ -6,11 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from closeness import assert_apart
 from tiny_models import CIRCUIT, HEADS, fine_tuned, tiny_model
 
 from entrack.circuit.discovery import Discovery
 from entrack.circuit.faithfulness import Faithfulness
-from entrack.circuit.minimality import MinimalityConfig, measure_minimality
+from entrack.circuit.minimality import measure_minimality
 from entrack.circuit.search import FoundCircuit
 from entrack.circuits import Circuit
 from entrack.errors import ConfigError
@@ -65,19 +66,11 @@ def test_plain_pruning_scores_are_those_of_minimality(setting, monkeypatch):
     found = circuit_slips.pruning_scores(
         model, prompts, circuit=WIDE, group="value_fetcher", means=means
     )
-    for way, published in (("plain", False), ("both", True)):
-        theirs = measure_minimality(
-            model,
-            prompts,
-            circuit=WIDE,
-            means=means,
-            config=MinimalityConfig(as_published=published),
-        )
-        expected = [theirs.scores["value_fetcher"][str(h)] for h in found.heads]
-        np.testing.assert_allclose(
-            found.scores[way], expected, atol=1e-12 if not published else 0.021
-        )
-    assert not np.allclose(found.scores["plain"], found.scores["is_not"])
+    theirs = measure_minimality(model, prompts, circuit=WIDE, means=means)
+    expected = [theirs.scores["value_fetcher"][str(h)] for h in found.heads]
+    assert found.scores["plain"].tolist() == expected
+    for way in ("rounded", "is_not"):
+        assert_apart(found.scores["plain"], found.scores[way], terms=len(prompts))
     threshold, rounding, is_not = circuit_slips.pruning_slips(found)
     assert threshold.on.value >= threshold.off.value == rounding.off.value == is_not.off.value
 
@@ -108,7 +101,7 @@ def test_random_circuits_with_replacement_are_smaller(setting):
         model, prompts.subset(range(3)), circuit=WIDE, means=means, n_draws=20
     )
     assert size.off.value == 1 and 0.5 < size.on.value < 1 and size.clear
-    assert 0 <= accuracy.on.value <= 1
+    assert accuracy.on.n == accuracy.off.n == 3
 
 
 def test_stage_d_read_at_a_random_label_gives_other_effects(setting):
@@ -123,12 +116,12 @@ def test_stage_d_read_at_a_random_label_gives_other_effects(setting):
     )
     found = FoundCircuit(discovery=searched, curve=None, minimality=None, circuit=WIDE)
     slip = slips.random_corrupt_position(
-        model, *(prompts.subset(range(4)) for prompts in (clean, corrupt)), found=found, n_top=3
+        model, *(prompts.subset(range(4)) for prompts in (clean, corrupt)), found=found
     )
     assert slip.off.value == pytest.approx(
-        -np.mean([scores.values[h.layer, h.head, :4] for h in scores.ranked()[:3]]), abs=1e-6
+        -np.mean([scores.values[h.layer, h.head, :4] for h in scores.ranked()[:3]]), rel=1e-4
     )
-    assert slip.on.value != pytest.approx(slip.off.value, abs=1e-6)
+    assert_apart(slip.on.value, slip.off.value, terms=1000, magnitude=np.float32(1))
 
 
 def test_desiderata_slips_run_on_pairs_of_one_draw(setting):

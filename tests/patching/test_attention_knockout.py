@@ -54,7 +54,7 @@ def literal(model, prompts, *, reader, goal, layer, monkeypatch):
             modeling_llama.ALL_ATTENTION_FUNCTIONS, "get_interface", lambda name, default: attention
         )
         for i in range(len(prompts)):
-            state.update(reader=int(reader[i]), goal=int(goal[i]))
+            state.update(reader=int(reader[i]), goal=goal[i].reshape(-1))
             tokens = prompts.tokens[i : i + 1, : int(prompts.lengths[i])]
             found.append(model.hf(tokens).logits[0, -1])
     return torch.stack(found)
@@ -248,3 +248,14 @@ def test_a_step_from_a_reading_that_costs_nothing_is_unknown():
     )
     step = free.step(EDGES[1], EDGES[0])
     assert (step.low, step.value, step.high) == (-1, 0, 1)
+
+
+def test_two_tokens_that_stand_in_for_each_other_cost_more_than_their_sum():
+    plain = np.arange(40) < 32
+    parts = {("b", "a"): np.arange(40) < 28, ("b", "c"): np.arange(40) < 30}
+    hits = {edge: row[None] for edge, row in parts.items()} | {
+        ("b", "a+c"): np.zeros((1, 40), bool)
+    }
+    found = Knockouts(hits, plain, (0,), 4, np.arange(40), "tiny")
+    excess = found.beyond_sum(("b", "a+c"), *parts)
+    assert excess.value == pytest.approx(-0.8 + 0.1 + 0.05) and excess.high < 0

@@ -206,7 +206,13 @@ def test_a_penalty_learned_beside_others_is_learned_as_alone(model, data, held_o
             **options,
         )
         for a, b in zip(together.paths, alone.paths, strict=True):
-            np.testing.assert_allclose(a.weights[index], b.weights[0], atol=1e-3)
+            # Adam divides a gradient by its size, so that each step may carry its rounding on.
+            assert_close(
+                a.weights[index],
+                b.weights[0],
+                terms=QUICK.steps * additions(model, 60),
+                magnitude=1.0,
+            )
 
 
 def test_a_seed_is_learned_once_whatever_other_seeds_and_choices_are_asked_for(

@@ -7,7 +7,7 @@ from closeness import additions, assert_close
 from hooked import hooked_logits
 from tiny_models import tiny_model
 
-from entrack.errors import ConfigError, SiteError
+from entrack.errors import ConfigError, ModelError, SiteError
 from entrack.model.activations import clean_run
 from entrack.model.hooks import Trace
 from entrack.model.shared_runs import run_shared
@@ -35,6 +35,24 @@ def test_heads_equal_hooks(any_model, data, role):
     plain = answers_with(Prepared(any_model, data), patches=[Patch(role)])[0]
     assert torch.equal(found, expected)
     assert (found != plain).any()
+
+
+@pytest.mark.parametrize("role", ["last", "query_label", "prev_query_label"])
+def test_a_donor_reads_the_source_and_the_receiver_the_base(model, data, role):
+    donor = tiny_model("gqa", seed=1)
+    patches = {"heads": Patch(role, HEADS)}
+    found = patch_pairs(model, data, patches=patches, donor=donor).answers[0]
+    expected = hooked_logits(model, data, role=role, heads=HEADS, donor=donor).argmax(-1)
+    assert torch.equal(torch.from_numpy(found), expected)
+    own = patch_pairs(model, data, patches=patches).answers[0]
+    assert (found != own).any()
+    itself = patch_pairs(model, data, patches=patches, donor=model).answers[0]
+    assert (itself == own).all()
+
+
+def test_a_donor_of_another_shape_is_refused(model, data):
+    with pytest.raises(ModelError, match="differ in shape .*; donor and receiver must have one"):
+        patch_pairs(model, data, patches={"x": Patch("last", HEADS)}, donor=tiny_model("mha"))
 
 
 @pytest.mark.parametrize("role", ["last", "query_label", "prev_query_label"])

@@ -226,9 +226,9 @@ def test_hits_that_never_vary_still_have_an_interval():
     """The rule of three over what varies, within what a share or a difference of shares can be."""
     scenes = np.arange(140) // 7
     for value, low, high in ((0.0, 0.0, 3 / 20), (1.0, 1 - 3 / 20, 1.0)):
-        found = mean(np.full(140, value), clusters=scenes)
+        found = mean(np.full(140, value), clusters=scenes, share=True)
         assert (found.value, found.low, found.high) == pytest.approx((value, low, high))
-    alone = mean(np.zeros(140))
+    alone = mean(np.zeros(140), share=True)
     assert (alone.low, alone.high) == pytest.approx((0.0, 3 / 140))
     same = np.arange(140) % 3 == 0
     found = difference(same, same, clusters=scenes)
@@ -239,18 +239,20 @@ def test_hits_that_never_vary_still_have_an_interval():
 def test_scenes_that_all_agree_leave_nothing_to_vary():
     """Three of seven right in every scene: the scenes do not differ, the rule of three holds."""
     hits = np.tile([1, 1, 1, 0, 0, 0, 0], 20)
-    found = mean(hits, clusters=np.arange(140) // 7)
+    found = rate(hits, clusters=np.arange(140) // 7)
     assert (found.low, found.high) == pytest.approx((3 / 7 - 3 / 20, 3 / 7 + 3 / 20))
 
 
 def test_what_is_no_hit_has_no_rule_for_hits():
     assert mean(np.full(5, 0.37)).low == pytest.approx(0.37)
+    nothing = mean(np.zeros(5))
+    assert (nothing.low, nothing.high) == (0, 0), "a head that changes no log probability at all"
     unchanged = difference(np.full(5, -1.3), np.full(5, -1.3))
     assert (unchanged.low, unchanged.high) == (0, 0)
 
 
 def test_one_scene_says_nothing_about_others():
-    found = mean([1.0, 0.0, 1.0], clusters=[4, 4, 4])
+    found = rate([True, False, True], clusters=[4, 4, 4])
     assert (found.low, found.high) == (0, 1)
 
 
@@ -276,3 +278,82 @@ def test_ratio_over_clusters_is_wider_where_scenes_agree():
     alone, over_scenes = ratio(right, np.ones(140)), ratio(right, np.ones(140), clusters=scenes)
     assert alone.value == over_scenes.value == 0.5
     assert over_scenes.half_width > 2 * alone.half_width
+
+
+def test_shares_end_at_0_and_1():
+    """Attention of 0.1 in one scene and none in six: t reaches below 0, a share does not."""
+    low, high = [0.1, *[0.0] * 6], [0.9, *[1.0] * 6]
+    assert mean(low).low < 0 < mean(low, share=True).low + 1e-12
+    assert mean(low, share=True).low == 0 and mean(low, share=True).high == mean(low).high
+    assert mean(high, share=True).high == 1 < mean(high).high
+    assert mean(np.full(5, 0.37), share=True).low == pytest.approx(0.37)
+
+
+def test_a_ratio_below_0_has_its_ends_in_order():
+    """The gap is negative where the donor is worse: half of it closes."""
+    generator = np.random.default_rng(9)
+    gap = -(generator.random(140) < 0.6).astype(float)
+    half = gap * (generator.random(140) < 0.5)
+    scenes = np.arange(140) // 7
+    found, mirrored = ratio(half, gap, clusters=scenes), ratio(-half, -gap, clusters=scenes)
+    assert found.low < found.value < found.high
+    assert (found.low, found.high) == pytest.approx((mirrored.low, mirrored.high))
+
+
+def test_a_ratio_of_hits_that_agree_everywhere_has_an_interval():
+    """20 scenes, 60 % right: up to 3 of 20 may have differed unseen, of 0.6."""
+    right = np.tile([1, 1, 1, 0, 0], 28)
+    scenes = np.arange(140) // 7
+    for sign in (1, -1):
+        found = ratio(sign * right, sign * right, clusters=scenes)
+        spread = 3 / 20 / right.mean()
+        assert (found.value, found.low, found.high) == pytest.approx((1, 1 - spread, 1 + spread))
+    logs = np.linspace(1, 2, 140)
+    assert ratio(logs, logs).half_width == 0
+
+
+def test_agreement_everywhere_covers_a_ratio_that_is_almost_1():
+    """One prompt in a hundred differs in truth: most small samples show none that does."""
+    generator, held = np.random.default_rng(10), 0
+    for _ in range(300):
+        right = generator.random(70) < 0.6
+        kept = right & (generator.random(70) < 0.99)
+        found = ratio(kept, right, clusters=np.arange(70) // 7)
+        held += not found.excludes(0.99)
+    assert held / 300 > 0.95
+
+
+def test_a_ratio_of_scenes_that_agree_up_to_rounding_has_an_interval():
+    """Three of seven kept in every scene; 3/7 times 7 is not 3 in every sum of floats."""
+    for size in (3, 7, 10, 11):
+        for kept in range(1, size):
+            numerator = np.tile(np.arange(size) < kept, 13).astype(float)
+            found = ratio(numerator, np.ones(13 * size), clusters=np.arange(13 * size) // size)
+            assert found.half_width == pytest.approx(3 / 13), (size, kept)
+
+
+@pytest.mark.parametrize("n_scenes", [7, 20, 49])
+@pytest.mark.parametrize("shared", [0.0, 1.0])
+@pytest.mark.parametrize("limits", [0.5, 1.05, 2.0])
+def test_the_rule_of_three_counts_scenes(n_scenes, shared, limits):
+    """Rare hits, seven prompts a scene, with truths on both sides of the rule's limit: how often is
+    nothing seen, and the truth outside the interval? With the scenes as units seldom, whether
+    prompts share their scene's fate or not; with the prompts as units mostly, where they do.
+    """
+    generator = np.random.default_rng(11)
+    scenes = np.arange(7 * n_scenes) // 7
+
+    def missed(truth, clusters, runs=300):
+        found = 0
+        for _ in range(runs):
+            single = generator.random((n_scenes, 7)) < truth
+            common = np.repeat(generator.random((n_scenes, 1)) < truth, 7, axis=1)
+            hits = np.where(generator.random((n_scenes, 1)) < shared, common, single).ravel()
+            if not hits.any():
+                found += mean(hits, clusters=clusters, share=True).excludes(truth)
+        return found / runs
+
+    # 5 % of 300 runs have a standard error of 1.3 points.
+    assert missed(min(1.0, limits * 3 / n_scenes), scenes) < 0.09
+    if shared and limits == 1.05:
+        assert missed(limits * 3 / len(scenes), None) > 0.5

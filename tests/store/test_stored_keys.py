@@ -102,11 +102,13 @@ def samples() -> dict[object, list]:
     )
     return {
         Model: [model, tuned, named, typed],
+        Model | None: [None, model, tuned],
         Prompts: [prompts, *other_prompts(prompts)],
         CounterfactualPrompts: [data, *other_counterfactuals(data)],
         Prepared: [
             prepared,
             dataclasses.replace(prepared, model=tuned),
+            dataclasses.replace(prepared, donor=tuned),
             dataclasses.replace(prepared, expected_candidate="object"),
             *(dataclasses.replace(prepared, data=d) for d in other_counterfactuals(data)),
         ],
@@ -132,7 +134,7 @@ def samples() -> dict[object, list]:
             (Cell("b", {"last": (Head(1, 1),)}),),
             (Cell("a", {"last": (Head(1, 1),)}, "q"),),
         ],
-        MinimalityConfig: [MinimalityConfig(), MinimalityConfig(as_published=True)],
+        MinimalityConfig: [MinimalityConfig(), MinimalityConfig(threshold=0.0)],
         PathConfig: [PathConfig(), PathConfig(seed=1)],
         Mapping[tuple[str, str], Tensor]: [
             {("last", "query_label"): torch.tensor([1, 2])},
@@ -140,6 +142,7 @@ def samples() -> dict[object, list]:
             {("last", "random"): torch.tensor([1, 2])},
         ],
         Mapping[str, Sequence[str]]: [{"a": ["last"]}, {"a": ["last", "query_label"]}],
+        tuple[Model, ...]: [(model,), (tuned,), (named,), (typed,), (model, tuned)],
         tuple[str, ...]: [("last",), ("query_label",)],
         tuple[int, ...]: [(0, 1), (0, 2)],
         Sequence[float]: [(0.1,), (0.2,)],

@@ -104,3 +104,15 @@ def test_every_family_of_the_book_says_it_all(family):
     assert structure_role(family) in STRUCTURE_ROLES
     assert set(looks(family)) == set(described)
     assert len(set(looks(family).values())) == len(described), "versions must be told apart"
+
+
+@pytest.mark.slow
+def test_the_shape_in_the_file_is_that_of_the_weights(monkeypatch):
+    monkeypatch.delenv("ENTRACK_CACHE")
+    from transformers import AutoConfig
+
+    from entrack.versions.loading import load
+    from entrack.versions.needs import parameters
+
+    told = family_file("smollm2")["config"]
+    assert parameters(AutoConfig.for_model(**told)) == parameters(load("smollm2/raw").config)

@@ -1,0 +1,129 @@
+"""Tables of the search for a circuit: tokens with live heads, heads by stage, groups, their depth.
+
+"-" is "there is none"."""
+
+from collections.abc import Mapping, Sequence
+
+from entrack.circuit.live_positions import LivePositions
+from entrack.circuit.search import FoundCircuit, HeadAttention
+from entrack.circuits import Circuit
+from entrack.display.style import ROLE_WORDS
+from entrack.display.tables import Table
+from entrack.figures.circuit import target
+from entrack.patching.head_scores import HeadScores
+from entrack.sites import GROUPS
+
+
+def live_tokens(live: LivePositions) -> Table:
+    """Set of live tokens, accuracy, mean log probability of the answer in nats."""
+    n = len(next(iter(live.hits.values())))
+    return Table(
+        [[name, live.accuracy(name), live.mean_log_prob(name)] for name in live.hits],
+        ["tokens with live heads", "accuracy", "mean log probability of the answer, nats"],
+        f"All heads live at these tokens and at their mean elsewhere; {n} prompts.",
+    )
+
+
+def strongest(scores: HeadScores) -> Table:
+    """Head, its effect on the pair where it is most negative, on average, and where it is most
+    positive, and on how many pairs it is negative; the five strongest heads.
+    """
+    rows = []
+    for head in scores.ranked()[:5]:
+        effects = scores.values[head.layer, head.head]
+        mean = scores.estimate(head).value
+        losses = int((effects < 0).sum())
+        rows.append([str(head), float(effects.min()), mean, float(effects.max()), losses])
+    return Table(
+        rows,
+        ["head", "most negative pair", "mean", "most positive pair", "pairs with a loss"],
+        f"Direct effect of the five strongest heads, over {scores.values.shape[-1]} pairs.",
+    )
+
+
+def stages(found: FoundCircuit) -> Table:
+    """Group and head, the token where it acts, its mean effect, and the path that was measured; the
+    four strongest heads of each stage.
+    """
+    scores = found.discovery.scores
+    return Table(
+        [
+            [
+                f"{group.letter} {head}",
+                ROLE_WORDS[found.circuit.role(name)],
+                f"{scores[name].estimate(head):+.2f}",
+                target(found.discovery, name),
+            ]
+            for name, group in GROUPS.items()
+            for head in scores[name].ranked()[:4]
+        ],
+        ["group and head", "acts at", "mean effect", "measured through"],
+        "The four strongest heads of each stage; the interval is over"
+        f" {scores['value_fetcher'].values.shape[-1]} pairs.",
+    )
+
+
+def groups(found: FoundCircuit) -> Table:
+    """Group, the token where it acts, number of candidates, number of heads kept, the kept heads,
+    and those of the four strongest that pruning dropped.
+    """
+    return Table(
+        [
+            [
+                f"{group.letter} {group.title}",
+                ROLE_WORDS[found.circuit.role(name)],
+                len(found.curve.circuit.groups[name]),
+                len(found.circuit.groups[name]),
+                _some(found.kept(name)),
+                _some(found.dropped(name)),
+            ]
+            for name, group in GROUPS.items()
+        ],
+        [
+            "group",
+            "acts at",
+            "candidates",
+            "kept",
+            "kept, strongest first",
+            "dropped of the top four",
+        ],
+        "The circuit by group: how many heads before pruning and after, and which.",
+    )
+
+
+def attention(looks: Sequence[HeadAttention], *, n_prompts: int) -> Table:
+    """Group and head, the token from which it looks, the one that its group should read, and the
+    share of attention that it gives to that one, over `n_prompts`.
+    """
+    return Table(
+        [
+            [look.name, ROLE_WORDS[look.role], ROLE_WORDS[look.wanted], look.to(look.wanted)]
+            for look in looks
+        ],
+        ["group and head", "looks from", "should look at", "share of attention there"],
+        f"The two strongest kept heads of each group, mean over {n_prompts} prompts.",
+    )
+
+
+def medians(circuits: Mapping[str, tuple[Circuit, int]]) -> Table:
+    """Model, its number of layers, and the median layer of the heads of D, C, B and A; "-" for a
+    group without heads.
+    """
+    return Table(
+        [
+            [title, n_layers, *(_median(circuit, name) for name in reversed(GROUPS))]
+            for title, (circuit, n_layers) in circuits.items()
+        ],
+        ["circuit", "layers", "D", "C", "B", "A"],
+        "Median layer of the heads of each group, counted from 0.",
+    )
+
+
+def _median(circuit: Circuit, group: str) -> str:
+    return f"{circuit.median_layer(group):g}" if circuit.groups[group] else "-"
+
+
+def _some(heads: Sequence, *, at_most: int = 12) -> str:
+    """The first heads in words; "-" for none."""
+    told = " ".join(map(str, heads[:at_most])) or "-"
+    return f"{told} …" if len(heads) > at_most else told

@@ -1,0 +1,195 @@
+"""What each chapter costs from nothing, by formula: the experiments that take the most of it, with
+the chapter's own parameters.
+
+What a search will find is not known before, so a circuit is taken to have `HEADS` candidates a
+group, in `DEPTHS` of the model. Results that chapters share (the circuit, means) count in each of
+them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from entrack.versions.costs import (
+    Shape,
+    Text,
+    ablated,
+    replayed,
+    scene,
+    stages,
+    streams,
+    whole,
+)
+
+HEADS = 11
+"""Candidate heads of one group."""
+DEPTHS = {"value_fetcher": 0.8, "position_transmitter": 0.65, "position_detector": 0.5}
+"""Where a group's heads are, as a share of the layers; each is spread over three of them."""
+MEANS, CHOOSE, PRUNE = 112, 140, 84
+"""Prompts of a search where a chapter has no parameter for them."""
+LATER = {
+    "value_fetcher": 1,
+    "position_transmitter": 1,
+    "position_detector": 2,
+    "structure_reader": 3,
+}
+"""Role tokens from a group's own on."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """One chapter on one family.
+
+    Attributes:
+        shape, text: of the models and of the prompts.
+        values: the chapter's parameters.
+        compared: versions that it compares, the base one of them.
+    """
+
+    shape: Shape
+    text: Text
+    values: Mapping[str, float]
+    compared: int
+
+    def prompts(self, name: str) -> float:
+        """Prompts of a parameter that counts scenes."""
+        return self.values[name] * self.text.n_boxes
+
+    def passes(self, n: float) -> float:
+        return n * whole(self.shape, self.text)
+
+    def again(self, role: str, share: float = 0.5) -> float:
+        """The tokens from `role` on, through a share of the layers."""
+        slots = self.text.slots[role]
+        return replayed(self.shape, self.text, slots=slots, layers=share * self.shape.n_layers)
+
+    def search(self, pairs: str = "n_pairs") -> float:
+        """The whole search for one circuit."""
+        n, values = self.shape.n_layers, self.values
+        receivers = {
+            name: [round(n * (depth + step)) for step in (-0.1, 0, 0.1)]
+            for name, depth in DEPTHS.items()
+        }
+        sets = HEADS * (HEADS + 1) / 2 + 1 + 2 * HEADS
+        pruned = 2 * ablated(self.shape, self.text, circuits=1) + sets * sum(
+            replayed(self.shape, self.text, slots=slots, layers=n / 3) for slots in LATER.values()
+        )
+        return (
+            values[pairs] * sum(stages(self.shape, self.text, receivers).values())
+            + self.passes(values.get("n_means", MEANS))
+            + self.alone(values.get("n_held_out", CHOOSE), 8)
+            + values.get("n_prune", PRUNE) * pruned
+        )
+
+    def alone(self, n: float, circuits: float) -> float:
+        """Circuits alone beside the whole model, on `n` prompts."""
+        return self.passes(n) + n * ablated(self.shape, self.text, circuits=circuits)
+
+    def pairs(self, n: float, near: float, far: float = 0) -> float:
+        """`n` pairs of prompts, each with patches that rerun the question, or the context."""
+        return (
+            self.passes(2 * n)
+            + n * near * self.again("query_label", 0.4)
+            + n * far * self.again("prev_query_label", 0.6)
+        )
+
+
+def _task(c: Chapter) -> float:
+    asked = 2 * c.compared * c.values["n_scenes"] + 2 * 9 * c.values["n_scenes_sizes"]
+    return asked * scene(c.shape, c.text)
+
+
+def _hooks(c: Chapter) -> float:
+    roles = sum(streams(c.shape, c.text, role=role) for role in ("last", "query_label"))
+    return c.passes(2 * 3 * c.values["n_prompts"]) + 3 * c.values["n_prompts"] * roles
+
+
+def _circuit(c: Chapter) -> float:
+    live = 3 * whole(c.shape, c.text) * c.values["n_held_out"]
+    looks = c.passes(3 * c.values["n_evaluation"])
+    return c.search() + live + c.alone(c.values["n_evaluation"], 12) + looks
+
+
+def _same_circuit(c: Chapter) -> float:
+    versions = c.passes(c.compared * c.values["n_means"])
+    versions += c.compared * c.alone(c.values["n_evaluation"], 2 + c.values["n_random"])
+    without = c.again("prev_query_label", 1.0) + c.again("query_label", 1.0)
+    complete = c.values["n_complete"] * (4 + 4 + 3 * 6) * without
+    return c.search() + c.search("n_pairs_own") + versions + complete
+
+
+def _flow(c: Chapter) -> float:
+    edges = 4 * streams(c.shape, c.text, role="last", step=2)
+    edges += 3 * streams(c.shape, c.text, role="query_label", step=2)
+    return c.search() + c.prompts("n_scenes") * (4 * whole(c.shape, c.text) + edges)
+
+
+def _contents(c: Chapter) -> float:
+    learned = 3 * c.values["n_seeds"] * 16 * 14 * 3 * 3 * 2 * c.again("last", 0.3)
+    learned += 3 * c.values["n_seeds"] * 16 * 14 * 3 * 3 * c.again("query_label", 0.5)
+    readers = 3 * 2 * 8 * 7 * 2 * 3 * c.again("prev_query_label", 0.8)
+    chosen = c.pairs(c.prompts("n_train") + c.prompts("n_validation"), 36)
+    tested = c.pairs(c.compared * c.prompts("n_test"), 12, 4)
+    layers = c.prompts("n_validation") * streams(c.shape, c.text, role="query_label", step=2)
+    return c.search() + learned + readers + chosen + tested + layers
+
+
+def _position(c: Chapter) -> float:
+    worded = 12 * c.prompts("n_scenes") + 3 * c.prompts("n_rivals") + 2 * c.prompts("n_scenes")
+    return c.search() + c.pairs(worded, 2) + c.passes(3 * 2 * c.prompts("n_rivals"))
+
+
+def _improved(c: Chapter) -> float:
+    tuned = c.compared - 1
+    shared = scene(c.shape, c.text) / c.text.n_boxes
+    near = 2 * shared + (4 + 3 * c.values["n_random"] + 3) * c.again("query_label", 0.4)
+    both_ways = (2 * tuned + 1) * c.prompts("n_scenes") * near
+    far = tuned * c.prompts("n_far") * 3 * c.again("prev_query_label", 0.7)
+    carried = c.compared * c.pairs(c.prompts("n_desiderata"), 3)
+    grafts = tuned * 12 * c.values["n_graft"] * scene(c.shape, c.text)
+    return c.search() + c.search("n_pairs_own") + both_ways + far + carried + grafts
+
+
+def _as_published(c: Chapter) -> float:
+    slips = c.search() * c.values["n_noisy"] / c.values["n_pairs"] / 2
+    scored = c.alone(c.values["n_evaluation"], 4) + c.alone(
+        c.values["n_prune"], 2 * c.values["n_random"]
+    )
+    learned = 2 * c.values["n_steps"] * 7 * 4 * 3 * 3 * c.again("prev_query_label", 0.8) / 2
+    return c.search() + slips + scored + learned + c.pairs(12 * c.values["n_desiderata"], 2)
+
+
+def _messages(c: Chapter) -> float:
+    cells = 3 * (c.compared - 1) + 1
+    shared = 2 * scene(c.shape, c.text) / c.text.n_boxes
+    return c.search() + cells * c.prompts("n_scenes") * (shared + 4 * c.again("query_label", 0.4))
+
+
+def _explorer(c: Chapter) -> float:
+    sources = c.compared + 1 + 3 * (c.compared - 1)
+    replaced = 10 * c.again("query_label", 0.4) + 9 * c.again("prev_query_label", 0.7)
+    asked = c.prompts("n_scenes") + 2 * sources * c.values["n_prompts"]
+    means = c.passes(c.compared * MEANS)
+    return c.search() + means + c.passes(asked) + sources * c.values["n_prompts"] * replaced
+
+
+CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
+    "01": _task,
+    "02": _hooks,
+    "03": _circuit,
+    "04": _same_circuit,
+    "05": _flow,
+    "06": _contents,
+    "07": _position,
+    "08": _improved,
+    "09": _as_published,
+    "10": _messages,
+    "11": _explorer,
+}
+"""Number of a chapter -> its operations."""
+
+
+def operations(
+    number: str, values: Mapping[str, float], *, shape: Shape, text: Text, compared: int = 5
+) -> float:
+    """Operations of chapter `number` ("01" to "11") with its parameters `values`, comparing
+    `compared` versions, with no stored result to go on."""
+    return CHAPTERS[number](Chapter(shape, text, values, compared))

@@ -1,0 +1,100 @@
+"""Claims as data: what chapters recorded is what is declared, and a chapter judges each of them."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from entrack.book.pages import claims
+from entrack.errors import ConfigError
+from entrack.paper.claims import CLAIMS, claim
+from entrack.stats.metrics import Estimate
+from entrack.stats.rules import NOT_RUN, Apart, Beyond
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+CHAPTERS = sorted(NOTEBOOKS.glob("[0-9]*.py"))
+RECORDS = {
+    judged.record["slug"]: judged.record
+    for judged in claims(
+        {path.stem: nbformat.read(path, 4) for path in sorted(NOTEBOOKS.glob("*.ipynb"))}
+    )
+}
+WORDS = {
+    "position_before_object": {"layer": 21},
+    "circuit_exists": {"size": 21, "n_heads": 270},
+    "circuit_sparse": {"half": 13, "n_heads": 270},
+    "overlap": {"tests": 4},
+    "incomplete": {"tests": 4, "group": "A"},
+    "order_of_readings": {"depths": "0.18, 0.64, 0.77"},
+    "same_roles_when_tuned": {"contents": "A's object, B's position and C's position"},
+    "label_not_carried": {"groups": "A, B, C and D"},
+    "position_in_other_format": {"format": "standard"},
+    "improved_full": {"n": 49},
+}
+"""What the committed chapters fill in."""
+
+
+def again(record):
+    """The declared claim with what a chapter recorded."""
+    declared = CLAIMS[record["slug"]]
+    in_order = sorted(  # a notebook sorts the keys of its outputs
+        record["estimates"].items(), key=lambda item: record["measured"].find(f"({item[0]})")
+    )
+    here = {name: tuple(Estimate(*numbers) for numbers in listed) for name, listed in in_order}
+    here = {name: each[0] if len(each) == 1 else each for name, each in here.items()}
+    here = here.get("", here) or None
+    given = {"given": True} if declared.given else {}
+    return claim(record["slug"], here, **given, **WORDS.get(record["slug"], {}))
+
+
+@pytest.mark.parametrize("slug", RECORDS)
+def test_a_chapter_recorded_what_is_declared(slug):
+    """Verdicts too, save of the two rules that need a p-value, which no record holds."""
+    record, found = RECORDS[slug], again(RECORDS[slug])
+    if record["verdict"] == NOT_RUN or isinstance(found.rule, Apart | Beyond):
+        same = ("slug", "text", "finding", "ours", "paper", "source")
+        assert {k: getattr(found, k) for k in same} == {k: record[k] for k in same}
+        assert found.rule_words == record["rule"]
+    else:
+        assert found.record() == record
+
+
+def slugs(path) -> list[str]:
+    """First arguments of the calls of `claim` in a chapter, as patterns."""
+    calls = [
+        node.args[0]
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "claim" and node.args
+    ]
+    return [pattern(argument) for argument in calls]
+
+
+def pattern(argument: ast.expr) -> str:
+    parts = argument.values if isinstance(argument, ast.JoinedStr) else [argument]
+    return "".join(re.escape(p.value) if isinstance(p, ast.Constant) else r"\w+" for p in parts)
+
+
+def test_every_claim_is_judged_by_a_chapter_and_declared():
+    judged = [slug for path in CHAPTERS for slug in slugs(path)]
+    unjudged = [s for s in CLAIMS if not any(re.fullmatch(p, s) for p in judged)]
+    unknown = [p for p in judged if not any(re.fullmatch(p, s) for s in CLAIMS)]
+    assert not unjudged and not unknown
+
+
+def test_no_chapter_declares_a_claim_of_its_own():
+    for path in CHAPTERS:
+        names = {n.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Name)}
+        assert "Claim" not in names, path.name
+
+
+def test_an_unknown_slug_is_refused():
+    with pytest.raises(ConfigError) as error:
+        claim("slip_o_pro", None)
+    assert str(error.value) == (
+        "claim 'slip_o_pro' is not declared; those of entrack/paper/claims.py are (close:"
+        " slip_o_proj, slip_position). Declare it there."
+    )
+    with pytest.raises(ConfigError, match="none is spelled like it"):
+        claim("xyz", None)
