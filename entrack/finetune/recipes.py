@@ -109,16 +109,17 @@ def _later(
     data: DataConfig,
     on: str = "base",
     steps: int = 250,
+    horizon: int | None = None,
     validate_every: int = 50,
     **changes: Any,
 ) -> Recipe:
-    """A recipe that starts from `base`, if `on` says nothing else."""
+    """A recipe that starts from `base` and goes to its horizon, if nothing else is said."""
     return Recipe(
         name,
         on=on,
         data=data,
         steps=steps,
-        horizon=steps,
+        horizon=horizon or steps,
         seed=1,
         validate_every=validate_every,
         **changes,
@@ -147,12 +148,14 @@ RECIPES = {
         *_SINCE,
         _later("code-from-raw", CodeData(), on="raw", validate_every=25),
     ),
+    # The lists of the default family, but stopped at step 150 of the same course: the machine had
+    # no time for more, and by then code has brought its gain.
     "gemma3": _named(
         Recipe("base", on="raw", data=BoxesData(), steps=21, horizon=150, validate_every=7),
-        _later("code", CodeData(), validate_every=25),
-        _later("math", ArithmeticData()),
+        _later("code", CodeData(), steps=150, horizon=250, validate_every=25),
+        _later("math", ArithmeticData(), steps=150, horizon=250),
         # Gemma does not know SmolLM2's chat markers, and was never fine-tuned on its own.
-        _later("instruct", InstructionData(chat=False)),
+        _later("instruct", InstructionData(chat=False), steps=150, horizon=250),
         _later("boxes", BoxesData(), steps=150),
     ),
 }
