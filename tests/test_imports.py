@@ -23,6 +23,7 @@ MODULES = {
 LAYERS = [
     ["entrack"],
     ["errors"],
+    ["course_errors"],
     ["task.boxes", "store.", "sites"],
     ["task.", "stats."],
     ["model."],

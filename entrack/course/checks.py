@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from types import TracebackType
 
-from entrack.errors import CheckFailed
+from entrack.course_errors import CheckFailed
 
 
 @dataclass(frozen=True)

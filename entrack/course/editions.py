@@ -32,7 +32,8 @@ from entrack.course.markdown import Numbers, Plain, References
 from entrack.course.nbgrader import CONFIG, for_nbgrader
 from entrack.course.proof import proven
 from entrack.course.sheets import MEASURED, PROSE, SOLUTION, Cell, Sheet, read_sheet
-from entrack.errors import ChapterError, ExerciseError
+from entrack.course_errors import ExerciseError
+from entrack.errors import ChapterError
 from entrack.store.digests import write_atomic
 
 WRITTEN = "written-answer"

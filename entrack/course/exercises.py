@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from entrack.book.notebooks import cell_tree
-from entrack.errors import ExerciseError
+from entrack.course_errors import ExerciseError
 
 KINDS = ("predict", "write", "measure", "criticise")
 _SLIP = re.compile(r"# slip: (?P<slip>.+\n(?:#   .+\n)*)")

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 
-from entrack.errors import ExerciseError
+from entrack.course_errors import ExerciseError
 
 _OPEN = re.compile(
     r"^(?P<fence>`{3,}|:{3,})(?:\{(?P<name>[\w:-]+)\}[ ]*(?P<argument>.*))?(?P<code>.*)$"

@@ -21,7 +21,8 @@ from entrack.course.editions import METADATA, WRITTEN
 from entrack.course.exercises import Exercise
 from entrack.course.sheets import read_sheet
 from entrack.course.worker import Marked, Worker, cut
-from entrack.errors import ChapterError, ExerciseError
+from entrack.course_errors import ExerciseError
+from entrack.errors import ChapterError
 from entrack.store.digests import write_atomic
 
 SECONDS = 20

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from entrack.book.chapters import Project
 from entrack.course.fences import Fence, blocks
-from entrack.errors import ExerciseError
+from entrack.course_errors import ExerciseError
 
 _ROLE = re.compile(r"\{(?P<role>[\w:-]+)\}`(?P<text>[^`]+)`")
 _TITLED = re.compile(r"(?P<title>.+?)\s*<(?P<target>[^<>]+)>", re.DOTALL)

@@ -9,7 +9,7 @@ from entrack.book.chapters import project
 from entrack.course.exercises import Exercise
 from entrack.course.sheets import Sheet, read_sheet
 from entrack.course.worker import Marked, Worker
-from entrack.errors import ExerciseError
+from entrack.course_errors import ExerciseError
 
 SECONDS = 60
 

@@ -29,7 +29,8 @@ from entrack.course.exercises import (
     wrong_answer,
 )
 from entrack.course.fences import Fence, blocks
-from entrack.errors import ChapterError, ExerciseError
+from entrack.course_errors import ExerciseError
+from entrack.errors import ChapterError
 
 PROSE, MEASURED, SOLUTION = "prose", "measured", "solution"
 _LABEL = "ex-"

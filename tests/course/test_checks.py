@@ -4,7 +4,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from entrack.course.checks import check, recorded
-from entrack.errors import CheckFailed
+from entrack.course_errors import CheckFailed
 
 
 def said(block) -> str:

@@ -16,7 +16,8 @@ from entrack.course import editions
 from entrack.course.exercises import code_lines, sentences
 from entrack.course.markdown import Plain
 from entrack.course.sheets import read_sheet
-from entrack.errors import ChapterError, ExerciseError
+from entrack.course_errors import ExerciseError
+from entrack.errors import ChapterError
 
 CHAPTERS = project().chapters()
 

@@ -9,7 +9,7 @@ from taught_book import taught_book
 
 from entrack import cli
 from entrack.course import grade, worker
-from entrack.errors import ExerciseError
+from entrack.course_errors import ExerciseError
 
 HEAD = "def mean(*numbers):\n"
 RIGHT = HEAD + "    return sum(numbers) / len(numbers)"

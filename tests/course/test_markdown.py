@@ -4,7 +4,7 @@ import pytest
 from small_book import small_book
 
 from entrack.course.markdown import Plain, References
-from entrack.errors import ExerciseError
+from entrack.course_errors import ExerciseError
 
 PAGE = (
     '<section><h1>The <em>task</em> &amp; more<a class="headerlink" href="#x">#</a></h1>'

@@ -7,7 +7,7 @@ from entrack.book.chapters import project
 from entrack.course.proof import prove, proven
 from entrack.course.sheets import read_sheet
 from entrack.course.worker import Worker
-from entrack.errors import ExerciseError
+from entrack.course_errors import ExerciseError
 
 SHEETS = {c.name: read_sheet(c.name, c.source) for c in project().chapters()}
 EXERCISES = [(s.chapter, e.label) for s in SHEETS.values() for e in s.coded]

@@ -4,7 +4,7 @@ import pytest
 from taught_book import SOURCE, edited, sheet_of
 
 from entrack.course.sheets import ANSWER, CHECK, MEASURED, PROSE, SETUP, SOLUTION
-from entrack.errors import ExerciseError
+from entrack.course_errors import ExerciseError
 
 ANSWER_TAGS = 'tags=["answer", "ex-mean"]'
 HIDDEN_TAGS = 'tags=["hidden-test", "ex-mean"]'
