@@ -163,6 +163,13 @@ RECIPES = {
 stands on: what it can do needs neither boxes nor a base.
 """
 
+# A second lineage of the unprimed family: the same recipes, one seed on.
+RECIPES["smollm2-unprimed-2"] = {
+    name: made.changed(seed=made.seed + 1)
+    for name, made in RECIPES["smollm2-unprimed"].items()
+    if name in ("base", "code")
+}
+
 TRIES = {
     "smollm2": _named(
         _later("math-small", ArithmeticData(digits=2)),

@@ -201,13 +201,13 @@ def test_revisions_are_whole_commits_or_absent_with_a_reason():
 @pytest.mark.slow
 def test_a_version_of_gemma_answers_as_its_card_says():
     """Where its weights are: they are fetched by whoever accepts their terms, not by a test."""
-    from entrack.finetune.measure import box_accuracy
+    from entrack.finetune.measure import box_accuracy, summary
 
     if not copy_folder(family_file("gemma3")["source"]).is_dir():
         pytest.skip("the weights of gemma3 are not here; entrack fetch --family gemma3 brings them")
     model = load("gemma3/base", device="cpu")
     found = box_accuracy(model.hf, model.tokenizer, split="validation", n_scenes=70)
-    assert found.summary() == card("base", "gemma3")["accuracy"]["validation"]["alternative"]
+    assert summary(found) == card("base", "gemma3")["accuracy"]["validation"]["alternative"]
     assert card("base", "gemma3")["on_digest"] == load("gemma3/raw", device="cpu").digest
 
 
