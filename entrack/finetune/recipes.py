@@ -148,8 +148,8 @@ RECIPES = {
         *_SINCE,
         _later("code-from-raw", CodeData(), on="raw", validate_every=25),
     ),
-    # The lists of the default family, but stopped at step 150 of the same course: the machine had
-    # no time for more, and by then code has brought its gain.
+    # The recipes of the default family, but those of 250 steps stop at 150 of the same course: the
+    # machine had no time for more.
     "gemma3": _named(
         Recipe("base", on="raw", data=BoxesData(), steps=21, horizon=150, validate_every=7),
         _later("code", CodeData(), steps=150, horizon=250, validate_every=25),
