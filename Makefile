@@ -3,6 +3,7 @@
 #   make edition  execute the full sizes and publish them: hours on two cores; goes on where it was
 #   make sweep  run chapters on several lineages and seeds (workflow/)
 #   make html   render the committed outputs only: no model, about a minute
+#   make course the student, instructor and nbgrader editions, after make html
 #   make test   the tests
 #   make paper-7b   every chapter on the paper's models, given their weights (FAMILY=my/family.json)
 # Another interpreter: make PYTHON=/path/to/python3.11 book
@@ -18,10 +19,10 @@ SWEEP_STAMP := $(SWEEP_VENV)/.installed
 SWEEP_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book edition sweep html test lint paper-7b clean
+.PHONY: help setup book edition sweep html course test lint paper-7b clean
 
 help:
-	@sed -n '2,8s/^# *//p' Makefile
+	@sed -n '2,9s/^# *//p' Makefile
 
 setup: $(STAMP)
 
@@ -54,6 +55,9 @@ $(SWEEP_STAMP): workflow/constraints.txt
 
 html: $(STAMP)
 	"$(BIN)/entrack" build --html-only
+
+course: $(STAMP)
+	"$(BIN)/entrack" course
 
 test: $(STAMP)
 	"$(BIN)/python" -m pytest $(PYTEST_ARGS)

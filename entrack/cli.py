@@ -15,6 +15,7 @@ from entrack.book import building
 from entrack.book.chapters import EDITIONS, FULL, project
 from entrack.book.comparison import compare
 from entrack.book.execution import run
+from entrack.course_commands import COURSE_COMMANDS
 from entrack.display.model_list import family_text, models_text
 from entrack.errors import EntrackError, ParameterError
 from entrack.family_run import run_every_chapter
@@ -286,6 +287,7 @@ COMMANDS = {
         _fetch_arguments,
         "Fetch and convert a family's model, so that later commands need no network.",
     ),
+    **COURSE_COMMANDS,
     "train": (train, _train_arguments, "Fine-tune one version of a family by its recipe."),
 }
 """{subcommand: (function of the options returning the exit code, function adding its arguments,

@@ -484,34 +484,336 @@ judge(
 # %% [markdown]
 # ## Exercises
 #
-# ```{exercise} The two ends of the curve
+# Those with a function to write run on a small model of random weights, in a second. It knows
+# nothing: what is practised is the method. `z_of` reads the outputs of all heads of a layer, and
+# `stream_with` gives the residual stream entering each layer, and after the last, when these
+# outputs are edited.
+
+# %% tags=["exercise-setup"]
+import torch
+
+from entrack.course.checks import check
+from entrack.model.hooks import Trace, TraceDict
+from entrack.versions.tiny import tiny_model, tiny_tokens
+
+small = tiny_model(n_layers=4, seed=0)
+ours, theirs = tiny_tokens(5, 8, seed=1), tiny_tokens(5, 8, seed=2)
+entering_small = [f"model.layers.{layer}" for layer in range(small.n_layers)] + ["model.norm"]
+
+
+# %% tags=["exercise-setup"]
+def z_of(tokens, layer):
+    """Outputs of all heads of a layer [example pos head d_head]."""
+    with Trace(small.hf, small.site(layer, "o_proj"), retain_input=True) as seen, torch.no_grad():
+        small.hf(tokens)
+    return seen.input.unflatten(-1, (small.n_heads, small.d_head))
+
+
+def stream_with(tokens, layer, edit):
+    """The stream [entering pos d_model], with `edit` at the input of `o_proj` of a layer."""
+    site = small.site(layer, "o_proj")
+    with TraceDict(small.hf, entering_small, retain_input=True) as seen:
+        with Trace(small.hf, site, edit_input=edit), torch.no_grad():
+            small.hf(tokens)
+    return torch.stack([seen[name].input for name in entering_small])
+
+
+# %% [markdown]
+# :::{exercise} The two ends of the curve
 # :label: ex-patch-ends
 #
 # Look at {numref}`fig-resid-last`. Why is the share of every desideratum at layer 0 exactly its
 # floor? Why is the object's share behind the last layer exactly the share of source prompts that
 # the model answers right?
-# ```
+# :::
 #
-# ```{solution} ex-patch-ends
+# :::{solution} ex-patch-ends
 # :class: dropdown
 #
 # Entering layer 0, the last token is nothing but the embedding of "the", the same in base and
 # source: the patch is the identity. Behind the last layer only the output norm and matrix follow,
 # so the base says what the source says: {glue:text}`end_object:.2f` against
 # {glue:text}`source_right:.2f`.
-# ```
+# :::
+
+# %% [markdown]
+# ::::{exercise} Where an edit can be felt
+# :label: ex-patch-reach
+# :class: predict
 #
-# ```{exercise} Silence one head, and prove that you did
+# One head of one layer is edited at one position. At which layers and positions can the residual
+# stream differ from the clean run? Write the answer down before you run the checks, which compare
+# it with the small model.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# `o_proj` writes into the stream of its own position. How does anything get from one position to
+# another, and in which layer does that happen first?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-patch-reach"]
+# Most draw a rectangle: everything to the right and above. Ask which module could have carried the
+# change to the next position inside the edited layer. Then ask what this means for a patch of the
+# last layer at a position before the last: can it change the answer?
+
+# %% [markdown]
+# :::{solution-start} ex-patch-reach
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-patch-reach"]
+def can_differ(layer, position, n_layers, n_positions):
+    """Where the stream can differ when a head of `layer` is edited at `position`.
+
+    Returns bool [n_layers + 1, n_positions]: row l is the stream entering layer l, and the last
+    row what leaves the last layer.
+    """
+    reach = torch.zeros(n_layers + 1, n_positions, dtype=torch.bool)
+    reach[layer + 1, position] = True
+    reach[layer + 2 :, position:] = True
+    return reach
+
+
+# %% [markdown]
+# The edited layer writes into its own position only. The next layer's heads read that position
+# from every later one, so behind that layer all later positions can differ. Nothing flows back to
+# earlier positions: attention is causal.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-patch-reach"]
+with check("ex-patch-reach", "what enters the edited layer is the clean run still"):
+    assert not can_differ(1, 3, small.n_layers, 8)[:2].any()
+
+with check("ex-patch-reach", "the prediction is what the small model does, layer 1, position 3"):
+    clean_stream = stream_with(ours, 1, lambda x: x)
+    nudged = stream_with(ours, 1, lambda x: x + (torch.arange(8) == 3)[:, None])
+    differs = (nudged != clean_stream).any(-1).any(1)
+    assert torch.equal(can_differ(1, 3, small.n_layers, 8), differs)
+
+# %% tags=["hidden-test", "ex-patch-reach"]
+with check("ex-patch-reach", "in the last layer an edit stays where it is"):
+    last_row = can_differ(3, 2, 4, 8)
+    assert last_row.nonzero().tolist() == [[4, 2]]
+
+
+# %% tags=["wrong-answer", "ex-patch-reach"]
+# slip: later positions differ at once, without a layer to carry it
+def can_differ(layer, position, n_layers, n_positions):
+    reach = torch.zeros(n_layers + 1, n_positions, dtype=torch.bool)
+    reach[layer + 1 :, position:] = True
+    return reach
+
+
+# %% tags=["wrong-answer", "ex-patch-reach"]
+# slip: the row of the edited layer is counted in
+def can_differ(layer, position, n_layers, n_positions):
+    reach = torch.zeros(n_layers + 1, n_positions, dtype=torch.bool)
+    reach[layer, position] = True
+    reach[layer + 1 :, position:] = True
+    return reach
+
+
+# %% [markdown]
+# ::::{exercise} A hook that patches one head
+# :label: ex-patch-head
+# :class: write
+#
+# Write the edit that puts the output of one head at one position, as another run had it, into this
+# run. It goes to the *input* of `o_proj`, where the heads stand side by side.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Cut the last axis into heads, change one place of a copy, and join the heads again.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-patch-head"]
+# The slip to wait for is the one that works: a patch of all positions moves the logits too, and
+# more. Ask how one would notice. A second one is to cut the axis into d_head groups instead of
+# n_heads, which fits here by its size and patches pieces of every head.
+
+# %% [markdown]
+# :::{solution-start} ex-patch-head
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-patch-head"]
+def head_patch(source, head, position):
+    """An edit for the input of `o_proj` that takes one head at one position from another run.
+
+    source: the other run's head outputs [example pos head d_head]. Returns a function of
+    x [example pos head*d_head] that gives x with this one piece replaced.
+    """
+
+    def edit(x):
+        cut_open = x.unflatten(-1, source.shape[2:]).clone()
+        cut_open[:, position, head] = source[:, position, head]
+        return cut_open.flatten(2)
+
+    return edit
+
+
+# %% [markdown]
+# The copy matters where the hook is given the run's own tensor: an edit in place would reach back
+# into what was kept as clean, as the second of the four failures above shows.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-patch-head"]
+with check("ex-patch-head", "patched with its own run, the stream does not change by a bit"):
+    same = stream_with(ours, 1, head_patch(z_of(ours, 1), 2, 5))
+    assert torch.equal(same, stream_with(ours, 1, lambda x: x))
+
+with check("ex-patch-head", "the chosen head at the chosen position is the source's"):
+    given, donor = z_of(ours, 1), z_of(theirs, 1)
+    patched_z = head_patch(donor, 2, 5)(given.flatten(2)).unflatten(-1, given.shape[2:])
+    assert torch.equal(patched_z[:, 5, 2], donor[:, 5, 2])
+
+with check("ex-patch-head", "no other head and no other position changes"):
+    given, donor = z_of(ours, 1), z_of(theirs, 1)
+    patched_z = head_patch(donor, 2, 5)(given.flatten(2)).unflatten(-1, given.shape[2:])
+    changed = (patched_z != given).any(-1).any(0).nonzero().tolist()
+    assert changed == [[5, 2]], f"{len(changed)} pairs of position and head changed"
+
+# %% tags=["hidden-test", "ex-patch-head"]
+with check("ex-patch-head", "the tensor that the hook is given stays as it was"):
+    given = z_of(ours, 0).flatten(2)
+    before = given.clone()
+    head_patch(z_of(theirs, 0), 3, -1)(given)
+    assert torch.equal(given, before)
+
+
+# %% tags=["wrong-answer", "ex-patch-head"]
+# slip: every position is patched
+def head_patch(source, head, position):
+    def edit(x):
+        cut_open = x.unflatten(-1, source.shape[2:]).clone()
+        cut_open[:, :, head] = source[:, :, head]
+        return cut_open.flatten(2)
+
+    return edit
+
+
+# %% tags=["wrong-answer", "ex-patch-head"]
+# slip: the axis is cut into d_head pieces of n_heads, which are pieces of every head
+def head_patch(source, head, position):
+    def edit(x):
+        cut_open = x.unflatten(-1, source.shape[:1:-1]).clone()
+        cut_open[:, position, :, head] = source[:, position, head]
+        return cut_open.flatten(2)
+
+    return edit
+
+
+# %% [markdown]
+# ::::{exercise} Mean ablation by hand
+# :label: ex-patch-mean
+# :class: write
+#
+# Take away what a head says about *this* prompt, and leave what it says about any: put in its mean
+# over many prompts.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# A head's output depends on where it stands. Over which axes may you average, and over which not?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-patch-mean"]
+# Ask what each wrong mean keeps or destroys. A mean over positions as well makes every position
+# wrong for the layers above, and so makes the head look more important than it is. A mean over the
+# prompts under test lets each prompt keep a share of its own output.
+
+# %% [markdown]
+# :::{solution-start} ex-patch-mean
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-patch-mean"]
+def mean_ablated(z, reference, head):
+    """Head outputs with one head replaced, at each position, by its mean over other prompts.
+
+    z: of the run to change [example pos head d_head]; reference: of the other prompts, of any
+    number, at the same positions. Returns a tensor shaped like z; z stays as it was.
+    """
+    with_mean = z.clone()
+    with_mean[:, :, head] = reference[:, :, head].mean(dim=0)
+    return with_mean
+
+
+# %% [markdown]
+# One mean a position, from prompts that are not under test. Zero would do something else: the
+# layers above have never seen a head that says nothing.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-patch-mean"]
+with check("ex-patch-mean", "each position gets the mean of the reference at that position"):
+    theirs_z = z_of(theirs, 2)
+    got = mean_ablated(z_of(ours, 2), theirs_z, 1)[:, :, 1]
+    for place in range(8):
+        wanted = sum(theirs_z[:, place, 1]) / len(theirs_z)
+        assert torch.allclose(got[:, place], wanted), f"not at position {place}"
+
+with check("ex-patch-mean", "all prompts hold the same at the head, so nothing of them is left"):
+    got = mean_ablated(z_of(ours, 2), z_of(theirs, 2), 1)[:, :, 1]
+    assert torch.equal(got, got[:1].expand_as(got)) and got.abs().max() > 0
+
+with check("ex-patch-mean", "the other heads are as they were"):
+    given = z_of(ours, 2)
+    got = mean_ablated(given, z_of(theirs, 2), 1)
+    assert torch.equal(got[:, :, [0, 2, 3]], given[:, :, [0, 2, 3]])
+
+# %% tags=["hidden-test", "ex-patch-mean"]
+with check("ex-patch-mean", "the number of reference prompts may differ from that of the run"):
+    got = mean_ablated(z_of(ours, 2), z_of(theirs, 2)[:1], 0)
+    assert torch.equal(got[:, :, 0], z_of(theirs, 2)[:1, :, 0].expand_as(got[:, :, 0]))
+
+
+# %% tags=["wrong-answer", "ex-patch-mean"]
+# slip: one mean over prompts and positions
+def mean_ablated(z, reference, head):
+    with_mean = z.clone()
+    with_mean[:, :, head] = reference[:, :, head].mean(dim=(0, 1))
+    return with_mean
+
+
+# %% tags=["wrong-answer", "ex-patch-mean"]
+# slip: the mean of the run under test in place of the reference's
+def mean_ablated(z, reference, head):
+    with_mean = z.clone()
+    with_mean[:, :, head] = z[:, :, head].mean(dim=0)
+    return with_mean
+
+
+# %% tags=["wrong-answer", "ex-patch-mean"]
+# slip: zero in place of a mean
+def mean_ablated(z, reference, head):
+    with_mean = z.clone()
+    with_mean[:, :, head] = 0
+    return with_mean
+
+
+# %% [markdown]
+# :::{exercise} Silence one head, and prove that you did
 # :label: ex-patch-silence
 #
 # Set the output z of the ringed head to zero at the last token, on the prompts of the first
 # section. How often does the right answer's probability fall? Which check tells you that the edit
 # happened, and touched only this head?
-# ```
+# :::
 #
-# ```{solution-start} ex-patch-silence
+# :::{solution-start} ex-patch-silence
 # :class: dropdown
-# ```
+# :::
 
 
 # %%
@@ -549,19 +851,45 @@ print(f"the right answer became less likely in {fell} of {len(prompts)} prompts"
 # Few losses do not say that the head is useless. It also looks at the other objects, and with its
 # output at zero their names are weakened too.
 #
-# ```{solution-end}
-# ```
-#
-# ```{exercise} The best of many layers
+# :::{solution-end}
+# :::
+
+# %% [markdown]
+# ::::{exercise} The best of many layers
 # :label: ex-patch-best
+# :class: measure
 #
 # We report the best layer's score, chosen on the same prompts. How much does that flatter? Choose
-# the layer on one half of the prompts, and score it on the other.
-# ```
+# the layer on the first half of the prompts, and score it on the other. Then use your function on
+# `position.hits`, and explain what you see.
 #
-# ```{solution-start} ex-patch-best
+# :::{admonition} Hint
 # :class: dropdown
-# ```
+# The second half must have no say in the choice.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-patch-best"]
+# Let them guess the sign first, then the size, and how the size depends on the number of layers and
+# of prompts. With two layers and a thousand prompts, is there anything to correct?
+
+# %% [markdown]
+# :::{solution-start} ex-patch-best
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-patch-best"]
+def held_out(hits):
+    """The layer that is best on the first half of the prompts, and its share on either half.
+
+    hits: bool [layer example], an even number of examples. Returns the row of the layer (int), its
+    share on the first half, and its share on the second (floats).
+    """
+    first, second = hits.float().chunk(2, dim=1)
+    row = int(first.mean(dim=1).argmax())
+    return row, float(first[row].mean()), float(second[row].mean())
+
 
 # %%
 half = n_prompts // 2
@@ -571,5 +899,116 @@ print(f"position at the last token, layer {position.layers[at]} chosen on one ha
 print(f"{choosing[at].mean():.2f} there, {scoring[at].mean():.2f} on the other half")
 
 # %% [markdown]
-# ```{solution-end}
-# ```
+# The cell does it for the curve of this chapter. The share on the other half is an honest estimate
+# for the chosen layer; the first one profits from having been chosen, and the more so the more
+# layers were tried and the fewer prompts they had.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-patch-best"]
+with check("ex-patch-best", "the layer is the best of the first half, whatever the second says"):
+    few_hits = torch.tensor([[1, 1, 0, 0], [0, 1, 1, 1], [0, 0, 1, 1]]).bool()
+    assert held_out(few_hits)[0] == 0
+
+with check("ex-patch-best", "the two shares are those of the two halves, in this order"):
+    few_hits = torch.tensor([[1, 1, 0, 1], [0, 1, 1, 1], [0, 0, 1, 1]]).bool()
+    assert held_out(few_hits)[1:] == (1.0, 0.5)
+
+# %% tags=["hidden-test", "ex-patch-best"]
+with check("ex-patch-best", "where nothing is to be found, the held-out share is chance"):
+    noise = torch.rand(30, 40, generator=torch.Generator().manual_seed(0)) < 0.5
+    row, flattered, honest = held_out(noise)
+    assert flattered > 0.6 and honest == noise[row, 20:].float().mean()
+
+
+# %% tags=["wrong-answer", "ex-patch-best"]
+# slip: the layer is chosen on all prompts
+def held_out(hits):
+    first, second = hits.float().chunk(2, dim=1)
+    row = int(hits.float().mean(dim=1).argmax())
+    return row, float(first[row].mean()), float(second[row].mean())
+
+
+# %% tags=["wrong-answer", "ex-patch-best"]
+# slip: each half is scored at its own best layer
+def held_out(hits):
+    first, second = hits.float().chunk(2, dim=1)
+    row = int(first.mean(dim=1).argmax())
+    return row, float(first.mean(dim=1).max()), float(second.mean(dim=1).max())
+
+
+# %% [markdown]
+# ::::{exercise} Which control would refute it?
+# :label: ex-patch-control
+# :class: criticise
+#
+# "We patched a head at the last token with its output on other prompts, whose *first token* is
+# another one, and the logits moved. So the head carries the first token." Write the prompts of a
+# control that can refute this.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# If the head carried only what the claim says, for which other prompts would the patch change
+# nothing?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-patch-control"]
+# The first idea is usually to change the first token alone. Ask what result of it would contradict
+# the claim: the logits move, as they did before. That is the claim's own experiment made cleaner.
+# Then ask for the outcome that the claim forbids.
+
+# %% [markdown]
+# :::{solution-start} ex-patch-control
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-patch-control"]
+def control_prompts(tokens, others, position):
+    """Source prompts for a control of "the head carries the token at `position`".
+
+    tokens: the patched prompts [example pos]; others: prompts that differ from them in every
+    respect, of the same shape. Returns prompts of that shape; the arguments stay as they were.
+    """
+    controls = others.clone()
+    controls[:, position] = tokens[:, position]
+    return controls
+
+
+# %% [markdown]
+# Everything differs except the token that the claim is about. The claim forbids that a patch from
+# these prompts moves the logits; if it does, the head carries something else as well. A patch from
+# the prompts themselves changes nothing under any claim, so it refutes none.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-patch-control"]
+with check("ex-patch-control", "in the control the claim forbids an effect"):
+    assert torch.equal(control_prompts(ours, theirs, 0)[:, 0], ours[:, 0])
+
+with check("ex-patch-control", "whatever the claim does not name differs, so an effect can show"):
+    assert torch.equal(control_prompts(ours, theirs, 0)[:, 1:], theirs[:, 1:])
+
+# %% tags=["hidden-test", "ex-patch-control"]
+with check("ex-patch-control", "it works for another position and leaves its arguments alone"):
+    kept_ours, kept_theirs = ours.clone(), theirs.clone()
+    made = control_prompts(ours, theirs, 4)
+    assert (made == ours).sum() >= len(ours) and torch.equal(made[:, 4], ours[:, 4])
+    assert torch.equal(ours, kept_ours) and torch.equal(theirs, kept_theirs)
+
+
+# %% tags=["wrong-answer", "ex-patch-control"]
+# slip: only the named token is changed, which repeats the claim's own experiment
+def control_prompts(tokens, others, position):
+    controls = tokens.clone()
+    controls[:, position] = others[:, position]
+    return controls
+
+
+# %% tags=["wrong-answer", "ex-patch-control"]
+# slip: the prompts themselves, from which a patch never does anything
+def control_prompts(tokens, others, position):
+    return tokens.clone()

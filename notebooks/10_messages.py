@@ -176,6 +176,13 @@ judge(
 )
 
 # %% [markdown]
+# The rows of A say little: a sender's A names the source's object, so a better version's A is right
+# about the source more often. B and C are the test. In {doc}`08_what_improved` a better version's B
+# makes {glue:text}`base_short` better on the same prompt. If that came from a better message about
+# the position, the rows of B above would lie above zero. Where they do not, the gain belongs to
+# something that both have in common only when they read one prompt, and "better handling of the
+# position" is not yet shown to be its cause.
+#
 # ```{exercise} A louder message
 # :label: ex-messages-louder
 #

@@ -23,6 +23,7 @@ MODULES = {
 LAYERS = [
     ["entrack"],
     ["errors"],
+    ["course_errors"],
     ["task.boxes", "store.", "sites"],
     ["task.", "stats."],
     ["model."],
@@ -37,6 +38,8 @@ LAYERS = [
     ["tables."],
     ["finetune."],
     ["book."],
+    ["course."],
+    ["course_commands"],
     ["family_run", "sweep."],
     ["cli"],
 ]

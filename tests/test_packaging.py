@@ -196,7 +196,7 @@ def test_make_refuses_another_python(tmp_path):
     assert not (tmp_path / "venv").exists()
 
 
-@pytest.mark.parametrize("command", ["make book", "make html", "make test"])
+@pytest.mark.parametrize("command", ["make book", "make html", "make course", "make test"])
 def test_readme_and_makefile_agree(command):
     assert command in (ROOT / "README.md").read_text()
     target = command.split()[1]

@@ -6,7 +6,6 @@ mends it. An interrupted one leaves nothing: what its experiments had finished i
 cache, so the same command goes on from there."""
 
 import contextlib
-import copy
 import inspect
 import json
 import os
@@ -31,7 +30,7 @@ from entrack.book.freshness import (
     put_stamp,
     used_modules,
 )
-from entrack.book.notebooks import INJECTED, normalise, notebook_bytes
+from entrack.book.notebooks import INJECTED, normalise, notebook_bytes, put_back, set_aside
 from entrack.book.pages import claims as judged_claims
 from entrack.book.parameters import Value, plain
 from entrack.errors import ChapterError
@@ -221,7 +220,7 @@ def _with_probe(source: NotebookNode) -> NotebookNode:
     """The chapter and one more cell that tells about the machine; `_finished` takes it away
     again.
     """
-    notebook = copy.deepcopy(source)
+    notebook = set_aside(source)
     code = f"{inspect.getsource(machine)}\nprint(__import__('json').dumps(machine()))"
     notebook.cells.append(nbformat.v4.new_code_cell(code))
     return notebook
@@ -232,7 +231,7 @@ def _finished(
 ) -> Execution:
     probe = executed.cells.pop()
     told = "".join(output.text for output in probe.outputs if output.get("name") == "stdout")
-    notebook = normalise(executed)
+    notebook = normalise(put_back(executed))
     every = {parameter.name: parameter.default for parameter in chapter.parameters} | dict(values)
     stamp = make_stamp(chapter.name, notebook, every, default=not values, root=chapter.project.root)
     found = json.loads(told.splitlines()[-1])

@@ -6,9 +6,9 @@ code cells, its parameters, the entrack modules they import (through others too)
 they name, and the outputs themselves.
 
 What counts as prose, and so may be edited without executing again: markdown, comments (captions of
-figures are comments) and cell metadata. Everything else in a code cell is code. Not covered: files
-that a chapter opens by itself other than through an entrack module, and package versions, which the
-stamp records without comparing them."""
+figures are comments), cell metadata, and the code of exercises, which the execution leaves out.
+Everything else in a code cell is code. Not covered: files that a chapter opens by itself other than
+through an entrack module, and package versions, which the stamp records without comparing them."""
 
 import ast
 import functools
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from entrack.book.notebooks import PARAMETERS, cell_tree, code_cells
+from entrack.book.notebooks import PARAMETERS, cell_tree, executed_cells, measured_cells
 from entrack.book.parameters import models_folders, plain
 from entrack.errors import StampError
 from entrack.store.digests import code_shape, digest, imported_modules, module_digests
@@ -120,7 +120,7 @@ def cells_digest(notebook: NotebookNode) -> str:
     """A digest of the code cells by their syntax trees: prose edits (see the module) leave it as it
     is.
     """
-    return digest([cell_digest(cell) for cell in code_cells(notebook)])
+    return digest([cell_digest(cell) for cell in measured_cells(notebook)])
 
 
 def cell_digest(cell: NotebookNode) -> str:
@@ -135,12 +135,12 @@ def cell_digest(cell: NotebookNode) -> str:
 
 def outputs_digest(notebook: NotebookNode) -> str:
     """A digest of all outputs of code cells, in order."""
-    return digest([cell.get("outputs", []) for cell in notebook.cells if cell.cell_type == "code"])
+    return digest([cell.get("outputs", []) for cell in executed_cells(notebook)])
 
 
 def used_modules(notebook: NotebookNode, *, package: Path) -> dict[str, str]:
     """{entrack module: digest} of what the code cells import, directly or through other modules."""
-    trees = [cell_tree(cell.source) for cell in code_cells(notebook)]
+    trees = [cell_tree(cell.source) for cell in measured_cells(notebook)]
     return module_digests(
         *{m for t in trees for m in imported_modules(t, package=package)}, package=package
     )
@@ -153,7 +153,7 @@ def used_models(notebook: NotebookNode, parameters: dict, *, root: Path) -> dict
     A family is named by a text in a code cell or a parameter that is its name or begins with
     `name/`. All versions of it count, because a chapter may ask for the list.
     """
-    trees = [cell_tree(cell.source) for cell in code_cells(notebook)]
+    trees = [cell_tree(cell.source) for cell in measured_cells(notebook)]
     texts = {
         n.value
         for t in trees
@@ -227,7 +227,7 @@ def check(
     """
     if executed is None:
         return State("unexecuted", "there is no executed notebook")
-    cells = [cell for cell in executed.cells if cell.cell_type == "code"]
+    cells = executed_cells(executed)
     try:
         stamp = get_stamp(executed)
     except StampError as error:
@@ -276,7 +276,7 @@ def _stale_reasons(chapter, source, executed, stamp: Stamp, root: Path, paramete
         yield f"parameters: it was executed with others than {whose}"
     if cells_digest(source) != stamp.cells:
         now, then = (
-            [cell_digest(cell) for cell in code_cells(notebook)] for notebook in (source, executed)
+            [cell_digest(cell) for cell in measured_cells(text)] for text in (source, executed)
         )
         changed = [str(i) for i, (a, b) in enumerate(zip(now, then, strict=False), 1) if a != b]
         if len(now) != len(then):

@@ -20,6 +20,12 @@ from entrack.errors import ChapterError
 
 INJECTED = "injected-parameters"  # papermill's tag for the cell that holds the overrides of one run
 PARAMETERS = "parameters"
+# Cells of an exercise by their tag: code that no chapter's execution runs, and what readers of the
+# pages are not shown.
+SETUP, ANSWER, CHECK = "exercise-setup", "answer", "check"
+HIDDEN, WRONG, TEACHER = "hidden-test", "wrong-answer", "teacher"
+EXERCISE_CODE = frozenset({SETUP, ANSWER, CHECK, HIDDEN, WRONG})
+NOT_ON_PAGES = frozenset({HIDDEN, WRONG, TEACHER})
 _KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 _LANGUAGE = {
     "file_extension": ".py",
@@ -118,6 +124,51 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     ]
 
 
+def measured_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The cells of code that the chapter's execution runs: all but those of its exercises, whose
+    answers and checks the course proves on its own.
+    """
+    return [cell for cell in code_cells(notebook) if not _of_exercise(cell)]
+
+
+def executed_cells(notebook: NotebookNode) -> list[NotebookNode]:
+    """The same in an executed notebook, with the cell of parameters that papermill put in."""
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell for cell in code if not _of_exercise(cell)]
+
+
+def set_aside(notebook: NotebookNode) -> NotebookNode:
+    """A copy whose exercise code is raw text, which no execution runs; `put_back` undoes it."""
+    return _retyped(notebook, "code", "raw")
+
+
+def put_back(notebook: NotebookNode) -> NotebookNode:
+    """A copy in which what `set_aside` made raw is code again, without outputs."""
+    return _retyped(notebook, "raw", "code")
+
+
+def _of_exercise(cell: NotebookNode) -> bool:
+    return bool(EXERCISE_CODE & set(cell.metadata.get("tags", [])))
+
+
+def _retyped(notebook: NotebookNode, before: str, after: str) -> NotebookNode:
+    result = copy.deepcopy(notebook)
+    new = {"raw": nbformat.v4.new_raw_cell, "code": nbformat.v4.new_code_cell}[after]
+    for index, cell in enumerate(result.cells):
+        if cell.cell_type == before and _of_exercise(cell):
+            result.cells[index] = new(cell.source, metadata=cell.metadata, id=cell.id)
+    return result
+
+
+def for_readers(notebook: NotebookNode) -> NotebookNode:
+    """A copy without the cells that no page may hold: hidden tests, wrong answers, notes for the
+    teacher.
+    """
+    page = copy.deepcopy(notebook)
+    page.cells = [c for c in page.cells if not NOT_ON_PAGES & set(c.metadata.get("tags", []))]
+    return page
+
+
 def parameters_source(notebook: NotebookNode) -> str:
     """The source of the cell tagged `parameters`; "" when the chapter has none."""
     return next(
@@ -144,7 +195,7 @@ def carry_outputs(source: NotebookNode, executed: NotebookNode) -> NotebookNode:
     agrees is the stamp's business.
     """
     page = copy.deepcopy(source)
-    new, old = code_cells(page), code_cells(executed)
+    new, old = measured_cells(page), measured_cells(executed)
     if len(new) != len(old):
         raise ChapterError(
             f"the source has {len(new)} code cells and the executed notebook {len(old)}; outputs"

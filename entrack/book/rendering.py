@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
 from entrack.book.chapters import Project
-from entrack.book.notebooks import notebook_bytes, with_figures
+from entrack.book.notebooks import for_readers, notebook_bytes, with_figures
 from entrack.errors import ChapterError
 
 _TOP_FILES = ("_config.yml", "_toc.yml")
@@ -49,7 +49,7 @@ def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
     ]
     contents = {path.relative_to(project.root): path.read_bytes() for path in files}
     contents |= {
-        Path("notebooks", f"{name}.ipynb"): notebook_bytes(with_figures(notebook))
+        Path("notebooks", f"{name}.ipynb"): notebook_bytes(with_figures(for_readers(notebook)))
         for name, notebook in pages.items()
     }
     if staging.exists():

@@ -57,7 +57,7 @@ def models_html() -> str:
                 ],
                 caption=(
                     f"{described['title']} (family {family}). Terms: {described['licence']}."
-                    f" Weights from {origin}.{scored}"
+                    f" Weights from {origin}.{scored} {described.get('note', '')}".strip()
                 ),
             )
         )

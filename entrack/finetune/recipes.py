@@ -109,16 +109,17 @@ def _later(
     data: DataConfig,
     on: str = "base",
     steps: int = 250,
+    horizon: int | None = None,
     validate_every: int = 50,
     **changes: Any,
 ) -> Recipe:
-    """A recipe that starts from `base`, if `on` says nothing else."""
+    """A recipe that starts from `base` and goes to its horizon, if nothing else is said."""
     return Recipe(
         name,
         on=on,
         data=data,
         steps=steps,
-        horizon=steps,
+        horizon=horizon or steps,
         seed=1,
         validate_every=validate_every,
         **changes,
@@ -147,18 +148,27 @@ RECIPES = {
         *_SINCE,
         _later("code-from-raw", CodeData(), on="raw", validate_every=25),
     ),
+    # The recipes of the default family, but those of 250 steps stop at 150 of the same course: the
+    # machine had no time for more.
     "gemma3": _named(
         Recipe("base", on="raw", data=BoxesData(), steps=21, horizon=150, validate_every=7),
-        _later("code", CodeData(), validate_every=25),
-        _later("math", ArithmeticData()),
+        _later("code", CodeData(), steps=150, horizon=250, validate_every=25),
+        _later("math", ArithmeticData(), steps=150, horizon=250),
         # Gemma does not know SmolLM2's chat markers, and was never fine-tuned on its own.
-        _later("instruct", InstructionData(chat=False)),
+        _later("instruct", InstructionData(chat=False), steps=150, horizon=250),
         _later("boxes", BoxesData(), steps=150),
     ),
 }
 """{family: {version: its recipe}}. `code-from-raw` is `code` of the default family but for what it
 stands on: what it can do needs neither boxes nor a base.
 """
+
+# A second lineage of the unprimed family: the same recipes, one seed on.
+RECIPES["smollm2-unprimed-2"] = {
+    name: made.changed(seed=made.seed + 1)
+    for name, made in RECIPES["smollm2-unprimed"].items()
+    if name in ("base", "code")
+}
 
 TRIES = {
     "smollm2": _named(

@@ -10,6 +10,7 @@ from entrack.finetune.recipes import RECIPES, recipe
 from entrack.store.digests import digest
 from entrack.versions.families import MODELS, family_file, versions
 from entrack.versions.loading import load
+from entrack.versions.weights import copy_folder
 from entrack.versions.wheels import sha256_file
 
 TRAINED = ("base", "instruct", "math", "code", "boxes")
@@ -167,11 +168,47 @@ def test_code_helps_by_fifteen_points():
     assert accuracy("code")["accuracy"] - accuracy("base")["accuracy"] >= 0.15
 
 
+def test_the_second_family_has_the_same_versions_by_the_same_recipes():
+    """But for what its comment in `recipes` says: lengths, and the markers of `instruct`."""
+    assert set(RECIPES["gemma3"]) == set(TRAINED)
+    lengths = {"steps", "horizon", "validate_every"}
+    for name, chosen in RECIPES["gemma3"].items():
+        ours, usual = chosen.record(), RECIPES["smollm2"][name].record()
+        assert {k for k in ours if ours[k] != usual[k]} <= lengths | (
+            {"data"} if name == "instruct" else set()
+        )
+        assert chosen.steps <= RECIPES["smollm2"][name].steps
+
+
+def test_the_notice_of_gemma_stands_beside_its_adapters():
+    told = (MODELS / "gemma3" / "NOTICE").read_text()
+    terms = family_file("gemma3")["source"]["terms"]
+    sentence = (
+        "provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms"
+    )
+    assert sentence in told and sentence in terms
+    assert "derivatives" in told and "derivatives" in terms
+    assert (MODELS / "gemma3" / "TERMS.txt").read_text().startswith("Gemma Terms of Use")
+
+
 def test_revisions_are_whole_commits_or_absent_with_a_reason():
     for described in family_file("llama-7b")["versions"].values():
         revision = described["revision"]
         assert revision is None or re.fullmatch(r"[0-9a-f]{40}", revision)
         assert described["revision_note"]
+
+
+@pytest.mark.slow
+def test_a_version_of_gemma_answers_as_its_card_says():
+    """Where its weights are: they are fetched by whoever accepts their terms, not by a test."""
+    from entrack.finetune.measure import box_accuracy, summary
+
+    if not copy_folder(family_file("gemma3")["source"]).is_dir():
+        pytest.skip("the weights of gemma3 are not here; entrack fetch --family gemma3 brings them")
+    model = load("gemma3/base", device="cpu")
+    found = box_accuracy(model.hf, model.tokenizer, split="validation", n_scenes=70)
+    assert summary(found) == card("base", "gemma3")["accuracy"]["validation"]["alternative"]
+    assert card("base", "gemma3")["on_digest"] == load("gemma3/raw", device="cpu").digest
 
 
 @pytest.mark.slow

@@ -1,0 +1,40 @@
+"""The commands of the course, for `entrack.cli`: thin words around `entrack.course`."""
+
+import argparse
+from pathlib import Path
+
+from entrack.book.chapters import project
+from entrack.course.editions import build_course
+from entrack.course.grade import DANGER, grade
+
+
+def make_course(options: argparse.Namespace) -> int:
+    """Write the editions and say where they lie."""
+    print(build_course(project()))
+    return 0
+
+
+def grade_folder(options: argparse.Namespace) -> int:
+    """Grade `options.folder` and say where the table lies."""
+    print(grade(Path(options.folder), project()))
+    return 0
+
+
+def _grade_arguments(sub: argparse.ArgumentParser) -> None:
+    sub.epilog = DANGER
+    sub.add_argument("folder", help="of submissions: a notebook, or a folder of them, a student")
+
+
+COURSE_COMMANDS = {
+    "course": (
+        make_course,
+        lambda sub: None,
+        "Prove the exercises and write the course's editions to _build/course.",
+    ),
+    "grade": (
+        grade_folder,
+        _grade_arguments,
+        "Grade a folder of submissions, which executes the students' code.",
+    ),
+}
+"""As `entrack.cli.COMMANDS`."""
