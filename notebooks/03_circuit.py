@@ -12,7 +12,7 @@
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
-version: str = ""  # the version whose circuit is searched; empty = the reference of the family
+version: str = ""  # the version whose circuit is searched; empty: the reference of the family
 n_pairs: int = 21  # clean and corrupt pairs for path patching [7, 700]
 n_held_out: int = 140  # prompts for choosing the size [14, 2000]
 n_prune: int = 84  # prompts for minimality, at most n_held_out [14, 2000]
