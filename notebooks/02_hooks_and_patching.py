@@ -14,7 +14,7 @@
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # model family
-model: str = ""  # family/version, a folder, or hub id@revision; empty = the family reference
+model: str = ""  # family/version, a folder, or hub id@revision; empty: the family reference
 n_prompts: int = 84  # per desideratum; 42, 84, ... balance positions [42, 4200]
 n_patterns: int = 21  # prompts whose attention is read [7, 500]
 seed: int = 0  # of the scenes [0, 1000000]
