@@ -17,6 +17,7 @@ from entrack.figures.improved import (
     repaired_and_broken,
     update_maps,
 )
+from entrack.tables import improved as tables
 from entrack.task.draws import scenes
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -114,3 +115,32 @@ def test_grafts_and_updates_are_drawn_part_by_part(models):
     )
     gaps = [(upper[0] - lower[1]) * height for upper, lower in itertools.pairwise(domains)]
     assert min(gaps) > 50, "room for the ticks above and the title below"
+
+
+def test_rows_are_the_gains_losses_and_updates(models):
+    base, tuned = models
+    given = cmap(tuned, base, CIRCUIT, scenes=SCENES, n_far=1, n_random=1, inputs=True)
+    (first, *_) = tables.gains([given]).rows
+    assert first[0] == f"{given.title}: A"
+    assert first[1:3] == [given.near.accuracy("A"), given.gain("A")]
+    assert first[4:6] == [given.random_gain("A"), given.gain(given.others("A"))]
+    assert first[6] == given.near.log_prob_gain("A")
+    (alone,) = tables.donors({"tuned": given}).rows
+    assert alone == ["tuned", given.near.donor_accuracy(), given.edge()]
+    (row, *_) = tables.inputs(given).rows
+    assert row[1:] == [given.near.log_prob_gain(cell) for cell in ("A", "qk of A", "v of A")]
+    shown = [row[0] for row in tables.cells(given).rows]
+    assert {"A", "full circuit", "q of A"} <= set(shown)
+    assert not any(label.startswith(("random", "all others")) for label in shown)
+    norms = update_norms(tuned, onto=base)
+    matrices = [row[:2] for row in tables.updates({"tuned": norms}, CIRCUIT).rows]
+    means = norms.mean_relative()
+    assert matrices == [[f"tuned: W_{m}", means[i]] for i, m in enumerate("QKVO")]
+
+
+def test_losses_say_what_share_of_the_gap_closes(models):
+    base, tuned = models
+    taken = cmap(base, tuned, CIRCUIT, scenes=SCENES, n_far=1, n_random=1)
+    for row in tables.losses([taken]).rows:
+        share = taken.closed(row[0].rpartition(": ")[2])
+        assert row[-1] == ("-" if share is None else f"{share:.0%}")
