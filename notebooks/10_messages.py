@@ -35,6 +35,8 @@ from entrack.figures.messages import followed
 from entrack.paper.claims import claim
 from entrack.patching.patches import Patch
 from entrack.sites import GROUPS, all_heads
+
+# %% tags=["hide-input"]
 from entrack.stats.claims import direction
 from entrack.stats.metrics import difference
 from entrack.tables import messages as tables
@@ -54,6 +56,8 @@ circuit = circuit_of(
     seed=seed,
 )
 patches = whole_groups(circuit, *CONTENT)
+
+# %% tags=["hide-input"]
 if not patches or not tuned:
     raise ChapterError(
         f"{family} has {len(tuned)} versions tuned from {base}, whose circuit has {len(patches)} of"
