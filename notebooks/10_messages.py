@@ -167,6 +167,8 @@ here = {
     letter: {v: found[v] for v in better} if name in patches else {}
     for letter, name in by_letter.items()
 }
+
+# %% tags=["hide-input"]
 judge(
     *(
         claim(f"message_{x}", {v: m.message(by_letter[x], into=BASE) for v, m in here[x].items()})
