@@ -89,18 +89,20 @@ glue(expected=drawn[0].alternatives["position"])
 # %% [markdown]
 # ```{admonition} Predict before you read on
 # :class: tip
-# A version answers nine prompts in ten, base two in three. Its transmitters are patched into base.
-# Will base follow them more often than its own? And the other way round, will the better version
-# follow base's transmitters more often than base does? Which of the two would show that fine-tuning
-# made the *message* better?
+# A version answers more prompts right than base does. Its transmitters are patched into base. Will
+# base follow them more often than its own? And the other way round, will the better version follow
+# base's transmitters more often than base does? Which of the two would show that fine-tuning made
+# the *message* better?
 # ```
 #
 # ## Two senders, two receivers
 #
-# Each group of the circuit of {glue:text}`base_short` is sent by {glue:text}`base_short` and by
-# each version, and received by both. A score is the share of {glue:text}`n_prompts` pairs on which
-# the receiver answers as the message says, less the same share with nothing patched (its *floor*).
-# Everything is paired. As a control, *all other heads* at the token of B are sent as well.
+# Value fetchers (A), position transmitters (B) and position detectors (C) of the circuit of
+# {glue:text}`base_short` are sent by {glue:text}`base_short` and by each version, and received by
+# both. (Structure readers carry none of the contents asked for here, and are left out.) A score is
+# the share of {glue:text}`n_prompts` pairs on which the receiver answers as the message says, less
+# the same share with nothing patched (its *floor*). Everything is paired. As a control, *all other
+# heads* at the token of B are sent as well.
 
 # %%
 others = tuple(
@@ -146,7 +148,9 @@ show(tables.cells(found, patches=told))
 #
 # ## What we claim, what we find, verdict
 #
-# Claims look at the versions that are better than {glue:text}`base_short` on these prompts.
+# Claims look at the versions that are better than {glue:text}`base_short` on these prompts. A claim
+# that holds in none of them, and clearly not in one, does not hold, even where the interval of
+# another version would still allow an effect.
 
 # %%
 own = {v: m.patched[TUNED, TUNED] for v, m in found.items()}
@@ -183,11 +187,11 @@ judge(
 
 # %% [markdown]
 # The rows of A say little: a sender's A names the source's object, so a better version's A is right
-# about the source more often. B and C are the test. In {doc}`08_what_improved` a better version's B
-# makes {glue:text}`base_short` better on the same prompt. If that came from a better message about
-# the position, the rows of B above would lie above zero. Where they do not, the gain belongs to
-# something that both have in common only when they read one prompt, and "better handling of the
-# position" is not yet shown to be its cause.
+# about the source more often. B and C are the test. {doc}`08_what_improved` asks whether a better
+# version's B makes {glue:text}`base_short` better on the same prompt. A gain there that came from a
+# better message about the position would lift the rows of B above zero. Where they are not, a gain
+# on the same prompt needs another explanation, and better handling of the position is not yet shown
+# to be its cause.
 #
 # ```{exercise} A louder message
 # :label: ex-messages-louder

@@ -2,7 +2,7 @@
 
 None is "not run here", "-" is "there is none". Intervals are 95 %, over scenes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from entrack.circuit.contents import ContentChange
 from entrack.circuits import Circuit
@@ -32,11 +32,7 @@ def gains(cmaps: Sequence[CMAP]) -> Table:
     """What each group of each donor brings to one receiver, beside its controls."""
     base = _receiver(cmaps[0])
     return Table(
-        [
-            [*_patched(found, label), *_controls(found, label), _log_prob(found, label)]
-            for found in cmaps
-            for label in ordered(found)
-        ],
+        _by_group(cmaps, _log_prob),
         ["patched", "accuracy", "gain", "p", *CONTROLS, "log probability (nats)"],
         f"The version {base} with heads of each fine-tuned version. Gains over {base} alone are"
         " paired, with 95 % intervals over scenes; p: sign test over scenes. Last: gain in the"
@@ -50,11 +46,7 @@ def losses(cmaps: Sequence[CMAP]) -> Table:
     """
     base = cmaps[0].near.donor.rpartition("/")[2]
     return Table(
-        [
-            [*_patched(found, label), *_controls(found, label), _share(found, label)]
-            for found in cmaps
-            for label in ordered(found)
-        ],
+        _by_group(cmaps, _share),
         ["patched", "accuracy", "change", "p", *CONTROLS, "share of the gap"],
         f"Fine-tuned versions with heads of {base}: accuracy and its change, with 95 % intervals"
         " and the sign test over scenes. Last: the share of the gap to base that closes. Where a"
@@ -177,6 +169,15 @@ def updates(norms: Mapping[str, UpdateNorms], circuit: Circuit) -> Table:
 
 def _receiver(found: CMAP) -> str:
     return found.near.receiver.rpartition("/")[2]
+
+
+def _by_group(cmaps: Sequence[CMAP], last: Callable[[CMAP, str], object]) -> list[list]:
+    """A row per CMAP and cell: accuracy, change and controls, and what `last` says of it."""
+    return [
+        [*_patched(found, label), *_controls(found, label), last(found, label)]
+        for found in cmaps
+        for label in ordered(found)
+    ]
 
 
 def _patched(found: CMAP, label: str) -> list:

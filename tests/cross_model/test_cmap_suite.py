@@ -1,4 +1,4 @@
-"""Exchanges and grafts of a whole circuit: which cells there are, and that parts add up to the
+"""CMAP and grafts of a whole circuit: which cells there are, and that parts add up to the
 donor.
 """
 
@@ -27,7 +27,7 @@ def rounding(model):
     }
 
 
-def test_an_exchange_has_every_group_its_controls_and_inputs():
+def test_a_cmap_has_every_group_its_controls_and_inputs():
     found = cmap(
         fine_tuned(), tiny_model(), CIRCUIT, scenes=SCENES, n_far=2, n_random=2, inputs=True
     )
