@@ -226,14 +226,12 @@ class Contents:
         return [version for version, edge in edges.items() if direction(edge) == "higher"]
 
 
-def content_of_groups(
-    model: Model, circuit: Circuit, *, n_scenes: int, format: str = "alternative", seed: int = 0
-) -> Patched:
+def content_of_groups(model: Model, circuit: Circuit, *, n_scenes: int, seed: int = 0) -> Patched:
     """Finding (ii) for one version: what A, B and C of `circuit` carry in `model`, a patch of all
     heads for each, named by letter. Stored.
     """
     data = encode_counterfactuals(
-        model.tokenizer, interchanges(n_scenes, split="evaluation", seed=seed, format=format)
+        model.tokenizer, interchanges(n_scenes, split="evaluation", seed=seed)
     )
     patches = {GROUPS[n].letter: p for n, p in whole_groups(circuit, *CONTENT).items()}
     return patch_pairs(model, data, patches=patches)

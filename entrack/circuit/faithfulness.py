@@ -18,6 +18,8 @@ from entrack.stats.metrics import Difference, Estimate, difference, mean, rate, 
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts
 
+TARGET = 0.95  # faithfulness that a candidate circuit must reach
+
 
 @dataclass(frozen=True)
 class Faithfulness:
@@ -161,15 +163,14 @@ def choose_size(
     discovery: Discovery,
     means: Means,
     shares: Sequence[float],
-    target: float = 0.95,
 ) -> SizeCurve:
-    """The smallest candidate circuit whose faithfulness on held-out prompts reaches `target`; if
+    """The smallest candidate circuit whose faithfulness on held-out prompts reaches TARGET; if
     none does, the smallest that is not clearly less accurate than the best (paired interval
     includes 0). The rule replaces the paper's hand-picked group sizes."""
     candidates = [discovery.candidate(share) for share in shares]
     scores = measure_faithfulness(model, prompts, circuits=candidates, means=means)
     accuracies = scores.hits.mean(1)
-    enough = np.flatnonzero(accuracies >= target * scores.full.mean())
+    enough = np.flatnonzero(accuracies >= TARGET * scores.full.mean())
     if not len(enough):
         best = scores.hits[accuracies.argmax()]
         enough = [i for i, hits in enumerate(scores.hits) if not difference(hits, best).high < 0]

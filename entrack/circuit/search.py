@@ -73,9 +73,9 @@ class FoundCircuit:
         ranked = self.discovery.scores[group].ranked()
         return tuple(head for head in ranked if head in self.circuit.groups[group])
 
-    def dropped(self, group: str, *, among: int = 4) -> tuple[Head, ...]:
-        """Those of the `among` strongest heads of a stage that the circuit does not have."""
-        strongest = self.discovery.scores[group].ranked()[:among]
+    def dropped(self, group: str) -> tuple[Head, ...]:
+        """Those of the four strongest heads of a stage that the circuit does not have."""
+        strongest = self.discovery.scores[group].ranked()[:4]
         return tuple(head for head in strongest if head not in self.circuit.groups[group])
 
 
@@ -169,9 +169,9 @@ class HeadAttention:
 
 
 def attention_of_strongest(
-    model: Model, prompts: Prompts, *, found: FoundCircuit, per_group: int = 2
+    model: Model, prompts: Prompts, *, found: FoundCircuit
 ) -> tuple[HeadAttention, ...]:
-    """Attention of the strongest kept heads of each group, from the token where the group acts.
+    """Attention of the two strongest kept heads of each group, from the token where the group acts.
 
     A group from which pruning left nothing has no row. Cost: one forward pass per prompt and token
     role; stored.
@@ -179,7 +179,7 @@ def attention_of_strongest(
     circuit, looks = found.circuit, []
     for name in GROUPS:
         role = circuit.role(name)
-        for head in found.kept(name)[:per_group]:
+        for head in found.kept(name)[:2]:
             shares = attention_mass(model, prompts, role=role).of([head])
             wanted = reads_from(name, circuit.structure_role)
             looks.append(HeadAttention(name, head, role, wanted, shares))

@@ -217,7 +217,6 @@ def graft_scores(
     *,
     scenes: Sequence[Scene],
     n_random: int = 2,
-    format: str = "alternative",
     seed: int = 0,
 ) -> GraftScores:
     """Score the receiver with the donor's weights in some heads only. Stored.
@@ -225,9 +224,9 @@ def graft_scores(
     Weights act at every position, so a head that two groups share counts in both. Raises ModelError
     for models of different shape.
 
-    Cost: a scoring of the task (`task.score_task`) per part.
+    Cost: a scoring of the task (`accuracy.score_task`) per part.
     """
-    return _graft_scores(receiver, donor, circuit, scenes, n_random, format, seed)
+    return _graft_scores(receiver, donor, circuit, scenes, n_random, seed)
 
 
 @stored("grafts")
@@ -237,7 +236,6 @@ def _graft_scores(
     circuit: Circuit,
     scenes: Sequence[Scene],
     n_random: int,
-    format: str,
     seed: int,
 ) -> GraftScores:
     every = all_heads(receiver.n_layers, receiver.n_heads)
@@ -257,8 +255,8 @@ def _graft_scores(
         )
     parts |= {matrix: (every, matrix) for matrix in MATRICES}
     scores = {
-        "none": score_task(receiver, scenes, format=format),
-        "all": score_task(donor, scenes, format=format),
+        "none": score_task(receiver, scenes),
+        "all": score_task(donor, scenes),
     }
     for name, (heads, matrices) in parts.items():
         scores[name] = score_task(
@@ -270,7 +268,6 @@ def _graft_scores(
                 name=f"{receiver.name} with {name} of {donor.name}",
             ),
             scenes,
-            format=format,
         )
     return GraftScores(
         scores=scores,

@@ -123,11 +123,12 @@ def completeness_scatter(completeness: Completeness) -> Picture:
 
 
 def _free_corner(
-    point: tuple[float, float], points: Sequence[tuple[float, float]], *, away: float = 0.034
+    point: tuple[float, float], points: Sequence[tuple[float, float]]
 ) -> tuple[float, float]:
     """The place beside a point, at one of its corners, that is farthest from all points and from
     the diagonal.
     """
+    away = 0.034
     taken = np.array([*points, *((x, x) for x in np.linspace(0, 1, 101))])
     corners = [(point[0] + dx, point[1] + dy) for dx in (away, -away) for dy in (away, -away)]
     return max(corners, key=lambda corner: np.hypot(*(taken - corner).T).min())

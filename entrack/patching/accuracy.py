@@ -96,13 +96,11 @@ def score_family(family: str, chosen: Sequence[Scene]) -> dict[tuple[str, str], 
 
 
 def score_sizes(
-    model: Model, n_scenes: int, *, sizes: Sequence[int], seed: int = 0, format: str = "alternative"
+    model: Model, n_scenes: int, *, sizes: Sequence[int], seed: int = 0
 ) -> dict[int, TaskScores]:
     """`score_task` for `n_scenes` evaluation scenes of each number of boxes in `sizes`."""
     return {
-        n_boxes: score_task(
-            model, scenes(n_scenes, split="evaluation", n_boxes=n_boxes, seed=seed), format=format
-        )
+        n_boxes: score_task(model, scenes(n_scenes, split="evaluation", n_boxes=n_boxes, seed=seed))
         for n_boxes in sizes
     }
 

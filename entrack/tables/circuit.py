@@ -123,7 +123,7 @@ def _median(circuit: Circuit, group: str) -> str:
     return f"{circuit.median_layer(group):g}" if circuit.groups[group] else "-"
 
 
-def _some(heads: Sequence, *, at_most: int = 12) -> str:
-    """The first heads in words; "-" for none."""
-    told = " ".join(map(str, heads[:at_most])) or "-"
-    return f"{told} …" if len(heads) > at_most else told
+def _some(heads: Sequence) -> str:
+    """The first twelve heads in words; "-" for none."""
+    told = " ".join(map(str, heads[:12])) or "-"
+    return f"{told} …" if len(heads) > 12 else told

@@ -61,10 +61,7 @@ class CounterfactualPrompts:
 
 
 def encode_counterfactuals(
-    tokenizer: PreTrainedTokenizerBase,
-    counterfactuals: Sequence[Counterfactual],
-    *,
-    max_length: int | None = None,
+    tokenizer: PreTrainedTokenizerBase, counterfactuals: Sequence[Counterfactual]
 ) -> CounterfactualPrompts:
     """Bases and sources as tokens, with the tokens of the expected answer and of the alternatives.
 
@@ -74,8 +71,8 @@ def encode_counterfactuals(
 
     Raises TaskError for candidates that not all counterfactuals share, and as `encode` does.
     """
-    base = encode(tokenizer, [item.base for item in counterfactuals], max_length=max_length)
-    source = encode(tokenizer, [item.source for item in counterfactuals], max_length=max_length)
+    base = encode(tokenizer, [item.base for item in counterfactuals])
+    source = encode(tokenizer, [item.source for item in counterfactuals])
     names = tuple(counterfactuals[0].alternatives)
     if any(tuple(item.alternatives) != names for item in counterfactuals):
         raise TaskError(

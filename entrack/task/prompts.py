@@ -116,26 +116,16 @@ def chunks(indices: Sequence[int], size: int) -> Iterator[list[int]]:
         yield list(indices[start : start + size])
 
 
-def encode(
-    tokenizer: PreTrainedTokenizerBase,
-    examples: Sequence[Example | RoleText],
-    *,
-    max_length: int | None = None,
-) -> Prompts:
+def encode(tokenizer: PreTrainedTokenizerBase, examples: Sequence[Example | RoleText]) -> Prompts:
     """Tokenise prompts and find their roles.
 
     For a corrupt example, "prev_query_label" and "correct_object" are the words of segment `query`,
     whatever label its question names.
 
-    Args:
-        max_length: the longest prompt that the model reads, in tokens; None = what the tokenizer
-            says of itself.
-
     Raises:
         TaskError: no examples, or an object, label or answer that is not exactly one token, named.
-        AlignmentError: a prompt longer than `max_length`, a word that is not where it should be, or
-        a tokenizer that
-            does not give character positions.
+        AlignmentError: a prompt longer than the tokenizer says that the model reads, a word that is
+            not where it should be, or a tokenizer that does not give character positions.
     """
     examples = tuple(examples)
     if not examples:
@@ -150,7 +140,7 @@ def encode(
     ]
     encoded = tokenizer([text.text for text in texts], return_offsets_mapping=True)
     ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-    limit = min(tokenizer.model_max_length, max_length or tokenizer.model_max_length)
+    limit = tokenizer.model_max_length
     for index, row in enumerate(ids):
         if len(row) > limit:
             raise AlignmentError(

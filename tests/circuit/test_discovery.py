@@ -7,6 +7,7 @@ from closeness import additions, assert_apart, assert_close
 from small_circuit import CIRCUIT, H
 from tiny_models import last_logits, tiny_model
 
+from entrack.circuit import faithfulness
 from entrack.circuit.completeness import measure_completeness
 from entrack.circuit.discovery import Discovery, DiscoveryConfig, discover
 from entrack.circuit.faithfulness import choose_size, measure_faithfulness, random_circuit
@@ -146,7 +147,8 @@ def test_random_circuits_have_the_sizes_and_no_head_twice(model):
     )
 
 
-def test_size_is_the_smallest_that_reaches_the_target(model, prompts, pair_prompts):
+def test_size_is_the_smallest_that_reaches_the_target(model, prompts, pair_prompts, monkeypatch):
+    monkeypatch.setattr(faithfulness, "TARGET", 0)
     clean, corrupt = pair_prompts
     means = mean_z(model, encode(model.tokenizer, examples(20, split="discovery")))
     curve = choose_size(
@@ -155,19 +157,18 @@ def test_size_is_the_smallest_that_reaches_the_target(model, prompts, pair_promp
         discovery=discover(model, clean, corrupt=corrupt),
         means=means,
         shares=(0.3, 1.0),
-        target=0,
     )
     assert curve.chosen == 0 and curve.circuit == curve.scores.circuits[0]
     assert curve.scores.circuits[1].size > curve.circuit.size
     # No candidate can be twice as good as the model: the smallest that is not clearly below the
     # best is taken.
+    monkeypatch.setattr(faithfulness, "TARGET", 2)
     best = choose_size(
         model,
         prompts,
         discovery=discover(model, clean, corrupt=corrupt),
         means=means,
         shares=(0.3, 1.0),
-        target=2,
     )
     assert best.scores.hits.mean() == 0 and best.chosen == 0
 
