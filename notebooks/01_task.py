@@ -12,8 +12,8 @@
 # %% tags=["parameters"]
 family: str = "smollm2"  # model family
 base: str = ""  # the version that others are compared with; empty: the reference of the family
-n_scenes: int = 70  # scenes; each box of each is asked for [4, 2000]
-n_scenes_sizes: int = 14  # scenes per number of boxes [2, 500]
+n_scenes: int = 100  # scenes; each box of each is asked for [4, 2000]
+n_scenes_sizes: int = 28  # scenes per number of boxes [2, 500]
 seed: int = 0  # of the scenes [0, 1000000]
 
 # %% [markdown]

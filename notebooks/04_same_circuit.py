@@ -16,13 +16,11 @@
 family: str = "smollm2"  # a family in models/
 base: str = ""  # the version whose circuit is run in all; empty: the reference of the family
 own: str = ""  # versions whose own circuit is searched, by spaces; empty: the focus of the family
-n_pairs: int = 21  # clean and corrupt pairs for path patching in base [7, 700]
-n_pairs_own: int = 14  # the same in the other versions [7, 700]
-n_held_out: int = 140  # prompts for choosing the size [14, 2000]
-n_prune: int = 84  # prompts for minimality, at most n_held_out [14, 2000]
+n_pairs: int = 70  # clean and corrupt pairs for path patching in base [7, 700]
+n_pairs_own: int = 28  # the same in the other versions [7, 700]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]
-n_evaluation: int = 119  # prompts on which circuits are scored [14, 5000]
-n_complete: int = 42  # prompts for completeness, at most n_evaluation [14, 5000]
+n_evaluation: int = 504  # prompts on which circuits are scored [14, 5000]
+n_complete: int = 105  # prompts for completeness, at most n_evaluation [14, 5000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 n_random: int = 6  # random circuits per version [1, 1000]
 seed: int = 0  # of all prompts [0, 1000000]
@@ -54,8 +52,6 @@ searched = [v for v in (own or families.focus(family)).split() if v != base]
 settings = CircuitSettings(
     n_pairs=n_pairs,
     n_means=n_means,
-    n_choose=n_held_out,
-    n_prune=min(n_prune, n_held_out),
     seed=seed,
     discovery=DiscoveryConfig(structure_role=structure_role or families.structure_role(family)),
 )
@@ -191,8 +187,10 @@ glue(
 
 # %% [markdown]
 # With {glue:text}`n_minimality` prompts one prompt is worth {glue:text}`resolution:.3f` of
-# accuracy, so that verdicts near the line of 1 % hang on single prompts. The plain alternative says
-# how sure it is, but it does not see a head whose rivals stand in for it.
+# accuracy, so that verdicts near the line of 1 % hang on single prompts. *Clear* are the heads
+# whose cost, with their rivals gone, has an interval above zero; what the others do together,
+# {doc}`chapter 3 <03_circuit>` shows. The plain alternative says how sure it is, but it does not
+# see a head whose rivals stand in for it.
 #
 # ## Completeness
 #

@@ -14,8 +14,8 @@
 family: str = "smollm2"  # a family in models/
 version: str = ""  # the version that is looked into; empty: the reference of the family
 format: str = "alternative"  # text format {alternative, standard}
-n_scenes: int = 12  # scenes of seven boxes; every box of each is asked for [2, 1000]
-n_pairs: int = 21  # clean and corrupt pairs behind the circuit [7, 700]
+n_scenes: int = 42  # scenes of seven boxes; every box of each is asked for [2, 1000]
+n_pairs: int = 70  # clean and corrupt pairs behind the circuit [7, 700]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 

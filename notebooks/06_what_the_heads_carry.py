@@ -19,11 +19,11 @@ base: str = ""  # the version whose circuit is tested, also in the others; empty
 format: str = "alternative"  # text format {alternative, standard}
 n_train: int = 14  # scenes for learning masks; every box of each is asked for [2, 500]
 n_validation: int = 14  # scenes for choosing among masks, and layers of the ceiling [2, 500]
-n_test: int = 14  # scenes for every number that is reported [2, 2000]
+n_test: int = 28  # scenes for every number that is reported [2, 2000]
 # A pair of the structure reader reruns half the prompt and costs ten times as much as another.
 n_reader: int = 3  # of the training and validation scenes, those for the structure reader [1, 500]
 n_seeds: int = 3  # masks learned per group and desideratum [2, 20]
-n_pairs: int = 21  # clean and corrupt pairs behind the circuit [7, 700]
+n_pairs: int = 70  # clean and corrupt pairs behind the circuit [7, 700]
 # Where structure readers act; empty: as the family's file says.
 structure_role: str = ""  # {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]

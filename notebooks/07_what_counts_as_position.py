@@ -21,9 +21,9 @@
 family: str = "smollm2"  # a family in models/
 version: str = ""  # the version that is looked into; empty: the family's reference
 format: str = "alternative"  # text format {alternative, standard}
-n_scenes: int = 12  # scenes per wording of the source; every box of each is asked for [2, 1000]
-n_rivals: int = 20  # scenes for telling ordinal, token and label apart [4, 1000]
-n_pairs: int = 21  # clean and corrupt pairs behind the circuit [7, 700]
+n_scenes: int = 28  # scenes per wording of the source; every box of each is asked for [2, 1000]
+n_rivals: int = 49  # scenes for telling ordinal, token and label apart [4, 1000]
+n_pairs: int = 70  # clean and corrupt pairs behind the circuit [7, 700]
 # Where structure readers act; empty: as the family's file says.
 structure_role: str = ""  # {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]

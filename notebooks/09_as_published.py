@@ -20,13 +20,12 @@
 family: str = "smollm2"  # a family in models/
 base: str = ""  # the version on which the slips are made; empty: the reference of the family
 adapter: str = ""  # the version whose o_proj update is dropped; empty: the focus of the family
-n_pairs: int = 21  # pairs behind the circuit [7, 700]
+n_pairs: int = 70  # pairs behind the circuit [7, 700]
 n_noisy: int = 7  # of these, pairs for stage D as released [1, 700]
 share: float = 0.8  # share of each group's effect that the candidates make up [0.1, 1]
-n_prune: int = 84  # prompts for minimality [14, 2000]
-n_evaluation: int = 119  # prompts on which circuits are scored [14, 5000]
+n_evaluation: int = 252  # prompts on which circuits are scored [14, 5000]
 n_random: int = 10  # random circuits, with and without replacement [2, 500]
-n_desiderata: int = 49  # pairs of prompts per desideratum, and prompts for input patching [7, 1000]
+n_desiderata: int = 98  # pairs of prompts per desideratum, and prompts for input patching [7, 1000]
 n_steps: int = 8  # training steps of DCM, of seven pairs each [1, 200]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
@@ -61,7 +60,6 @@ adapter = adapter or families.focus(family)
 model, tuned = load(f"{family}/{base}"), load(f"{family}/{adapter}")
 settings = CircuitSettings(
     n_pairs=n_pairs,
-    n_prune=n_prune,
     seed=seed,
     discovery=DiscoveryConfig(structure_role=structure_role or families.structure_role(family)),
 )
@@ -70,8 +68,8 @@ candidate = found.discovery.candidate(share)
 
 # %%
 held_out = encode(model.tokenizer, examples(n_evaluation, split="evaluation", seed=seed))
-chosen_on = encode(model.tokenizer, examples(settings.n_choose, split="pruning", seed=seed))
-pruned_on = chosen_on.subset(range(min(n_prune, len(chosen_on))))
+held = examples(settings.n_held_out, split="pruning", seed=seed)
+pruned_on = encode(model.tokenizer, held)
 glue(
     n_candidates=len(candidate.groups["value_fetcher"]),
     share=share,

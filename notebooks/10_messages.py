@@ -19,8 +19,8 @@
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
 base: str = ""  # the version whose circuit it is, one of every two; empty: the reference
-n_scenes: int = 28  # scenes of seven pairs of prompts [2, 1000]
-n_pairs: int = 21  # clean and corrupt pairs behind the circuit of base [7, 700]
+n_scenes: int = 49  # scenes of seven pairs of prompts [2, 1000]
+n_pairs: int = 70  # clean and corrupt pairs behind the circuit of base [7, 700]
 # Where structure readers act; empty: as the family's file says.
 structure_role: str = ""  # {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]

@@ -18,7 +18,7 @@ family: str = "smollm2"  # a family in models/
 base: str = ""  # the version whose circuit is used, in all versions; empty: the reference
 n_prompts: int = 21  # prompts to choose from [1, 49]
 n_scenes: int = 8  # scenes of seven boxes from which they are chosen [1, 100]
-n_pairs: int = 21  # clean and corrupt pairs behind the circuit [7, 700]
+n_pairs: int = 70  # clean and corrupt pairs behind the circuit [7, 700]
 # Where structure readers act; empty: as the family's file says.
 structure_role: str = ""  # {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]

@@ -30,7 +30,7 @@ PLANTED = {
     "structure_reader": {Head(1, 0), Head(1, 1)},
 }
 LEAST = {
-    "n_scenes": 4, "n_pairs": 7, "n_pairs_own": 7, "n_held_out": 28, "n_prune": 14, "n_means": 28,
+    "n_scenes": 4, "n_pairs": 7, "n_pairs_own": 7, "n_means": 28,
     "n_evaluation": 28, "n_complete": 14, "n_prompts": 42, "n_patterns": 7, "n_train": 2,
     "n_validation": 2, "n_test": 3, "n_seeds": 2, "n_rivals": 4, "n_desiderata": 7,
 }  # fmt: skip
@@ -63,8 +63,6 @@ def test_the_search_finds_the_planted_heads(own_cache):
     settings = CircuitSettings(
         n_pairs=7,
         n_means=28,
-        n_choose=28,
-        n_prune=14,
         discovery=DiscoveryConfig(structure_role="after_prev_query_label"),
     )
     found = find_circuit(model, settings)

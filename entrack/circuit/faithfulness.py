@@ -68,14 +68,13 @@ def measure_faithfulness(
     circuits: Sequence[Circuit],
     means: Means,
     n_random: int = 0,
-    seed: int = 0,
 ) -> Faithfulness:
     """Run each circuit alone, `n_random` random circuits of the first one's sizes, and the whole
     model. Stored.
 
     Cost: two passes per prompt, and three tokens per circuit and prompt.
     """
-    drawn = [random_circuit(model, circuits[0], seed=seed + i) for i in range(n_random)]
+    drawn = [random_circuit(model, circuits[0], seed=i) for i in range(n_random)]
     return _measure(model, prompts, circuits, drawn, means)
 
 

@@ -1,9 +1,9 @@
-"""Is every head of the circuit needed? The paper's minimality score, and a plain leave-one-out
-alternative.
+"""Is every head of the circuit needed? The paper's minimality score, the interval of what a head
+costs, and a plain leave-one-out alternative.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from entrack.errors import ConfigError, SiteError
 from entrack.model.activations import Means
 from entrack.model.decoder import Model
 from entrack.sites import Head
-from entrack.stats.metrics import Estimate, difference
+from entrack.stats.metrics import Difference, Estimate, difference
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts
 
@@ -25,7 +25,7 @@ class MinimalityConfig:
 
     Attributes:
         share: K is drawn from the top `share` of the pair effects (30 % in the paper).
-        threshold: a head is kept when its score reaches this (1 % in the paper).
+        threshold: the paper keeps a head when its score reaches this (1 %).
     """
 
     share: float = 0.3
@@ -44,14 +44,17 @@ class Minimality:
         scores: group -> head -> F(C without K) / F(C without K and the head) - 1. 0 = the head adds
             nothing, negative = the circuit is better without it, inf = nothing is left without it.
         removed_first: group -> head -> the set K.
+        rivals_gone: group -> hits of the circuit less K, and less K and the head
+            [head two example].
         single: group -> hits of the circuit less one head [head example].
         single_log_prob: the same for the answer's log probability [head example].
         whole: hits of the candidate circuit [example]; whole_log_prob: its log probabilities.
-        circuit: the candidate; threshold: the least score that is kept.
+        circuit: the candidate; threshold: the least score that the paper keeps.
     """
 
     scores: Mapping[str, Mapping[str, float]]
     removed_first: Mapping[str, Mapping[str, tuple[Head, ...]]]
+    rivals_gone: Mapping[str, np.ndarray]
     single: Mapping[str, np.ndarray]
     single_log_prob: Mapping[str, np.ndarray]
     whole: np.ndarray
@@ -59,16 +62,29 @@ class Minimality:
     circuit: Circuit
     threshold: float
 
+    def cost(self, group: str, head: Head) -> Difference:
+        """What leaving the head out costs when its rivals K are gone: accuracy, paired."""
+        before, without = self.rivals_gone[group][self.circuit.groups[group].index(head)]
+        return difference(before, without)
+
     def pruned(self) -> Circuit:
         """The candidate less every head whose score stays below the threshold, all removed
-        together.
+        together (the paper's rule).
         """
+        return self._where(lambda group, head: self.scores[group][str(head)] >= self.threshold)
+
+    def clear(self) -> Circuit:
+        """The heads of the pruned circuit that clearly cost something: the interval of `cost` lies
+        above 0. Ours. What the others do is seen only when all of them are taken away.
+        """
+        kept = self.pruned().groups
+        return self._where(lambda group, h: h in kept[group] and self.cost(group, h).low > 0)
+
+    def _where(self, wanted: Callable[[str, Head], bool]) -> Circuit:
+        groups = self.circuit.groups.items()
         return replace(
             self.circuit,
-            groups={
-                n: tuple(h for h in heads if self.scores[n][str(h)] >= self.threshold)
-                for n, heads in self.circuit.groups.items()
-            },
+            groups={name: tuple(h for h in heads if wanted(name, h)) for name, heads in groups},
         )
 
     def leave_one_out(self, group: str, head: Head) -> Estimate:
@@ -144,15 +160,16 @@ def _measure(
         for name, heads in circuit.groups.items()
     }
     removed = score_without_heads(model, prompts, circuit=circuit, removed=sets, means=means)
-    scores = {}
+    scores, rivals_gone = {}, {}
     for name, heads in circuit.groups.items():
-        found = removed[name].hits.mean(1)
+        rivals_gone[name] = removed[name].hits.reshape(len(heads), 2, -1)
         scores[name] = {
-            str(v): gain_of(a, b) for v, a, b in zip(heads, found[0::2], found[1::2], strict=True)
+            str(v): gain_of(*pair.mean(1)) for v, pair in zip(heads, rivals_gone[name], strict=True)
         }
     return Minimality(
         scores=scores,
         removed_first=first,
+        rivals_gone=rivals_gone,
         single=single,
         single_log_prob=single_log_prob,
         whole=whole.hits[-1],

@@ -35,8 +35,6 @@ class CircuitSettings:
         format, n_boxes, seed: of all prompts.
         n_pairs: clean/corrupt pairs for path patching (the paper: 300).
         n_means: prompts behind the means that ablate (the paper: 500).
-        n_choose: prompts on which the size is chosen.
-        n_prune: prompts on which minimality is judged (the paper: 100).
         discovery: how receivers are chosen, and where structure readers are looked for.
         minimality: what is kept.
     """
@@ -46,10 +44,15 @@ class CircuitSettings:
     seed: int = 0
     n_pairs: int = 21
     n_means: int = 112
-    n_choose: int = 140
-    n_prune: int = 84
     discovery: DiscoveryConfig = DiscoveryConfig()
     minimality: MinimalityConfig = MinimalityConfig()
+
+    @property
+    def n_held_out(self) -> int:
+        """Prompts on which the size is chosen and minimality is judged (the paper: 100 for the
+        latter): four for each pair.
+        """
+        return 4 * self.n_pairs
 
 
 @dataclass(frozen=True)
@@ -91,11 +94,10 @@ def find_circuit(model: Model, settings: CircuitSettings = CircuitSettings()) ->
     )
     discovery = discover(model, clean, corrupt=corrupt, config=settings.discovery)
     means = ablation_means(model, settings)
-    held_out = encode(model.tokenizer, examples(settings.n_choose, split="pruning", **options))
+    held_out = encode(model.tokenizer, examples(settings.n_held_out, split="pruning", **options))
     curve = choose_size(model, held_out, discovery=discovery, means=means, shares=SHARES)
-    few = held_out.subset(range(min(settings.n_prune, len(held_out))))
     minimality = measure_minimality(
-        model, few, circuit=curve.circuit, means=means, config=settings.minimality
+        model, held_out, circuit=curve.circuit, means=means, config=settings.minimality
     )
     return FoundCircuit(
         discovery=discovery, curve=curve, minimality=minimality, circuit=minimality.pruned()

@@ -1,7 +1,7 @@
 """What a cross-model patch puts in: heads at token roles, whole groups of a circuit or controls."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -13,7 +13,7 @@ from entrack.errors import ConfigError, SiteError
 from entrack.model.decoder import Model
 from entrack.model.edits import Edit
 from entrack.patching.group_patching import selection
-from entrack.sites import ACTING_ROLES, GROUPS, Head, all_heads
+from entrack.sites import ACTING_ROLES, GROUPS, Head, all_heads, check_heads
 from entrack.sites import group as group_named
 from entrack.task.prompts import Prompts
 
@@ -51,7 +51,7 @@ class Cell:
             )
 
 
-def group_cell(circuit: Circuit, *groups: str, inputs: str = "z", label: str = "") -> Cell:
+def group_cell(circuit: Circuit, *groups: str, inputs: str = "z") -> Cell:
     """A cell of whole groups of a circuit, by name or letter; no groups = the full circuit.
 
     Raises SiteError for a group that does not exist, or that has no heads in this circuit.
@@ -69,7 +69,7 @@ def group_cell(circuit: Circuit, *groups: str, inputs: str = "z", label: str = "
         role = circuit.role(g.name)
         heads[role] = tuple(sorted({*heads.get(role, ()), *circuit.groups[g.name]}))
     name = "full circuit" if not groups else " and ".join(g.letter for g in chosen)
-    return Cell(label or (name if inputs == "z" else f"{inputs} of {name}"), heads, inputs)
+    return Cell(name if inputs == "z" else f"{inputs} of {name}", heads, inputs)
 
 
 def other_cells(
@@ -109,7 +109,7 @@ def combinations_of(circuit: Circuit, strongest: Mapping[str, Head]) -> list[Cel
     """
     letters = [g.letter for name, g in GROUPS.items() if circuit.groups[name]]
     sets = [chosen for n in range(len(letters)) for chosen in combinations(letters, n + 1)]
-    cells = [group_cell(circuit, *chosen, label="".join(chosen)) for chosen in sets]
+    cells = [replace(group_cell(circuit, *chosen), label="".join(chosen)) for chosen in sets]
     if not cells:
         raise SiteError(
             f"the circuit of {circuit.model} has no heads; there is nothing to replace. Take the"
@@ -119,6 +119,24 @@ def combinations_of(circuit: Circuit, strongest: Mapping[str, Head]) -> list[Cel
         Cell(f"{GROUPS[name].letter} {head}", {circuit.role(name): (head,)})
         for name, head in strongest.items()
     ]
+
+
+def check_cells(cells: Sequence[Cell], model: Model) -> None:
+    """Raise ConfigError for no cells or two of one label, SiteError for a head that `model` does
+    not have.
+    """
+    labels = [cell.label for cell in cells]
+    twice = sorted({label for label in labels if labels.count(label) > 1})
+    if not cells or twice:
+        raise ConfigError(
+            f"cells {', '.join(labels)}: {', '.join(twice)} twice; each needs its own label."
+            " Leave the second out."
+            if twice
+            else "no cells; at least one is needed. Make one with group_cell."
+        )
+    for cell in cells:
+        for heads in cell.heads.values():
+            check_heads(heads, model.n_layers, model.n_heads)
 
 
 def roles(cell: Cell) -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from entrack.cross_model.cells import Cell, output_edits, roles, together
+from entrack.cross_model.cells import Cell, check_cells, output_edits, roles, together
 from entrack.cross_model.weight_swap import per_head_run
 from entrack.errors import AlignmentError, ConfigError
 from entrack.model.activations import Run, project
@@ -29,7 +29,7 @@ from entrack.model.edits import Edit, by_suffix, suffix
 from entrack.model.replay import Replay
 from entrack.model.shared_runs import run_shared, take
 from entrack.patching.group_patching import selection
-from entrack.sites import ACTING_ROLES, check_heads
+from entrack.sites import ACTING_ROLES
 from entrack.stats.metrics import Difference, Estimate, difference, mean, rate, ratio
 from entrack.store.results import stored
 from entrack.task.prompts import Prompts, chunks
@@ -126,14 +126,13 @@ class CrossPatch:
 
 
 def cross_patch(
-    donor: Model, receiver: Model, prompts: Prompts, *, cells: Sequence[Cell], chunk: int = CHUNK
+    donor: Model, receiver: Model, prompts: Prompts, *, cells: Sequence[Cell]
 ) -> CrossPatch:
     """Run `receiver` once per cell with the cell's activations taken from `donor`. Stored.
 
     Args:
         prompts: read by both; all boxes of a scene in a row (`boxes.all_queries`) share the work of
             its context.
-        chunk: prompts whose runs are held at once.
 
     Raises:
         ModelError: models of different shape. AlignmentError: tokenizers that read the prompts
@@ -144,15 +143,7 @@ def cross_patch(
     head's layer on: one token for A and B, three for C, half the prompt for D and for the full
     circuit. Runs of both models besides."""
     check_pair(donor, receiver)
-    labels = [cell.label for cell in cells]
-    if not cells or len(set(labels)) < len(labels):
-        raise ConfigError(
-            f"cells {', '.join(labels) or 'none'}; at least one is needed, each with its own label."
-            " Give them names."
-        )
-    for cell in cells:
-        for heads in cell.heads.values():
-            check_heads(heads, receiver.n_layers, receiver.n_heads)
+    check_cells(cells, receiver)
     for text, tokens, length in zip(
         prompts.texts, prompts.tokens.tolist(), prompts.lengths.tolist(), strict=True
     ):
@@ -163,13 +154,13 @@ def cross_patch(
                     " these prompts; donor and receiver must share one. Take two versions of one"
                     " family, and encode with its tokenizer."
                 )
-    return _measure(donor, receiver, prompts, tuple(cells), chunk)
+    return _measure(donor, receiver, prompts, tuple(cells))
 
 
 @stored("cmap")
 @torch.no_grad()
 def _measure(
-    donor: Model, receiver: Model, prompts: Prompts, cells: tuple[Cell, ...], chunk: int
+    donor: Model, receiver: Model, prompts: Prompts, cells: tuple[Cell, ...]
 ) -> CrossPatch:
     hits = np.zeros(
         (len(cells) + 2, len(prompts)), dtype=bool
@@ -180,7 +171,7 @@ def _measure(
         where = np.ix_(rows, columns)
         hits[where], log_prob[where] = outcome.hit.T.cpu(), outcome.log_prob.T.float().cpu()
 
-    for indices in chunks(range(len(prompts)), chunk):
+    for indices in chunks(range(len(prompts)), CHUNK):
         part = prompts.subset(indices)
         own, given = run_shared(receiver, part), run_shared(donor, part)
         for row, model, run in ((-2, receiver, own), (-1, donor, given)):

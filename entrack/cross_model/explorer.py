@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from entrack.circuits import Circuit
-from entrack.cross_model.cells import Cell, output_edits, roles, together
+from entrack.cross_model.cells import Cell, check_cells, output_edits, roles, together
 from entrack.errors import AlignmentError, ConfigError, TaskError
 from entrack.model.activations import Means, Run
 from entrack.model.answers import answers_of
@@ -25,7 +25,7 @@ from entrack.model.decoder import Model, check_pair
 from entrack.model.edits import by_suffix, suffix
 from entrack.model.replay import Replay
 from entrack.model.shared_runs import run_shared, take
-from entrack.sites import ACTING_ROLES, check_heads
+from entrack.sites import ACTING_ROLES
 from entrack.store.results import stored
 from entrack.task.counterfactual_prompts import CounterfactualPrompts
 from entrack.task.prompts import Prompts, chunks
@@ -132,15 +132,13 @@ def explore(
     Cost: one pass of every source per prompt, and per cell and source the tokens from the cell's
     earliest role to the last, from its lowest head's layer on.
     """
-    labels = [cell.label for cell in cells]
-    if not cells or len(set(labels)) < len(labels) or any(c.inputs != "z" for c in cells):
+    check_cells(cells, model)
+    of_inputs = [cell.label for cell in cells if cell.inputs != "z"]
+    if of_inputs:
         raise ConfigError(
-            f"cells {', '.join(labels) or 'none'}; at least one is needed, each of outputs and with"
-            " its own label. Make them with group_cell."
+            f"cells {', '.join(of_inputs)} are of inputs; here outputs are replaced. Make the cells"
+            " without `inputs`."
         )
-    for cell in cells:
-        for heads in cell.heads.values():
-            check_heads(heads, model.n_layers, model.n_heads)
     for donor in donors:
         check_pair(donor, model)
     if set(data.base.lengths.tolist()) != {means.z.shape[1]}:

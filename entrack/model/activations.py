@@ -124,7 +124,7 @@ class Means:
 
 
 @torch.no_grad()
-def mean_z(model: Model, prompts: Prompts, *, chunk: int = CHUNK) -> Means:
+def mean_z(model: Model, prompts: Prompts) -> Means:
     """Mean head output per absolute position over `prompts`, all of one length (paper, section
     4.2).
 
@@ -138,6 +138,6 @@ def mean_z(model: Model, prompts: Prompts, *, chunk: int = CHUNK) -> Means:
         )
     exact = torch.float32 if model.device.type == "mps" else torch.float64
     total: Tensor | int = 0
-    for _, run in clean_runs(model, prompts, chunk=chunk):
+    for _, run in clean_runs(model, prompts, chunk=CHUNK):
         total = total + run.z.sum(1, dtype=exact)
     return Means(z=(total / len(prompts)).to(model.dtype), n=len(prompts))

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from entrack.model.decoder import Model
 from entrack.model.hooks import Trace
-from entrack.task.prompts import Prompts
+from entrack.task.prompts import Prompts, chunks
+
+CHUNK = 50  # prompts that go through a forward pass together
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +65,11 @@ def read_out(model: Model, resid: Tensor, answers: Tensor) -> Outcome:
 
 
 @torch.no_grad()
-def answers_of(model: Model, prompts: Prompts, *, chunk: int = 50) -> Outcome:
+def answers_of(model: Model, prompts: Prompts) -> Outcome:
     """What the unedited model answers, through Hugging Face's own forward [example 1]."""
     found = []
-    for lo in range(0, len(prompts), chunk):
-        part = prompts.subset(range(lo, min(lo + chunk, len(prompts))))
+    for indices in chunks(range(len(prompts)), CHUNK):
+        part = prompts.subset(indices)
         # The final norm belongs to read_out, so the residual stream before it is what is kept.
         norm = model.layers.path("final norm")
         with Trace(model.hf, norm, retain_input=True, retain_output=False) as trace:

@@ -212,9 +212,9 @@ def _goal(prompts: Prompts, edge: tuple[str, str], seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     roles = torch.stack(list(prompts.roles.values()), 1).tolist()
     free = [
-        [p for p in range(int(question)) if p not in taken]
+        [p for p in range(1, int(question)) if p not in taken]
         for question, taken in zip(prompts.at("query_label") - 1, roles, strict=True)
-    ]  # up to the full stop
+    ]  # up to the full stop; not the first token, where heads rest that have nothing to read
     drawn = torch.rand(len(prompts), generator=generator).tolist()
     return torch.tensor(
         [places[int(x * len(places))] for places, x in zip(free, drawn, strict=True)]

@@ -69,9 +69,6 @@ class PathConfig:
             "log_odds". The first is unbounded above and nearly zero where the model is sure, so
             that a few pairs on which it is unsure decide the mean; the second weighs sure and
             unsure pairs alike.
-        by_kv_head: under grouped-query attention, patch k and v of the whole kv-head that a
-            receiver reads (all query heads that share it). Default: of the chosen query heads
-            alone.
         as_published: take the corrupt z of the structure readers' role from behind or at a random
             label of the corrupt prompt, drawn anew per head and example, as the released code does.
         seed: of those draws.
@@ -80,7 +77,6 @@ class PathConfig:
     """
 
     score: str = "relative_change"
-    by_kv_head: bool = False
     as_published: bool = False
     seed: int = 0
     chunk: int = CHUNK
@@ -252,21 +248,12 @@ def _to_receivers(
         for layer in layers[layers.index(first) :]:
             mask = torch.zeros(1, 1, model.n_heads, dtype=torch.bool, device=model.device)
             here = [r.head for r in receivers if r.layer == layer]
-            mask[..., _patched_heads(model, here, by_kv_head=config.by_kv_head and via != "q")] = (
-                True
-            )
+            mask[..., here] = True
             edits.append(Edit(via, layer, 0, given[layer][:, rows], mask))
         found = Replay(
             model, run, positions=suffix(run, role), edits=edits, variants=len(rows)
         ).outcomes(budget=config.budget)
         yield senders, found.log_prob.cpu().numpy()
-
-
-def _patched_heads(model: Model, heads: Sequence[int], *, by_kv_head: bool) -> list[int]:
-    if not by_kv_head:
-        return list(heads)
-    shared = {h // model.group_size for h in heads}
-    return [h for h in range(model.n_heads) if h // model.group_size in shared]
 
 
 def _check(

@@ -1,7 +1,7 @@
 """What is claimed, before anything is measured: its words, the paper's number, and the rule."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from string import Formatter
 
@@ -48,14 +48,17 @@ class Declaration:
         where nothing is presupposed or without it where something is."""
         if set(words) != self.words:
             raise ConfigError(
-                f"claim {self.slug!r} with the words {sorted(words)}; it takes"
-                f" {sorted(self.words)}. Pass these by name, and no others."
+                f"claim {self.slug!r} got the words {_names(words)}; it takes {_names(self.words)}."
+                " Pass these by name, and no others."
             )
-        if (given is None) == bool(self.given):
-            needed = f"given={self.given!r} met or not" if self.given else "nothing is presupposed"
+        if self.given and given is None:
             raise ConfigError(
-                f"claim {self.slug!r} with given={given}; {needed}. Pass given= where, and only"
-                " where, something is presupposed."
+                f"claim {self.slug!r} presupposes that {self.given}, and nothing says whether it is"
+                " so. Pass given=True or given=False."
+            )
+        if not self.given and given is not None:
+            raise ConfigError(
+                f"claim {self.slug!r} got given={given} and presupposes nothing. Leave given out."
             )
         rule = self.rule
         if callable(rule):
@@ -79,3 +82,7 @@ class Declaration:
     def _taken(self) -> list[str]:
         """The names of what a rule takes that is a function."""
         return list(inspect.signature(self.rule).parameters) if callable(self.rule) else []
+
+
+def _names(words: Iterable[str]) -> str:
+    return ", ".join(sorted(words)) or "none"

@@ -42,23 +42,21 @@ class Sign:
     """A difference is claimed to be positive (`expected` +1) or negative (-1).
 
     Replicates if the whole interval lies on that side of 0. Does not if the interval ends before
-    `margin` on that side: what is left counts as none, or has the other sign. Else undecided.
+    `MARGIN` on that side: what is left counts as none, or has the other sign. Else undecided.
     """
 
     expected: int
-    margin: float = MARGIN
 
     @property
     def words(self) -> str:
         side = "above" if self.expected > 0 else "below"
         return (
-            f"the interval lies {side} 0; does not if it ends {_short(self.margin)} {side} 0 or"
-            " before"
+            f"the interval lies {side} 0; does not if it ends {_short(MARGIN)} {side} 0 or before"
         )
 
     def judge(self, here: Estimate) -> str:
         low, high = sorted((self.expected * here.low, self.expected * here.high))
-        return REPLICATES if low > 0 else DOES_NOT if high < self.margin else UNDECIDED
+        return REPLICATES if low > 0 else DOES_NOT if high < MARGIN else UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -208,23 +206,22 @@ class Beyond:
     p-value.
 
     Replicates if the difference is positive and its p-value, times the number of `tests` made, is
-    below 5 %; does not if the interval ends below `margin`; else undecided.
+    below 5 %; does not if the interval ends at 0 or below; else undecided.
     """
 
     tests: int
-    margin: float = 0.0
 
     @property
     def words(self) -> str:
         return (
             f"positive with p below {_short(1 - LEVEL)}, corrected for {self.tests} tests; does not"
-            f" if the interval ends at {_short(self.margin)} or below"
+            " if the interval ends at 0 or below"
         )
 
     def judge(self, here: Difference) -> str:
         if here.value > 0 and here.p_value * self.tests < 1 - LEVEL:
             return REPLICATES
-        return DOES_NOT if here.high <= self.margin else UNDECIDED
+        return DOES_NOT if here.high <= 0 else UNDECIDED
 
 
 @dataclass(frozen=True)
@@ -232,23 +229,22 @@ class Apart:
     """A difference of either sign is claimed: `here` is the largest of `tests` that were made.
 
     Replicates if its p-value, times the number of tests, is below 5 %; does not if the interval
-    lies within `margin` of 0; else undecided.
+    lies within `MARGIN` of 0; else undecided.
     """
 
     tests: int
-    margin: float = MARGIN
 
     @property
     def words(self) -> str:
         return (
             f"not 0 with p below {_short(1 - LEVEL)}, corrected for {self.tests} tests; does not if"
-            f" the interval lies within {_short(self.margin)} of 0"
+            f" the interval lies within {_short(MARGIN)} of 0"
         )
 
     def judge(self, here: Difference) -> str:
         if here.p_value * self.tests < 1 - LEVEL:
             return REPLICATES
-        within = -self.margin <= here.low and here.high <= self.margin
+        within = -MARGIN <= here.low and here.high <= MARGIN
         return DOES_NOT if within else UNDECIDED
 
 

@@ -134,19 +134,28 @@ def published_overlap() -> Table:
 
 
 def minimality(found: Minimality) -> Table:
-    """Per group: candidates, those kept by the score, those kept by leave-one-out (the interval of
-    the answer's log probability lies above 0), and those kept by both.
+    """Per group: candidates, those kept by the score, of these those that clearly cost accuracy,
+    those kept by leave-one-out (the interval of the answer's log probability lies above 0), and
+    those kept by score and leave-one-out.
     """
     rows = []
     for name, group in GROUPS.items():
         heads = found.circuit.groups[name]
         kept = set(found.pruned().groups[name])
         plain = {h for h in heads if found.leave_one_out(name, h).low > 0}
-        counts = [len(heads), len(kept), len(plain), len(kept & plain)]
+        clear = len(found.clear().groups[name])
+        counts = [len(heads), len(kept), clear, len(plain), len(kept & plain)]
         rows.append([f"{group.letter} {group.title}", *counts])
     return Table(
         rows,
-        ["group", "candidates", "kept by the paper's score", "kept by leave-one-out", "by both"],
+        [
+            "group",
+            "candidates",
+            "kept by the paper's score",
+            "of these, clear",
+            "kept by leave-one-out",
+            "by score and leave-one-out",
+        ],
         "Heads that the paper's score keeps, and those that leave-one-out would keep",
     )
 

@@ -23,8 +23,9 @@ HEADS = 11
 """Candidate heads of one group."""
 DEPTHS = {"value_fetcher": 0.8, "position_transmitter": 0.65, "position_detector": 0.5}
 """Where a group's heads are, as a share of the layers; each is spread over three of them."""
-MEANS, CHOOSE, PRUNE = 112, 140, 84
-"""Prompts of a search where a chapter has no parameter for them."""
+MEANS, FOR_EACH_PAIR = 112, 4
+"""Prompts of a search: behind the means where a chapter has no parameter for them, and for choosing
+and pruning (`circuit.search.CircuitSettings`)."""
 LATER = {
     "value_fetcher": 1,
     "position_transmitter": 1,
@@ -75,8 +76,8 @@ class Chapter:
         return (
             values[pairs] * sum(stages(self.shape, self.text, receivers).values())
             + self.passes(values.get("n_means", MEANS))
-            + self.alone(values.get("n_held_out", CHOOSE), 8)
-            + values.get("n_prune", PRUNE) * pruned
+            + self.alone(FOR_EACH_PAIR * values[pairs], 8)
+            + FOR_EACH_PAIR * values[pairs] * pruned
         )
 
     def alone(self, n: float, circuits: float) -> float:
@@ -103,7 +104,7 @@ def _hooks(c: Chapter) -> float:
 
 
 def _circuit(c: Chapter) -> float:
-    live = 3 * whole(c.shape, c.text) * c.values["n_held_out"]
+    live = 3 * whole(c.shape, c.text) * FOR_EACH_PAIR * c.values["n_pairs"]
     looks = c.passes(3 * c.values["n_evaluation"])
     return c.search() + live + c.alone(c.values["n_evaluation"], 12) + looks
 
@@ -151,7 +152,7 @@ def _improved(c: Chapter) -> float:
 def _as_published(c: Chapter) -> float:
     slips = c.search() * c.values["n_noisy"] / c.values["n_pairs"] / 2
     scored = c.alone(c.values["n_evaluation"], 4) + c.alone(
-        c.values["n_prune"], 2 * c.values["n_random"]
+        FOR_EACH_PAIR * c.values["n_pairs"], 2 * c.values["n_random"]
     )
     learned = 2 * c.values["n_steps"] * 7 * 4 * 3 * 3 * c.again("prev_query_label", 0.8) / 2
     return c.search() + slips + scored + learned + c.pairs(12 * c.values["n_desiderata"], 2)

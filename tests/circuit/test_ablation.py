@@ -110,7 +110,7 @@ def test_mean_of_one_example_is_the_clean_run(any_model, prompts):
 
 
 def test_mean_is_over_prompts_and_positions(model, prompts):
-    means = mean_z(model, prompts, chunk=3)
+    means = mean_z(model, prompts)
     assert means.n == len(prompts)
     z = clean_run(model, prompts).z
     terms = additions(model, prompts.tokens.shape[1]) + len(prompts)

@@ -84,6 +84,8 @@ def test_a_head_that_writes_nothing_is_pruned(prompts):
     found = measure_minimality(planted, prompts, circuit=CIRCUIT, means=means)
     assert found.scores["value_fetcher"]["3.0"] == 0
     assert H(3, 0) not in found.pruned().groups["value_fetcher"]
+    nothing = found.cost("value_fetcher", H(3, 0))
+    assert (nothing.value, nothing.low <= 0 <= nothing.high) == (0, True)
     gain = found.leave_one_out("value_fetcher", H(3, 0))
     other = found.leave_one_out("value_fetcher", H(4, 2))
     same = {
@@ -122,6 +124,10 @@ def test_minimality_scores_follow_the_paper(model, prompts):
         low, high = accuracy([*chosen, v]), accuracy(chosen)
         expected = (high / low - 1) if low else (np.inf if high else 0.0)
         assert found.scores["position_detector"][str(v)] == pytest.approx(expected)
+        cost = found.cost("position_detector", v)
+        assert cost.value == pytest.approx(high - low)
+        clear = v in found.clear().groups["position_detector"]
+        assert clear == (cost.low > 0 and expected >= found.threshold)
 
 
 def test_faithfulness_of_a_model_with_itself(model, prompts):
@@ -222,9 +228,7 @@ def test_finding_is_stored_and_goes_on(model, monkeypatch):
     """
     import entrack.circuit.discovery as circuit
 
-    settings = CircuitSettings(
-        n_pairs=7, n_means=7, n_choose=7, n_prune=7, discovery=DiscoveryConfig(receiver_share=1.0)
-    )
+    settings = CircuitSettings(n_pairs=7, n_means=7, discovery=DiscoveryConfig(receiver_share=1.0))
     calls = []
     original = circuit.path_patching
     monkeypatch.setattr(

@@ -53,7 +53,7 @@ def test_outputs_are_exchanged_as_by_hooks_in_whole_passes(kind):
         group_cell(CIRCUIT, "A", "C"),
         group_cell(CIRCUIT),
     ]
-    found = cross_patch(donor, receiver, prompts, cells=cells, chunk=8)
+    found = cross_patch(donor, receiver, prompts, cells=cells)
     same = rounding(donor, receiver, prompts)
     for cell in cells:
         expected = whole_pass(donor, receiver, prompts, list(cell.heads.items()))
@@ -237,9 +237,7 @@ def test_cells_that_cannot_be_are_refused_in_words(model, prompts):
         group_cell(CIRCUIT, "A", "C", inputs="q")
     with pytest.raises(SiteError, match="no head 9.0; this model has 5 layers"):
         cross_patch(model, model, prompts, cells=[Cell("x", {"last": (Head(9, 0),)})])
-    with pytest.raises(
-        ConfigError, match="cells A, A; at least one is needed, each with its own label"
-    ):
+    with pytest.raises(ConfigError, match="cells A, A: A twice; each needs its own label"):
         cross_patch(model, model, prompts, cells=[group_cell(CIRCUIT, "A")] * 2)
-    with pytest.raises(ConfigError, match="cells none; at least one is needed"):
+    with pytest.raises(ConfigError, match="no cells; at least one is needed"):
         cross_patch(model, model, prompts, cells=[])

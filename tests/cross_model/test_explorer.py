@@ -146,9 +146,9 @@ def test_what_cannot_be_explored_is_refused_in_words(model, data, means):
         with pytest.raises(error, match=match):
             explore(model, data, **options)
 
-    refused(ConfigError, "cells none; at least one is needed, each of outputs", cells=[])
-    refused(ConfigError, "cells A, A; at least one is needed", cells=[CELLS[0], CELLS[0]])
-    refused(ConfigError, "cells q of A; at least", cells=[group_cell(CIRCUIT, "A", inputs="q")])
+    refused(ConfigError, "no cells; at least one is needed", cells=[])
+    refused(ConfigError, "cells A, A: A twice", cells=[CELLS[0], CELLS[0]])
+    refused(ConfigError, "cells q of A are of inputs", cells=[group_cell(CIRCUIT, "A", inputs="q")])
     refused(SiteError, "no head 9.0", cells=[Cell("x", {"last": (Head(9, 0),)})])
     refused(ModelError, "differ in shape", donors=[fine_tuned("mqa")])
     short = mean_z(model, encode(model.tokenizer, examples(3, split="discovery", n_boxes=3)))

@@ -144,7 +144,7 @@ def test_the_table_that_stands_in_is_the_first_suggestion(explorer):
 
 def test_what_cannot_be_shown_is_refused_in_words(model, explored, monkeypatch):
     found, data = explored
-    fewer = replace(found["tuned"], cells=(group_cell(CIRCUIT, "A", label="A"),))
+    fewer = replace(found["tuned"], cells=(group_cell(CIRCUIT, "A"),))
     options = {"circuit": CIRCUIT, "tokenizer": model.tokenizer}
     with pytest.raises(FigureError, match="versions with different cells; the page has one set"):
         CircuitExplorer({"plain": found["plain"], "tuned": fewer}, data, **options)

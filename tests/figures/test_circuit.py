@@ -64,7 +64,7 @@ def found():
         Faithfulness(np.arange(8) < 7, hits, np.zeros((0, 8)), (CIRCUIT, wide), "tiny"),
         chosen=1,
     )
-    nothing = Minimality({}, {}, {}, {}, np.zeros(1), np.zeros(1), wide, 0.01)
+    nothing = Minimality({}, {}, {}, {}, {}, np.zeros(1), np.zeros(1), wide, 0.01)
     return FoundCircuit(discovery, curve, nothing, CIRCUIT)
 
 

@@ -90,7 +90,12 @@ def minimality():
         name: np.stack([whole - 0.1 * (h == heads[-1]) for h in heads])
         for name, heads in CIRCUIT.groups.items()
     }
-    return Minimality(scores, {}, {}, falls, hits(1), whole, CIRCUIT, 0.01)
+    gone = {  # the first head of C alone costs clearly: half of the prompts
+        name: np.stack([[hits(1), hits(1)] for _ in heads])
+        for name, heads in CIRCUIT.groups.items()
+    }
+    gone["position_detector"][0, 1] = np.arange(N) % 2 == 0
+    return Minimality(scores, {}, gone, {}, falls, hits(1), whole, CIRCUIT, 0.01)
 
 
 def test_kept_heads_are_coloured_counted_and_told():
@@ -99,7 +104,8 @@ def test_kept_heads_are_coloured_counted_and_told():
     assert titles[2] == "C Position detector: 1 of 3 kept"
     assert [bar.get_height() for bar in picture.figure.axes[2].patches] == [0.5, 0, 0]
     assert "reaches 1%" in picture.alt and "1 of 2 in A, 1 of 2 in B, 1 of 3 in C" in picture.alt
-    assert tables.minimality(minimality()).rows[2] == ["C Position detector", 3, 1, 1, 0]
+    assert tables.minimality(minimality()).rows[2] == ["C Position detector", 3, 1, 1, 1, 0]
+    assert [row[3] for row in tables.minimality(minimality()).rows] == [0, 0, 1, 0]
 
 
 def complete(points, labels):

@@ -71,35 +71,6 @@ def test_equals_the_literal_algorithm(any_model, pair_prompts, role, via):
     )
 
 
-@pytest.mark.parametrize("via", ["k", "v"])
-def test_by_kv_head_equals_the_literal_algorithm(any_model, pair_prompts, via):
-    clean, corrupt = (p.subset([0, 2, 5]) for p in pair_prompts)
-    options = {"role": "query_label", "via": via}
-    scores = path_patching(
-        any_model,
-        clean,
-        corrupt=corrupt,
-        receivers=RECEIVERS,
-        config=PathConfig(by_kv_head=True),
-        **options,
-    )
-    literal = literal_map(
-        any_model,
-        clean,
-        corrupt,
-        3,
-        receivers=[(r.layer, r.head) for r in RECEIVERS],
-        by_kv_head=True,
-        **options,
-    )
-    same = rounding(any_model, clean)
-    found = log_change(scores.values[:3])
-    assert_close(found, log_change(literal), unlike=np.zeros_like(found), **same)
-    if any_model.n_kv_heads < any_model.n_heads:
-        alone = path_patching(any_model, clean, corrupt=corrupt, receivers=RECEIVERS, **options)
-        assert_apart(found, log_change(alone.values[:3]), **same)
-
-
 def test_no_path_is_nan_and_not_zero(model, pair_prompts):
     clean, corrupt = pair_prompts
     scores = path_patching(model, clean, corrupt=corrupt, role="last", receivers=RECEIVERS, via="q")

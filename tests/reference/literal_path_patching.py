@@ -49,7 +49,6 @@ def literal_effect(
     role,
     receivers=(),
     via="logits",
-    by_kv_head=False,
     prepared=None,
 ):
     """Relative change of the answer's probability [example] for one sender head (layer, head)."""
@@ -84,14 +83,12 @@ def literal_effect(
         for trace in freezing:
             trace.close()
     if reading is not None:
-        patched = _second_pass(model, clean, reading, rows, where, receivers, via, by_kv_head)
+        patched = _second_pass(model, clean, reading, rows, where, receivers, via)
     return np.expm1((patched - unpatched).cpu().numpy())
 
 
-def _second_pass(model, clean, reading, rows, where, receivers, via, by_kv_head):
-    group = model.group_size if via in ("k", "v") else 1
-    alone = group > 1 and not by_kv_head
-    if alone:
+def _second_pass(model, clean, reading, rows, where, receivers, via):
+    if via in ("k", "v") and model.group_size > 1:
         return _second_pass_per_query_head(model, clean, reading, rows, where, receivers, via)
 
     def write(output, layer):
@@ -99,7 +96,7 @@ def _second_pass(model, clean, reading, rows, where, receivers, via, by_kv_head)
         recorded = _heads(reading[layer].output, model)
         for at, head in receivers:
             if _site(at, f"{via}_proj") == layer:
-                split[rows, where, head // group] = recorded[rows, where, head // group]
+                split[rows, where, head] = recorded[rows, where, head]
         return split.flatten(-2)
 
     with TraceDict(model.hf, list(reading), edit_output=write):

@@ -39,7 +39,6 @@ def claim(here, rule, **options):
         (Sign(+1), -0.03, 0.06, "undecided"),
         (Sign(+1), -0.03, 0.04, "does not replicate"),
         (Sign(+1), -0.2, -0.01, "does not replicate"),
-        (Sign(+1, margin=0.1), -0.08, 0.08, "does not replicate"),
         (Sign(-1), -0.2, -0.01, "replicates"),
         (Sign(-1), -0.2, 0.01, "undecided"),
         (Sign(-1), -0.04, 0.03, "does not replicate"),

@@ -40,25 +40,24 @@ def test_text_note_and_rule_take_words_by_name():
         (
             FILLED,
             {"given": True, "whom": "A", "n": 49},
-            "claim 'filled' with the words ['n', 'whom']; it takes ['n', 'tests', 'whom']. Pass"
-            " these by name, and no others.",
+            "claim 'filled' got the words n, whom; it takes n, tests, whom. Pass these by name, and"
+            " no others.",
         ),
         (
             PLAIN,
             {"n": 49},
-            "claim 'plain' with the words ['n']; it takes []. Pass these by name, and no others.",
+            "claim 'plain' got the words n; it takes none. Pass these by name, and no others.",
         ),
         (
             FILLED,
             {"whom": "A", "tests": 4, "n": 49},
-            "claim 'filled' with given=None; given='there are prompts' met or not. Pass given="
-            " where, and only where, something is presupposed.",
+            "claim 'filled' presupposes that there are prompts, and nothing says whether it is so."
+            " Pass given=True or given=False.",
         ),
         (
             PLAIN,
             {"given": True},
-            "claim 'plain' with given=True; nothing is presupposed. Pass given= where, and only"
-            " where, something is presupposed.",
+            "claim 'plain' got given=True and presupposes nothing. Leave given out.",
         ),
     ],
 )
