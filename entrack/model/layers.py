@@ -221,15 +221,15 @@ class Layers:
     @torch.no_grad()
     def check(self) -> None:
         """Prove this view on random tokens against the model's own forward: embedding, every layer
-        (whole, with its attention's output given, and the heads' outputs), logits, and the first
-        layer of each window with a prompt longer than that.
+        (whole, its heads, with attention given), logits, one layer per window with a longer prompt.
 
-        Raises ModelError with the reason. Costs three passes of 8 tokens, and where layers have
-        windows one of so many tokens up to the first such layer."""
+        Raises ModelError with the reason. Costs three passes of 8 tokens, and one per window."""
         try:
             self._check_window({w: layer for layer, w in reversed(list(enumerate(self._check())))})
-        except TypeError as error:
-            raise self._refusal(f"its layers need more than they are given ({error})") from error
+        except (TypeError, RuntimeError) as error:  # a missing argument, shapes that do not fit
+            if isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise self._refusal(f"its parts do not fit as in other decoders ({error})") from error
 
     def _check(self) -> list[int | None]:
         """The windows of the layers, once all is found equal on a few tokens."""

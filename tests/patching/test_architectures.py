@@ -380,3 +380,8 @@ def test_nothing_is_left_behind(decoder, questions):
     assert torch.isfinite(own).all()
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in decoder.hf.modules())
     assert decoder.n_kv_heads == (4 if decoder.config.model_type in MULTI_HEAD else 2)
+
+
+def test_an_embedding_of_another_width_is_refused_in_words():
+    with pytest.raises(ModelError, match="tiny/opt, a 'opt' model, .*its parts do not fit"):
+        tiny_decoder("opt", {"ffn_dim": 48, "word_embed_proj_dim": 16})
