@@ -384,4 +384,4 @@ def test_nothing_is_left_behind(decoder, questions):
 
 def test_an_embedding_of_another_width_is_refused_in_words():
     with pytest.raises(ModelError, match="tiny/opt, a 'opt' model, .*its parts do not fit"):
-        tiny_decoder("opt", {"ffn_dim": 48, "word_embed_proj_dim": 16})
+        tiny_decoder("opt", {"ffn_dim": 48, "word_embed_proj_dim": 16}).self_check()
