@@ -111,11 +111,7 @@ assert moved_by_others > 0
 # %% tags=["hide-input"]
 from entrack.display.cells import glue
 
-glue(
-    model_name=lm.name,
-    identity_difference=moved,
-    swap_difference=moved_by_others,
-)
+glue(model_name=lm.name, identity_difference=moved, swap_difference=moved_by_others)
 
 # %% [markdown]
 # Patched with itself, the logits differ by {glue:text}`identity_difference:.1f`: not a bit has

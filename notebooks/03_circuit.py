@@ -36,10 +36,7 @@ from entrack.versions.loading import load
 
 model = load(f"{family}/{version or families.reference(family)}")
 structure_role = structure_role or families.structure_role(family)
-glue(
-    version=model.name,
-    n_heads=model.n_layers * model.n_heads,
-)
+glue(version=model.name, n_heads=model.n_layers * model.n_heads)
 
 # %%
 settings = CircuitSettings(

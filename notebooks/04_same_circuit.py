@@ -180,10 +180,7 @@ show(figures.minimality_bars(found[base].minimality))
 # %%
 show(tables.minimality(found[base].minimality))
 n_judged = len(found[base].minimality.whole)
-glue(
-    n_minimality=n_judged,
-    resolution=1 / n_judged,
-)
+glue(n_minimality=n_judged, resolution=1 / n_judged)
 
 # %% [markdown]
 # With {glue:text}`n_minimality` prompts one prompt is worth {glue:text}`resolution:.3f` of

@@ -40,10 +40,7 @@ version = version or families.reference(family)
 model = load(f"{family}/{version}")
 drawn = scenes(n_scenes, split="evaluation", seed=seed)
 prompts = encode(model.tokenizer, all_queries(drawn, format=format))
-glue(
-    version=model.name,
-    n_prompts=len(prompts),
-)
+glue(version=model.name, n_prompts=len(prompts))
 
 # %% [markdown]
 # ```{admonition} Predict before you read on

@@ -112,6 +112,11 @@ show(tables.gains([*into_base.values()]))
 show(tables.published_gains())
 
 # %% [markdown]
+# Look at the open squares too. The heads *outside* the circuit at the same token are many, and what
+# they bring together is the measure of "primarily": if the gain were the circuit's, the full mark
+# would stand well to the right of the square. Three claims at the end of this chapter say where it
+# does.
+#
 # *Caveat.* A value fetcher's output at the last token all but spells the answer. Giving base the
 # donor's A says little more than that the donor knew the answer and base can read it. And
 # {glue:text}`n_prompts_far` prompts of few scenes decide little about D and the full circuit. We
@@ -264,10 +269,7 @@ if into_below:
 # %%
 norms = {v: update_norms(models[v], onto=models[base]) for v in tuned}
 means = np.array([found.mean_relative() for found in norms.values()])
-glue(
-    update_least=f"{means.min():.1%}",
-    update_most=f"{means.max():.1%}",
-)
+glue(update_least=f"{means.min():.1%}", update_most=f"{means.max():.1%}")
 
 # %% tags=["hide-input"]
 show(tables.updates(norms, circuit))
@@ -339,6 +341,7 @@ def shares(cmaps: dict, label: str) -> dict:
 # %% tags=["hide-input"]
 either = {f"{letter} of {v}": gain for letter in "CD" for v, gain in gains(letter).items()}
 over_random = {v: more for v in better if (more := into_base[v].over_random("A"))}
+over_rest = {x: {v: more for v in gains(x) if (more := into_base[v].over_others(x))} for x in "ABC"}
 taken = {v: (from_base[v].gain("A"), share) for v, share in shares(from_base, "A").items()}
 fetched = into_below.over("q of A", chance) if into_below else None
 judge(
@@ -347,6 +350,7 @@ judge(
     claim("improved_not_cd", either),
     claim("improved_full", shares(into_base, "full circuit"), n=min(n_far, n_scenes) * 7),
     claim("improved_specific", over_random),
+    *(claim(f"improved_over_others_{x}", over_rest[x]) for x in "ABC"),
     claim("improved_reverse", taken),
     claim("improved_weights", {focus: onto.over_random()}),
     claim("improved_raw", fetched),

@@ -151,11 +151,7 @@ glue(
 both = encode_pairs(model.tokenizer, pairs(n_pairs, split="discovery", seed=seed))
 clean, corrupt = (prompts.subset(range(min(n_noisy, n_pairs))) for prompts in both)
 stage_d = slips.random_corrupt_position(model, clean, corrupt, found=found, seed=seed)
-glue(
-    discovery_off=shown(stage_d.off),
-    discovery_on=shown(stage_d.on),
-    n_noisy=len(clean),
-)
+glue(discovery_off=shown(stage_d.off), discovery_on=shown(stage_d.on), n_noisy=len(clean))
 show(tables.switched([stage_d], "The slip of discovery"))
 
 # %% [markdown]
@@ -257,10 +253,7 @@ glue(
 
 # %%
 between = batch_slips.cmap_in_batch(tuned, model, circuit=candidate, n_scenes=n_scenes, seed=seed)
-glue(
-    between_off=shown(between.off),
-    between_on=shown(between.on),
-)
+glue(between_off=shown(between.off), between_on=shown(between.on))
 show(tables.switched([between], "The slip of input patching between models"))
 
 # %% [markdown]
@@ -273,10 +266,7 @@ show(tables.switched([between], "The slip of input patching between models"))
 
 # %%
 dropped = slips.dropped_o_proj(model, tuned, n_scenes=n_scenes, seed=seed)
-glue(
-    adapter_off=shown(dropped.off),
-    adapter_on=shown(dropped.on),
-)
+glue(adapter_off=shown(dropped.off), adapter_on=shown(dropped.on))
 show(tables.switched([dropped], "The slip of adapters"))
 
 # %% [markdown]

@@ -126,6 +126,16 @@ class CMAP:
         label = f"all others at {letter}"
         return label if label in self.all_labels() else None
 
+    def over_others(self, letter: str) -> Difference | None:
+        """Accuracy with a group less that with all heads outside the circuit at its token, paired;
+        None where these were not run. Negative: the rest brings more than the group.
+        """
+        if (label := self.others(letter)) is None:
+            return None
+        found = self.of(letter)
+        group, rest = (found.hits[found.index(cell)] for cell in (letter, label))
+        return difference(group, rest, clusters=found.scenes)
+
     @staticmethod
     def labels(found: CrossPatch) -> list[str]:
         """Labels of one result's cells."""

@@ -10,8 +10,10 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from entrack.circuit.completeness import Completeness
+from entrack.circuit.discovery import Discovery
 from entrack.circuit.faithfulness import Faithfulness
 from entrack.circuit.minimality import Minimality
+from entrack.circuit.overlap import STRONGEST
 from entrack.display import style
 from entrack.display.cells import Picture
 from entrack.figures.circuit import NARROW
@@ -132,3 +134,34 @@ def _free_corner(
     taken = np.array([*points, *((x, x) for x in np.linspace(0, 1, 101))])
     corners = [(point[0] + dx, point[1] + dy) for dx in (away, -away) for dy in (away, -away)]
     return max(corners, key=lambda corner: np.hypot(*(taken - corner).T).min())
+
+
+def effects_in_two(first: Discovery, second: Discovery, *, names: tuple[str, str]) -> Picture:
+    """A panel per group: the mean effect of every head with a path in both, in the first model (x)
+    and in the second (y); the strongest of either are dark and named.
+    """
+    told = []
+    with style.look():
+        figure, panels = plt.subplots(2, 2, figsize=(NARROW, NARROW))
+        for axes, (name, group) in zip(panels.flat, GROUPS.items(), strict=True):
+            maps = [found.scores[name] for found in (first, second)]
+            grids = [scores.grid() for scores in maps]
+            reached = np.isfinite(grids[0]) & np.isfinite(grids[1])
+            x, y = (grid[reached] for grid in grids)
+            axes.plot(x, y, ".", color=style.NEUTRAL, alpha=0.6)
+            top = [scores.ranked()[:STRONGEST] for scores in maps]
+            for head in {*top[0], *top[1]}:
+                if reached[head.layer, head.head]:
+                    place = tuple(float(grid[head.layer, head.head]) for grid in grids)
+                    axes.plot(*place, "o", color=style.GROUPS[name])
+                    axes.annotate(str(head), place, xytext=(4, 4), textcoords="offset points")
+            low = float(min(x.min(), y.min(), 0)) if len(x) else -1.0
+            axes.plot([low, 0], [low, 0], color="black", lw=0.8, ls=":")
+            axes.set(title=f"{group.letter} {group.title}", xlabel=names[0], ylabel=names[1])
+            shared = len(set(top[0]) & set(top[1]))
+            told.append(f"{group.letter} {shared}")
+    alt = (
+        f"Effect of every head in {names[0]} and in {names[1]}, a panel per group. Of the"
+        f" {STRONGEST} strongest heads in each, both have: {', '.join(told)}."
+    )
+    return Picture(figure, alt)

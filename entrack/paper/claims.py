@@ -208,6 +208,14 @@ def _improved() -> list[Declaration]:
             "A's gain is not what any heads at the last token bring: with A less with random heads",
             HIGHER,
         ),
+        *(
+            ours(
+                f"improved_over_others_{letter}",
+                f"{letter} brings more than all heads outside the circuit at its token together",
+                HIGHER,
+            )
+            for letter in "ABC"
+        ),
         ours(
             "improved_reverse",
             "base's A takes the gain away from the fine-tuned version",
@@ -262,7 +270,16 @@ def _slips() -> list[Declaration]:
 
 CLAIMS: dict[str, Declaration] = {
     declaration.slug: declaration
-    for part in (circuit_claims.declared, _flow, _carried, _position, _improved, _slips, _messages)
+    for part in (
+        circuit_claims.declared,
+        _flow,
+        _carried,
+        _position,
+        _improved,
+        _slips,
+        _messages,
+        circuit_claims.lineages,
+    )
     for declaration in part()
 }
 """Every claim by its slug, in the order of the book."""

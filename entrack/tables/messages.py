@@ -4,7 +4,7 @@ Shares of pairs above the receiver's floor; 95 % intervals over scenes, paired."
 
 from collections.abc import Mapping
 
-from entrack.cross_model.messages import CELLS, Messages
+from entrack.cross_model.messages import BASE, CELLS, TUNED, Messages
 from entrack.display.tables import Table
 
 
@@ -38,4 +38,31 @@ def effects(found: Mapping[str, Messages], *, patches: Mapping[str, str]) -> Tab
         ["version and patch", "message", "reading", "agreement"],
         "What changes from base to the version: by another sender's message, by another receiver's"
         " reading, and by both being of one version.",
+    )
+
+
+def languages(found: Mapping[str, Messages], *, patches: Mapping[str, str]) -> Table:
+    """A row per other model and patch: the reference to itself, the other to itself, both ways
+    across, and the agreement.
+    """
+    inside, across = ((BASE, BASE), (TUNED, TUNED)), ((TUNED, BASE), (BASE, TUNED))
+    return Table(
+        [
+            [
+                f"{other}: {title}",
+                *(messages.score(*cell, patch) for cell in (*inside, *across)),
+                messages.agreement(patch),
+            ]
+            for other, messages in found.items()
+            for patch, title in patches.items()
+        ],
+        [
+            "other model and patch",
+            "within the reference",
+            "within the other",
+            "other to reference",
+            "reference to other",
+            "agreement",
+        ],
+        "Pairs on which the receiver follows the sender's message, above the receiver's floor",
     )

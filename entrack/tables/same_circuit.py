@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from entrack.circuit.completeness import Completeness
 from entrack.circuit.faithfulness import Faithfulness
 from entrack.circuit.minimality import Minimality
-from entrack.circuit.overlap import Overlap
+from entrack.circuit.overlap import STRONGEST, Likeness, Overlap
 from entrack.display.tables import Table
 from entrack.paper import published
 from entrack.sites import GROUPS
@@ -198,3 +198,35 @@ def grown(rest: Faithfulness, labels: Sequence[str]) -> Table:
 
 def _titles() -> dict[str, str]:
     return {name: entry["title"] for name, entry in published.models().values.items()}
+
+
+def likeness(found: Mapping[str, Mapping[str, Likeness | None]], *, ceiling: str) -> Table:
+    """A row per group and search: how alike its score map is to that of the reference.
+
+    found: search -> group -> its likeness, None where too few heads have a path in both.
+    ceiling: the search that was made in the reference itself, on other prompts.
+    """
+    rows = []
+    for name, group in GROUPS.items():
+        for search, alike in found.items():
+            title, one, most = f"{group.letter}, {search}", alike[name], found[ceiling][name]
+            if one is None or most is None:
+                rows.append([title, *["too few heads"] * 6])
+                continue
+            share = "-" if search == ceiling else one.share_of(most)
+            shared = f"{one.shared} ({one.by_chance:.1f} by chance)"
+            numbers = [one.correlation, one.rest, one.shuffled, share]
+            rows.append([title, shared, f"{one.p_value:.2g}", *numbers])
+    return Table(
+        rows,
+        [
+            "group and search",
+            f"shared of {STRONGEST}",
+            "p",
+            "correlation",
+            "without the strongest",
+            "shuffled in layers",
+            "share of the ceiling",
+        ],
+        "Effects of all heads beside those in the reference, by group and search",
+    )

@@ -172,6 +172,14 @@ def _explorer(c: Chapter) -> float:
     return c.search() + means + c.passes(asked) + sources * c.values["n_prompts"] * replaced
 
 
+def _lineages(c: Chapter) -> float:
+    searches = c.search() + 4 * c.search("n_pairs_own")
+    cells = 3 * 3 + 1
+    shared = 2 * scene(c.shape, c.text) / c.text.n_boxes
+    spoken = cells * c.prompts("n_scenes") * (shared + 3 * c.again("query_label", 0.4))
+    return searches + 4 * c.alone(c.values["n_evaluation"], 5) + spoken
+
+
 CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "01": _task,
     "02": _hooks,
@@ -184,6 +192,7 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "09": _as_published,
     "10": _messages,
     "11": _explorer,
+    "12": _lineages,
 }
 """Number of a chapter -> its operations."""
 
@@ -191,6 +200,6 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
 def operations(
     number: str, values: Mapping[str, float], *, shape: Shape, text: Text, compared: int = 5
 ) -> float:
-    """Operations of chapter `number` ("01" to "11") with its parameters `values`, comparing
+    """Operations of chapter `number` ("01" to "12") with its parameters `values`, comparing
     `compared` versions, with no stored result to go on."""
     return CHAPTERS[number](Chapter(shape, text, values, compared))

@@ -86,6 +86,9 @@ def test_an_exchange_says_who_gives_to_whom_and_what_its_controls_bring():
     drawn = [near.accuracy(f"random A {i}").value for i in (1, 2)]
     over = near.accuracy("A").value - np.mean(drawn)
     assert found.over_random("A").value == pytest.approx(over)
+    rest = found.near.hits[found.near.index("all others at A")]
+    more = found.near.hits[found.near.index("A")].mean() - rest.mean()
+    assert found.over_others("A").value == pytest.approx(more)
     assert found.random_gain("A").value == pytest.approx(found.gain("A").value - over)
     assert found.others("B") == "all others at B" and found.others("D") is None
     above_chance, gain = found.over("q of A", 0.1)
@@ -98,6 +101,7 @@ def test_what_was_not_run_is_none():
     assert same.closed("A") is None, "no gap to close"
     assert same.closed("full circuit") is None, "not patched"
     assert same.random_gain("A") is None and same.over_random("A") is None
+    assert same.over_others("A") is None
     assert same.others("A") is None
 
 
