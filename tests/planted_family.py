@@ -21,7 +21,9 @@ import torch
 from tokenizers_for_tests import SPACE, make_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from entrack.circuits import Circuit
 from entrack.model.decoder import Model
+from entrack.sites import Head
 from entrack.task.boxes import LABELS, NOUNS
 
 LAYERS, HEADS, D_HEAD = 6, 4, 64
@@ -66,6 +68,19 @@ VERSIONS = {
 }
 """The first is right on some 70 % of prompts, least often in the middle; the second nearly always;
 the third is the first with a change too small to matter."""
+
+
+PLANTED_CIRCUIT = Circuit(
+    {
+        "value_fetcher": (Head(4, 0), Head(4, 1)),
+        "position_transmitter": (Head(3, 0), Head(3, 1)),
+        "position_detector": (Head(2, 0), Head(2, 1)),
+        "structure_reader": (Head(1, 0), Head(1, 1)),
+    },
+    "planted",
+    "after_prev_query_label",
+)
+"""The heads that do the task, by construction."""
 
 
 def _angle(pair: int, tokens: float) -> float:

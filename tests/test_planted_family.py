@@ -5,7 +5,7 @@ to its end on its family.
 import re
 
 import pytest
-from planted_family import VERSIONS, planted_model, write_family
+from planted_family import PLANTED_CIRCUIT, VERSIONS, planted_model, write_family
 
 from entrack.book.chapters import project
 from entrack.book.execution import execute
@@ -13,7 +13,6 @@ from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.search import CircuitSettings, find_circuit
 from entrack.display.cells import CLAIMS
 from entrack.patching.accuracy import score_task
-from entrack.sites import Head
 from entrack.stats.rules import VERDICTS
 from entrack.task.draws import scenes
 
@@ -23,12 +22,6 @@ CHAPTERS = [
     if "family" in {parameter.name for parameter in chapter.parameters}
 ]
 WITHOUT_CLAIMS = {"11_explorer"}
-PLANTED = {
-    "value_fetcher": {Head(4, 0), Head(4, 1)},
-    "position_transmitter": {Head(3, 0), Head(3, 1)},
-    "position_detector": {Head(2, 0), Head(2, 1)},
-    "structure_reader": {Head(1, 0), Head(1, 1)},
-}
 LEAST = {
     "n_scenes": 4, "n_pairs": 7, "n_pairs_own": 7, "n_means": 28,
     "n_evaluation": 28, "n_complete": 14, "n_prompts": 42, "n_patterns": 7, "n_train": 2,
@@ -66,7 +59,8 @@ def test_the_search_finds_the_planted_heads(own_cache):
         discovery=DiscoveryConfig(structure_role="after_prev_query_label"),
     )
     found = find_circuit(model, settings)
-    for group, heads in PLANTED.items():
+    for group, planted in PLANTED_CIRCUIT.groups.items():
+        heads = set(planted)
         assert set(found.discovery.scores[group].ranked()[:2]) == heads, group
         assert set(found.discovery.top(group, 0.5)) <= heads, group
 

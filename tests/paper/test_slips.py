@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from closeness import assert_apart
+from planted_family import PLANTED_CIRCUIT, VERSIONS, planted_model
 from tiny_models import CIRCUIT, HEADS, fine_tuned, tiny_model
 
 from entrack.circuit.discovery import Discovery
@@ -124,17 +125,19 @@ def test_stage_d_read_at_a_random_label_gives_other_effects(setting):
     assert_apart(slip.on.value, slip.off.value, terms=1000, magnitude=np.float32(1))
 
 
-def test_desiderata_slips_run_on_pairs_of_one_draw(setting):
-    model, _, _ = setting
-    label = slips.label_without_space(model, layer=2, n_scenes=2)
-    assert label.on.n == label.off.n == 14
-    floor, score = slips.base_position_zero(model, circuit=CIRCUIT, n=14)
-    assert floor.name == score.name == "base_position_zero" and 0 <= floor.on.value <= 1
-    for slip in (
-        slips.padded_position(model, circuit=CIRCUIT, n=7),
-        slips.structure_reader_position(model, circuit=CIRCUIT, n_scenes=1),
-    ):
-        assert 0 <= slip.off.value <= 1 and 0 <= slip.on.value <= 1
+def test_slips_of_the_desiderata_do_in_a_planted_circuit_what_they_do_by_construction(own_cache):
+    """Every head's job is known there, and the model answers nearly all prompts right."""
+    planted = planted_model("better", VERSIONS["better"])
+    label = slips.label_without_space(planted, layer=2, n_scenes=3)
+    assert (label.off.value, label.on.value) == (1, 0) and label.off.n == label.on.n == 21
+    floor, score = slips.base_position_zero(planted, circuit=PLANTED_CIRCUIT, n=42)
+    assert floor.name == score.name == "base_position_zero"
+    assert floor.off.value == 0 and floor.on.value >= 3 / 42, "a seventh asks for the same box"
+    assert score.off.value == 1
+    padded = slips.padded_position(planted, circuit=PLANTED_CIRCUIT, n=21)
+    assert padded.off.value >= 0.2 and padded.on.value == 0, "nothing stands behind the end"
+    moved = slips.structure_reader_position(planted, circuit=PLANTED_CIRCUIT, n_scenes=3)
+    assert moved.off.value <= 0.2, "the readers' message moves nearly every answer"
 
 
 def test_a_dropped_o_proj_update_is_the_graft_without_it():
