@@ -2,8 +2,7 @@
 each chapter ran.
 
 Nothing is typed here. Claims are the records in the chapters' outputs, and the status is what the
-executions recorded. `book/_ext/record_pages.py` puts
-them on pages when the book is rendered."""
+executions recorded. The Sphinx hooks in `book/_ext/` put them on pages."""
 
 import copy
 import json
@@ -11,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import groupby
 from pathlib import Path
 
@@ -20,13 +20,19 @@ from nbformat import NotebookNode
 from entrack.book.chapters import NUMBER, Project
 from entrack.book.freshness import get_stamp
 from entrack.display.cells import CLAIMS
-from entrack.display.tables import table_html
+from entrack.display.tables import badge, table_html
 from entrack.errors import ChapterError
 from entrack.stats.rules import OF_OURS, VERDICTS
 
 STATUS_FILES = {"full": "status.json", "quick": "quick_status.json"}  # in notebooks/, committed
 _STATUS_FILES = ("_build/timings.json", "notebooks/status.json")  # executed here, and published
 
+FINDINGS = {
+    "i": "The same circuit is there",
+    "ii": "It does the same job",
+    "iii": "It does the job better",
+}
+"""What the paper found, in its order."""
 EDITION = "entrack_edition"  # in a page's metadata: which edition it shows, if not the full one
 
 
@@ -130,6 +136,31 @@ def claims_html(found: Sequence[JudgedClaim], *, link: str) -> str:
         header = ["claim", "the paper", "here", "verdict", "rule"]
         parts.append(table_html(rows, header, caption=caption))
     return '<div class="entrack-claims">' + "".join(parts) + "</div>"
+
+
+def badge_html(claim: JudgedClaim, *, link: str) -> str:
+    """The verdict of a claim as a badge that leads to `link`."""
+    told = f"{claim.record['text']}: {claim.verdict_words}"
+    title = f' title="{escape(told)}"'
+    return f'<a class="reference internal" href="{link}"{title}>{badge(claim.verdict_words)}</a>'
+
+
+def findings_html(found: Sequence[JudgedClaim], *, up: str) -> str:
+    """A card for each of the paper's findings: how its claims came out, and those of ours about it.
+
+    up: the way from the page to the book's root."""
+    cards = []
+    for finding, title in FINDINGS.items():
+        mine = [claim for claim in found if claim.record["finding"] == finding]
+        lines = [f'<p class="title">({finding}) {title}</p>']
+        for ours, whose in ((False, "The paper's claims"), (True, "Tests of ours")):
+            counts = Counter(c.verdict_words for c in mine if c.record["ours"] == ours)
+            badges = ", ".join(f"{n} {badge(verdict)}" for verdict, n in counts.items())
+            lines += [f"<p>{whose}: {badges}</p>"] if badges else []
+        chapters = dict.fromkeys((claim.chapter, claim.title) for claim in mine)
+        links = "; ".join(f'<a href="{up}notebooks/{c}.html">{escape(t)}</a>' for c, t in chapters)
+        cards.append(f"<section>{''.join(lines)}<p>{links or 'not run here'}</p></section>")
+    return f'<div class="entrack-findings">{"".join(cards)}</div>'
 
 
 def _paper(record: Mapping[str, object]) -> str:

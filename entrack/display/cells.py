@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from entrack.display.live import data_tables, live_html, plotly_spec
 from entrack.display.svg import MAX_BYTES, figure_svg
-from entrack.display.tables import Table, plain
+from entrack.display.tables import Table, plain, table_html
 from entrack.errors import FigureError
 from entrack.stats.claims import Claim
 from entrack.stats.metrics import Difference, Estimate
@@ -145,11 +145,10 @@ def judge(*claims: Claim, caption: str) -> None:
         )
     header = ["claim", "the paper", "here", "verdict", "rule"]
     rows = [[c.text, c.paper_words, c.measured, c.verdict_words, c.rule_words] for c in claims]
-    shown = Table(rows, header, caption)
     display(
         {
-            "text/html": shown.html,
-            "text/plain": shown.text,
+            "text/html": table_html(rows, header, caption=caption),
+            "text/plain": Table(rows, header, caption).text,
             CLAIMS: [claim.record() for claim in claims],
         },
         raw=True,

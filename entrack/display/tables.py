@@ -20,6 +20,10 @@ SHORT, LONG = 10, 24
 """Characters up to which a cell stays on one line, and from which on its column keeps a readable
 width on a phone.
 """
+VERDICT = "verdict"
+"""The column whose cells are shown as badges."""
+FOLDED = 10
+"""Rows that a table on a page shows at once; a longer one opens at a click."""
 
 
 def table_html(
@@ -50,8 +54,8 @@ def table_html(
     for first, *others in body:
         cells = [f'<th scope="row"{first.kind(long[0])}>{first.html}</th>']
         cells += [
-            f"<td{cell.kind(wide)}>{cell.html}</td>"
-            for cell, wide in zip(others, long[1:], strict=True)
+            f"<td{cell.kind(wide)}>{badge(cell.text) if name == VERDICT else cell.html}</td>"
+            for cell, wide, name in zip(others, long[1:], header[1:], strict=True)
         ]
         lines.append("<tr>" + "".join(cells) + "</tr>")
     title = _cell(caption, digits)
@@ -60,6 +64,13 @@ def table_html(
         f"<table><caption>{title.html}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n"
         + "\n".join(lines)
         + "\n</tbody></table></div>\n"
+    )
+
+
+def badge(verdict: str) -> str:
+    """A verdict as the book shows it everywhere: in its colour, and with a sign of its own."""
+    return (
+        f'<span class="entrack-verdict" data-verdict="{escape(verdict)}">{escape(verdict)}</span>'
     )
 
 
@@ -83,8 +94,12 @@ class Table:
 
     @property
     def html(self) -> str:
-        """The table for a page."""
-        return table_html(self.rows, self.header, caption=self.caption, digits=self.digits)
+        """The table for a page; one of more than `FOLDED` rows is folded under its caption."""
+        found = table_html(self.rows, self.header, caption=self.caption, digits=self.digits)
+        if len(self.rows) <= FOLDED:
+            return found
+        title = f"{escape(self.caption)} ({len(self.rows)} rows)"
+        return f'<details class="entrack-long"><summary>{title}</summary>{found}</details>'
 
     @property
     def text(self) -> str:

@@ -113,7 +113,7 @@ class Claim:
         `entrack run --compare` read.
         """
         named = self.here if isinstance(self.here, Mapping) else {"": self.here}
-        measured = named.items() if self._measured_all else ()
+        measured = list(named.items()) if self._measured_all else []
         return {
             "slug": self.slug,
             "text": self.text,
@@ -126,6 +126,7 @@ class Claim:
                 name: [[e.value, e.low, e.high, e.n] for e in _listed(here)]
                 for name, here in measured
             },
+            "parts": {name: self._told(here) for name, here in measured},
             "rule": self.rule_words,
             "verdict": self.verdict,
         }

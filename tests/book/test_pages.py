@@ -117,3 +117,78 @@ def test_the_status_page_tells_what_was_recorded_and_what_was_not(tmp_path):
     )
     html = pages.status_html(Project(root), {"01_x": made})
     assert "unexecuted" in html and "not recorded" in html
+
+
+def of_finding(slug, finding, here, **options):
+    return claim(slug, here, finding=finding, **options)
+
+
+def test_each_finding_has_a_card_that_counts_its_claims_and_leads_to_its_chapters():
+    made = {
+        "03_x": notebook(of_finding("a", "i", HELPS), of_finding("b", "i", HELPS)),
+        "08_y": notebook(of_finding("mine", "iii", HARMS, paper="", ours=True)),
+    }
+    tree = ElementTree.fromstring(pages.findings_html(pages.claims(made), up="../"))
+    first, second, third = ("".join(card.itertext()) for card in tree)
+    assert "(i) The same circuit is there" in first and "2 replicates" in first
+    assert "Tests of ours" not in first and "not run here" in second
+    assert "Tests of ours: 1 does not hold" in third
+    addresses = [a.get("href") for a in tree.iter("a")]
+    assert addresses == ["../notebooks/03_x.html", "../notebooks/08_y.html"]
+
+
+class Reading:
+    """What a role is given of the page that it stands on."""
+
+    docname = "book/intro"
+
+    def __init__(self, srcdir):
+        self.srcdir = srcdir
+
+    def note_reread(self):
+        pass
+
+
+@pytest.fixture
+def role(tmp_path, monkeypatch):
+    """A role of `claim_roles` on a page of a book with one chapter, by name and text."""
+    monkeypatch.syspath_prepend(project().root / "book" / "_ext")
+    import claim_roles
+
+    (tmp_path / "notebooks").mkdir()
+    judged = notebook(claim("a", {"code": HELPS, "math": UNCLEAR}))
+    nbformat.write(judged, tmp_path / "notebooks" / "01_x.ipynb")
+
+    def made(name, text):
+        found = getattr(claim_roles, name)()
+        found.text = text
+        monkeypatch.setattr(type(found), "env", Reading(tmp_path), raising=False)
+        return found.run()[0][0].astext()
+
+    return made
+
+
+def test_a_sentence_can_name_a_verdict_and_what_was_measured(role):
+    badge = ElementTree.fromstring(role("Verdict", "a"))
+    assert badge.get("href") == "../notebooks/01_x.html#what-we-find-verdict"
+    assert badge.get("title") == "a < b: partly" and badge[0].get("data-verdict") == "partly"
+    assert role("Measured", "a code") == "+0.15 [+0.10, +0.20]"
+    assert role("Measured", "a").startswith("+0.15 [+0.10, +0.20] (code), ")
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        (
+            "Verdict",
+            "aa",
+            r"book/intro: no chapter judges a claim 'aa' \(close: a\). Name one that",
+        ),
+        ("Measured", "a cod", "book/intro: 'a' was not measured for 'cod'; it was for code, math."),
+    ],
+)
+def test_a_claim_that_is_not_there_stops_the_build(role, name, text, message):
+    from sphinx.errors import ExtensionError
+
+    with pytest.raises(ExtensionError, match=message):
+        role(name, text)

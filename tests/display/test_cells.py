@@ -385,6 +385,13 @@ def words(node) -> str:
     return node.data if node.nodeType == node.TEXT_NODE else "".join(map(words, node.childNodes))
 
 
+def test_a_long_table_is_folded_under_its_caption_and_a_short_one_is_not():
+    short, long = (Table([[str(i), i] for i in range(n)], ["a", "b"], "Rows") for n in (10, 11))
+    assert not short.html.startswith("<details")
+    assert long.html.startswith('<details class="entrack-long"><summary>Rows (11 rows)</summary>')
+    assert long.html.count("<tr>") == 12
+
+
 def test_claims_are_shown_recorded_and_glued(shown):
     ours = claim("ours", paper="", ours=True)
     judge(claim(), ours, caption="Finding (iii).")

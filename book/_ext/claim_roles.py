@@ -1,0 +1,76 @@
+"""Sphinx hook: what a claim came to, inside a sentence or as a card, from the records of the
+executed chapters.
+
+{verdict}`slug`            its verdict as a badge that leads to the table with its rule
+{measured}`slug`           what was measured, in words; {measured}`slug code` of one version
+```{findings}```           a card for each of the paper's findings: how its claims came out
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+from sphinx.errors import ExtensionError
+from sphinx.util.docutils import SphinxRole
+
+from entrack.book import pages
+
+
+def judged(environment):
+    """{slug: claim} of the notebooks that are being rendered."""
+    environment.note_reread()  # it reads files that Sphinx does not know of
+    found = pages.claims(pages.read_notebooks(Path(environment.srcdir) / "notebooks"))
+    return {claim.record["slug"]: claim for claim in found}
+
+
+def link(environment, claim):
+    """The address of the section that judges a claim, from the page that is being read."""
+    up = "../" * environment.docname.count("/")
+    return f"{up}notebooks/{claim.chapter}.html#{claim.anchor}"
+
+
+class OfClaim(SphinxRole):
+    def run(self):
+        slug, _, part = self.text.partition(" ")
+        claims = judged(self.env)
+        if slug not in claims:
+            near = ", ".join(get_close_matches(slug, claims)) or "none is spelled like it"
+            raise ExtensionError(
+                f"{self.env.docname}: no chapter judges a claim {slug!r} (close: {near}). Name one"
+                " that a chapter judges."
+            )
+        return [self.told(claims[slug], part)], []
+
+
+class Verdict(OfClaim):
+    def told(self, claim, part):
+        made = pages.badge_html(claim, link=link(self.env, claim))
+        return nodes.raw("", made, format="html")
+
+
+class Measured(OfClaim):
+    def told(self, claim, part):
+        parts = claim.record["parts"]
+        if part and parts and part not in parts:
+            raise ExtensionError(
+                f"{self.env.docname}: {claim.record['slug']!r} was not measured for {part!r}; it"
+                f" was for {', '.join(parts)}. Name one of these."
+            )
+        words = parts.get(part) if part else claim.record["measured"]
+        return nodes.Text(words or "not run here")
+
+
+class Findings(Directive):
+    def run(self):
+        environment = self.state.document.settings.env
+        claims = list(judged(environment).values())
+        made = pages.findings_html(claims, up="../" * environment.docname.count("/"))
+        return [nodes.raw("", made, format="html")]
+
+
+def setup(app):
+    app.add_role("verdict", Verdict())
+    app.add_role("measured", Measured())
+    app.add_directive("findings", Findings)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
