@@ -597,9 +597,7 @@ def reported(patched, unpatched, expected):
 # :::
 
 # %% tags=["check", "ex-carry-floor"]
-with check(
-    "ex-carry-floor", "a patch that does nothing is reported as nothing, whatever its score"
-):
+with check("ex-carry-floor", "a patch that does nothing has nothing to report but its floor"):
     said = ["key", "egg", "hat", "coin"]
     score, floor, above = reported(said, said, ["key", "egg", "apple", "hat"])
     assert (score, floor, above) == (0.5, 0.5, 0.0)

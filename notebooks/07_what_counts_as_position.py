@@ -419,9 +419,7 @@ with check("ex-position-separating", "no idea names the box that the base itself
     for q, before, after in found:
         assert 3 not in (q, q + before, q - after, origin[q])
 
-with check(
-    "ex-position-separating", "of five boxes, with the first asked for, two settings remain"
-):
+with check("ex-position-separating", "of five boxes in one order, two settings remain"):
     assert separating(5, 0, [2, 0, 4, 1, 3]) == {(2, 1, 1), (3, 1, 1)}
 
 # %% tags=["hidden-test", "ex-position-separating"]
@@ -519,9 +517,7 @@ def weakest_lead(said, predicted):
 # :::
 
 # %% tags=["check", "ex-position-lead"]
-with check(
-    "ex-position-lead", "of two rivals at 1 and 2 of 8 pairs, with the order at 4, it is 0.25"
-):
+with check("ex-position-lead", "with rivals at 1 and 2 of 8 pairs and the order at 4, it is 0.25"):
     said = ["key"] * 4 + ["egg"] + ["hat"] * 2 + ["coin"]
     found = weakest_lead(said, {"order": ["key"] * 8, "label": ["egg"] * 8, "token": ["hat"] * 8})
     assert found == ("token", 0.25), f"{found}"

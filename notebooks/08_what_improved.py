@@ -451,9 +451,7 @@ with check("ex-improved-head", "from a model into itself, no logit changes by a 
     patched = with_head(one, one, asked_tokens, 1, 2, 5)
     assert torch.equal(patched, logits_of(one, asked_tokens))
 
-with check(
-    "ex-improved-head", "the layer writes what the receiver's own matrix makes of the new z"
-):
+with check("ex-improved-head", "the receiver's own matrix reads the new z, and nothing else new"):
     site = another.site(1, "o_proj")
     mixed = z_of(another, asked_tokens, 1)
     mixed[:, 5, 2] = z_of(one, asked_tokens, 1)[:, 5, 2]
@@ -463,9 +461,7 @@ with check(
     assert torch.allclose(seen.output, written, atol=1e-5)
 
 # %% tags=["check", "ex-improved-head"]
-with check(
-    "ex-improved-head", "the receiver's logits move at this token, and before it not at all"
-):
+with check("ex-improved-head", "in the last layer it moves this token's logits and no others"):
     patched = with_head(one, another, asked_tokens, 2, 3, 6)
     moved = (patched - logits_of(another, asked_tokens)).abs().amax((0, 2)) > 0
     assert moved.tolist() == [False] * 6 + [True, False], f"{moved.nonzero()[:, 0].tolist()} moved"
@@ -580,9 +576,7 @@ with check("ex-improved-share", "what a patch breaks where there is no gap count
     assert closed(patched, own, donor) == 0.5
 
 # %% tags=["check", "ex-improved-share"]
-with check(
-    "ex-improved-share", "the receiver alone closes nothing, and what the donor gets is all"
-):
+with check("ex-improved-share", "the receiver alone closes nothing, the donor all of it"):
     own, donor = hits_of([1, 0, 0, 1], [0, 1, 0, 0]), hits_of([0, 1, 1, 1], [1, 1, 0, 0])
     assert closed(own, own, donor) == 0 and closed(donor, own, donor) == 1
 
@@ -778,9 +772,7 @@ with check("ex-improved-random", "each layer has as many heads as in the group, 
         assert len(set(drawn)) == 4, f"seed {seed}: {drawn}"
 
 # %% tags=["hidden-test", "ex-improved-random"]
-with check(
-    "ex-improved-random", "every outside head can be drawn, and a seed draws the same again"
-):
+with check("ex-improved-random", "any outside head can be drawn, and a seed repeats its draw"):
     group = [(2, 0), (2, 1)]
     every = [random_control(group, set(group), 6, seed) for seed in range(60)]
     assert {head for drawn in every for head in drawn} == {(2, h) for h in range(2, 6)}
