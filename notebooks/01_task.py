@@ -242,34 +242,379 @@ judge(
 )
 
 # %% [markdown]
-# ```{exercise} Another draw of scenes
+# ## Exercises
+#
+# Those with a function to write need no model: a prompt is a list of its tokens, and what models
+# answered is an array of hits. `words_of` cuts a text as a tokenizer does whose words carry the
+# space before them.
+
+# %% tags=["exercise-setup"]
+import re
+
+import numpy as np
+from scipy import stats
+
+from entrack.course.checks import check
+
+
+def words_of(text):
+    """The tokens of a prompt as text: words with the space before them, commas, full stops."""
+    return re.findall(r" ?\w+|[.,]", text)
+
+
+# %% tags=["exercise-setup"]
+def two_versions(n_scenes=40, n_boxes=7, gain=0.5, seed=0):
+    """Hits of two made-up versions on the same prompts, and the prompts' scenes, each [prompt].
+
+    Both find the same scenes hard; the second is `gain` better, in logits."""
+    rng = np.random.default_rng(seed)
+    ease = rng.normal(0.5, 1.5, n_scenes).repeat(n_boxes)
+    luck = rng.logistic(size=(2, n_scenes * n_boxes))
+    return luck[0] < ease, luck[1] < ease + gain, np.arange(n_scenes).repeat(n_boxes)
+
+
+# %% [markdown]
+# :::{exercise} Another draw of scenes
 # :label: ex-task-seed
 #
 # Run this chapter on other scenes: `entrack run 01 -p seed=1 --compare`. By how much may the
 # accuracy of a version differ between two seeds before you would doubt the intervals?
-# ```
+# :::
 #
-# ```{solution} ex-task-seed
+# :::{solution} ex-task-seed
 # :class: dropdown
 #
 # Each run has its own error, so the difference of two independent runs varies by about √2 times the
 # half-width of one: with {glue:text}`half_width_max:.3f` for the widest, expect differences up to
 # some {glue:text}`seed_difference:.2f`, in 19 of 20 pairs of seeds. A larger one is a reason to
 # look at the scenes, not to pick the nicer seed.
-# ```
+# :::
 #
-# ```{exercise} A model that only copies
+# :::{exercise} A model that only copies
 # :label: ex-task-copy
 #
 # Suppose a model always answers with one of the seven objects, but always with the first. What is
 # its accuracy when all boxes are asked equally often, and what would it be on a data set that
 # mostly asks for the first box?
-# ```
+# :::
 #
-# ```{solution} ex-task-copy
+# :::{solution} ex-task-copy
 # :class: dropdown
 #
 # One in seven, the same as guessing; on the other data set it is the share of first boxes. An
 # accuracy says nothing about a mechanism unless the positions are balanced: compare the ends of the
 # curve in {numref}`fig-task-position`.
-# ```
+# :::
+
+# %% [markdown]
+# ::::{exercise} The places of a prompt
+# :label: ex-task-roles
+# :class: write
+#
+# Every patch in this book acts at a token with a role. Find these tokens in a prompt, in both text
+# formats, whatever the length of its words and of what stands around the segments.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Begin with the full stop. Then look at the one segment that names the label, from its comma to the
+# next.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-task-roles"]
+# Nearly all first answers count tokens back from the label, which the alternative format allows and
+# the standard format does not. The code released with the paper counts too. Ask what such a patch
+# does when the count is one off: it runs, and gives a number.
+
+# %% [markdown]
+# :::{solution-start} ex-task-roles
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-task-roles"]
+def roles_of(tokens):
+    """Where the roles of a prompt stand, counted from 0.
+
+    tokens: as text; words carry the space before them (" Box", " F"). A label follows "Box", an
+    object the "the" of its segment. Commas part the segments, the only full stop ends the context.
+    Returns {"last", "query_label", "prev_query_label", "correct_object"}, each an int.
+    """
+    bare = [token.strip().lower() for token in tokens]
+    stop = bare.index(".")
+    query = stop + 1 + bare[stop + 1 :].index("box") + 1
+    named = [i for i in range(1, stop) if bare[i - 1 : i + 1] == ["box", bare[query]]]
+    start = max((i for i in range(named[0]) if bare[i] == ","), default=-1) + 1
+    thing = bare.index("the", start) + 1
+    places = {"last": len(tokens) - 1, "query_label": query}
+    return places | {"prev_query_label": named[0], "correct_object": thing}
+
+
+# %% [markdown]
+# Each role is found from what its word is and not from how far it stands from another. That holds
+# when the format changes, and when something is put before a segment, as
+# {doc}`07_what_counts_as_position` does.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-task-roles"]
+with check("ex-task-roles", "in the alternative format all four roles are found"):
+    told = "The key is in Box F, the coin is in Box C, the egg is in Box T. Box C contains the"
+    found = roles_of(words_of(told))
+    wanted = {"last": 24, "query_label": 22, "prev_query_label": 12, "correct_object": 8}
+    assert found == wanted, f"{found}"
+
+with check("ex-task-roles", "in the standard format the roles are the right words, in this order"):
+    told = "Box F contains the key, Box C contains the coin, Box T contains the egg. Box C"
+    tokens = words_of(told + " contains the")
+    places = roles_of(tokens)
+    in_order = ["prev_query_label", "correct_object", "query_label", "last"]
+    assert [tokens[places[role]] for role in in_order] == [" C", " coin", " C", " the"]
+    assert sorted(in_order, key=places.get) == in_order
+
+# %% tags=["check", "ex-task-roles"]
+with check("ex-task-roles", "a word that reads like the label is not taken for the label"):
+    told = "The key is in Box F, as I said, the coin is in Box I. Box I contains the"
+    tokens = words_of(told)
+    assert roles_of(tokens)["prev_query_label"] == 16
+    assert tokens[roles_of(tokens)["correct_object"]] == " coin"
+
+# %% tags=["hidden-test", "ex-task-roles"]
+with check("ex-task-roles", "every box of a scene is found, the first and the last too"):
+    scene = {" F": " key", " C": " coin", " T": " egg", " A": " hat"}
+    context = ", ".join(f"the{thing} is in Box{label}" for label, thing in scene.items())
+    for label, thing in scene.items():
+        tokens = words_of(f"{context}. Box{label} contains the")
+        places = roles_of(tokens)
+        assert tokens[places["correct_object"]] == thing
+        assert places["prev_query_label"] == places["correct_object"] + 4
+
+
+# %% tags=["wrong-answer", "ex-task-roles"]
+# slip: the label is searched from the end, where the question's own is found first
+def roles_of(tokens):
+    query = tokens.index(".") + 2
+    earlier = max(i for i, token in enumerate(tokens) if token == tokens[query])
+    places = {"last": len(tokens) - 1, "query_label": query}
+    return places | {"prev_query_label": earlier, "correct_object": earlier - 4}
+
+
+# %% tags=["wrong-answer", "ex-task-roles"]
+# slip: the object is counted back from the label, as one format allows
+def roles_of(tokens):
+    query = tokens.index(".") + 2
+    earlier = [i for i in range(query) if tokens[i].strip() == tokens[query].strip()]
+    earlier = next(i for i in earlier if tokens[i - 1].strip() == "Box")
+    places = {"last": len(tokens) - 1, "query_label": query}
+    return places | {"prev_query_label": earlier, "correct_object": earlier - 4}
+
+
+# %% tags=["wrong-answer", "ex-task-roles"]
+# slip: any earlier word that reads like the label counts
+def roles_of(tokens):
+    bare = [token.strip().lower() for token in tokens]
+    query = bare.index(".") + 2
+    earlier = bare.index(bare[query])
+    start = max((i for i in range(earlier) if bare[i] == ","), default=-1) + 1
+    thing = bare.index("the", start) + 1
+    places = {"last": len(tokens) - 1, "query_label": query}
+    return places | {"prev_query_label": earlier, "correct_object": thing}
+
+
+# %% [markdown]
+# ::::{exercise} An interval that knows its scenes
+# :label: ex-task-interval
+# :class: write
+#
+# Seven prompts about one scene share their context: if a model reads the scene well, it does so for
+# all of them. Give an accuracy with the 95 % interval in which whole scenes are what varies.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# One number for each scene first. `stats.t.ppf` gives quantiles of the t distribution.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-task-interval"]
+# Ask for the extreme first: a model that answers all boxes of a scene or none. How many independent
+# observations are seven hundred prompts then? `np.std` divides by n unless told otherwise; with
+# few scenes that and a normal quantile are both felt.
+
+# %% [markdown]
+# :::{solution-start} ex-task-interval
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-task-interval"]
+def scene_interval(hits, scenes):
+    """Accuracy with its 95 % t interval over scenes.
+
+    hits: bool array [prompt]; scenes: int array [prompt], which scene a prompt asks about, in any
+    order. There are two scenes or more, all with the same number of prompts. Returns (accuracy,
+    low, high).
+    """
+    by_scene = np.array([hits[scenes == scene].mean() for scene in np.unique(scenes)])
+    n = len(by_scene)
+    half = stats.t.ppf(0.975, n - 1) * by_scene.std(ddof=1) / np.sqrt(n)
+    return by_scene.mean(), by_scene.mean() - half, by_scene.mean() + half
+
+
+# %% [markdown]
+# The spread of the scenes' accuracies already holds how alike the prompts of one scene are, so
+# nothing has to be assumed about it. With many scenes the quantile comes near 1.96; with three it
+# is more than twice that.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-task-interval"]
+with check("ex-task-interval", "scenes at 0.4, 0.6 and 0.8 give 0.6, plus or minus 0.497"):
+    hits = np.array([1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 1, 1, 1, 1, 0]) > 0
+    found = scene_interval(hits, np.arange(3).repeat(5))
+    assert np.allclose(found, (0.6, 0.6 - 0.4968, 0.6 + 0.4968), atol=1e-4), f"{found}"
+
+with check("ex-task-interval", "asking every prompt twice tells nothing new"):
+    _, hits, scenes = two_versions()
+    once, twice = (scene_interval(hits.repeat(n), scenes.repeat(n)) for n in (1, 2))
+    assert np.allclose(once, twice)
+
+# %% tags=["hidden-test", "ex-task-interval"]
+with check("ex-task-interval", "the order of the prompts does not matter"):
+    _, hits, scenes = two_versions()
+    mixed = np.random.default_rng(1).permutation(len(hits))
+    found = scene_interval(hits[mixed], scenes[mixed])
+    assert np.allclose(found, scene_interval(hits, scenes))
+
+
+# %% tags=["wrong-answer", "ex-task-interval"]
+# slip: scenes ignored, every prompt counts as one of its own
+def scene_interval(hits, scenes):
+    n = len(hits)
+    half = stats.t.ppf(0.975, n - 1) * hits.std(ddof=1) / np.sqrt(n)
+    return hits.mean(), hits.mean() - half, hits.mean() + half
+
+
+# %% tags=["wrong-answer", "ex-task-interval"]
+# slip: the spread of the scenes in place of the error of their mean
+def scene_interval(hits, scenes):
+    by_scene = np.array([hits[scenes == scene].mean() for scene in np.unique(scenes)])
+    half = stats.t.ppf(0.975, len(by_scene) - 1) * by_scene.std(ddof=1)
+    return by_scene.mean(), by_scene.mean() - half, by_scene.mean() + half
+
+
+# %% tags=["wrong-answer", "ex-task-interval"]
+# slip: np.std as it is, which divides by n
+def scene_interval(hits, scenes):
+    by_scene = np.array([hits[scenes == scene].mean() for scene in np.unique(scenes)])
+    n = len(by_scene)
+    half = stats.t.ppf(0.975, n - 1) * by_scene.std() / np.sqrt(n)
+    return by_scene.mean(), by_scene.mean() - half, by_scene.mean() + half
+
+
+# %% [markdown]
+# ::::{exercise} What pairing buys
+# :label: ex-task-paired
+# :class: measure
+#
+# Two versions answer the same prompts. Measure how wide the interval of their difference is if you
+# use that, and how wide if you do not. Use your function on `two_versions()`. When would pairing
+# buy nothing?
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Paired, there is one difference for each scene.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-task-paired"]
+# Let them say first which of the two is narrower, and why. Then ask for versions for which it is
+# the other way round: those that err on each other's easy scenes. A paired difference is right in
+# that case too, and wider for a reason.
+
+# %% [markdown]
+# :::{solution-start} ex-task-paired
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-task-paired"]
+def half_widths(first, second, scenes):
+    """Half the 95 % t interval of a difference in accuracy, paired and unpaired, over scenes.
+
+    first, second: bool arrays [prompt] of hits on the same prompts; scenes: int array [prompt].
+    There are two scenes or more, with as many prompts each. Unpaired means as if each version had
+    met other scenes: the squares of the two half-widths add up. Returns (paired, unpaired).
+    """
+    known = np.unique(scenes)
+    a, b = (np.array([hits[scenes == s].mean() for s in known]) for hits in (first, second))
+    factor = stats.t.ppf(0.975, len(known) - 1) / np.sqrt(len(known))
+    paired, *single = (factor * values.std(ddof=1) for values in (a - b, a, b))
+    return paired, np.hypot(*single)
+
+
+# %% [markdown]
+# What makes a scene hard for both versions is in both accuracies and cancels in their difference.
+# So pairing buys much where versions find the same scenes hard, and nothing where what they find
+# hard is unrelated. The table of this chapter pairs for that reason.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-task-paired"]
+with check("ex-task-paired", "on prompts that are hard for both, pairing makes it narrower"):
+    paired, unpaired = half_widths(*two_versions())
+    assert paired < 0.8 * unpaired
+
+with check("ex-task-paired", "two versions that agree on every prompt differ by exactly nothing"):
+    hits, _, scenes = two_versions()
+    paired, unpaired = half_widths(hits, hits, scenes)
+    assert paired == 0 < unpaired
+
+with check("ex-task-paired", "asking every prompt twice makes neither narrower"):
+    versions = two_versions()
+    once, twice = (half_widths(*(x.repeat(n) for x in versions)) for n in (1, 2))
+    assert np.allclose(once, twice)
+
+# %% tags=["check", "ex-task-paired"]
+with check("ex-task-paired", "for scenes at 0, 1 and 1 against 0, 0 and 1 both are as by hand"):
+    scenes = np.arange(3).repeat(2)
+    first, second = (np.array(h).repeat(2) > 0 for h in ([0, 1, 1], [0, 0, 1]))
+    found = half_widths(first, second, scenes)
+    assert np.allclose(found, (1.4342, 2.0283), atol=1e-4), f"{found[0]:.4f}, {found[1]:.4f}"
+
+# %% tags=["hidden-test", "ex-task-paired"]
+with check("ex-task-paired", "where one is right exactly when the other is wrong, it is wider"):
+    hits, _, scenes = two_versions()
+    paired, unpaired = half_widths(hits, ~hits, scenes)
+    assert np.isclose(paired, 2**0.5 * unpaired)
+
+
+# %% tags=["wrong-answer", "ex-task-paired"]
+# slip: scenes ignored, the differences of single prompts are what varies
+def half_widths(first, second, scenes):
+    a, b = first.astype(float), second.astype(float)
+    factor = stats.t.ppf(0.975, len(a) - 1) / np.sqrt(len(a))
+    paired, *single = (factor * values.std(ddof=1) for values in (a - b, a, b))
+    return paired, np.hypot(*single)
+
+
+# %% tags=["wrong-answer", "ex-task-paired"]
+# slip: the difference of the two half-widths is taken for the paired one
+def half_widths(first, second, scenes):
+    known = np.unique(scenes)
+    a, b = (np.array([hits[scenes == s].mean() for s in known]) for hits in (first, second))
+    factor = stats.t.ppf(0.975, len(known) - 1) / np.sqrt(len(known))
+    single = [factor * values.std(ddof=1) for values in (a, b)]
+    return abs(single[0] - single[1]), np.hypot(*single)
+
+
+# %% tags=["wrong-answer", "ex-task-paired"]
+# slip: unpaired, the half-widths themselves are added
+def half_widths(first, second, scenes):
+    known = np.unique(scenes)
+    a, b = (np.array([hits[scenes == s].mean() for s in known]) for hits in (first, second))
+    factor = stats.t.ppf(0.975, len(known) - 1) / np.sqrt(len(known))
+    paired, *single = (factor * values.std(ddof=1) for values in (a - b, a, b))
+    return paired, sum(single)

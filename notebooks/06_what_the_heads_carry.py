@@ -273,47 +273,402 @@ judge(
 )
 
 # %% [markdown]
-# ```{exercise} The missing measurement
+# ## Exercises
+#
+# Those with a function to write take plain lists, or a small model of random weights that knows
+# nothing: what is practised is the method. `tell` writes a prompt, `last_z` reads what the heads of
+# the small model's last layer give at the last token, and `answer_logit` is the logit of the
+# sources' answers when these heads give something else.
+
+# %% tags=["exercise-setup"]
+import torch
+
+from entrack.course.checks import check
+from entrack.model.hooks import Trace
+from entrack.versions.tiny import tiny_model, tiny_tokens
+
+told_base = [("apple", "F"), ("coin", "C"), ("key", "T"), ("egg", "A"), ("hat", "M")]
+told_source = [("leaf", "T"), ("drum", "F"), ("pearl", "C"), ("rope", "M"), ("torch", "A")]
+
+
+def tell(scene, query):
+    """The prompt that tells a scene, a list of (object, label), and asks for one of its boxes."""
+    context = ", ".join(f"the {thing} is in Box {label}" for thing, label in scene)
+    return f"{context[:1].upper()}{context[1:]}. Box {scene[query][1]} contains the"
+
+
+# %% tags=["exercise-setup"]
+small = tiny_model(n_layers=2, seed=0)
+bases, sources = tiny_tokens(6, 8, seed=1), tiny_tokens(6, 8, seed=2)
+source_answers = small.hf(sources).logits[:, -1].argmax(-1)
+
+
+def last_z(tokens):
+    """Outputs of the last layer's heads at the last token [example head d_head]."""
+    with Trace(small.hf, small.site(1, "o_proj"), retain_input=True) as seen, torch.no_grad():
+        small.hf(tokens)
+    return seen.input[:, -1].unflatten(-1, (small.n_heads, small.d_head))
+
+
+# %% tags=["exercise-setup"]
+def answer_logit(z):
+    """Logit of the sources' answers [example] when the bases' heads give z [example head d_head].
+
+    Gradients flow to z."""
+
+    def put(x):
+        return torch.cat([x[:, :-1], z.flatten(1)[:, None]], dim=1)
+
+    with Trace(small.hf, small.site(1, "o_proj"), edit_input=put):
+        logits = small.hf(bases).logits[:, -1]
+    return logits.gather(1, source_answers[:, None])[:, 0]
+
+
+# %% [markdown]
+# ::::{exercise} A pair that tells the ideas apart
+# :label: ex-carry-pair
+# :class: write
+#
+# A desideratum is a pair of prompts and a word. Given two scenes, choose the source's question so
+# that all ideas of what a patch carries expect different words, and say which.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Say the four words for one choice of the source's box first. Position and label both name an
+# object of the base.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-carry-pair"]
+# Position and label get mixed up, and the mistake is silent: a model that follows the position is
+# then reported to follow the label. Ask for which source box the two would agree, and what an
+# experiment with such pairs could conclude.
+
+# %% [markdown]
+# :::{solution-start} ex-carry-pair
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-carry-pair"]
+def position_pair(base, source, query):
+    """A base prompt, a source prompt, and what the patched base says under each idea.
+
+    base, source: scenes, lists of (object, label) in the order of the text, with the same labels in
+    another order and no object in common. query: which box the base asks for, counted from 0. The
+    source asks for its first box for which the four words differ; there is one. Returns (base text,
+    source text, {"unchanged", "object", "position", "label"}), the texts as `tell` writes them.
+    """
+    held = {label: thing for thing, label in base}
+    for place, (thing, label) in enumerate(source):
+        words = {"unchanged": base[query][0], "object": thing}
+        words |= {"position": base[place][0], "label": held[label]}
+        if len(set(words.values())) == len(words):
+            return tell(base, query), tell(source, place), words
+
+
+# %% [markdown]
+# The source's scene gives one word only, that of the object. The others are the base's own, so that
+# a patched base that says one of them has found it in its own context.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-carry-pair"]
+with check("ex-carry-pair", "for the two scenes of the set-up, each idea expects the right word"):
+    words = position_pair(told_base, told_source, 0)[2]
+    right = {"unchanged": "apple", "object": "pearl", "position": "key", "label": "coin"}
+    wrong = [idea for idea in right if words[idea] != right[idea]]
+    assert not wrong, f"wrong for {', '.join(wrong)}"
+
+with check("ex-carry-pair", "whichever box the base asks for, four words differ"):
+    for query in range(5):
+        assert len(set(position_pair(told_base, told_source, query)[2].values())) == 4
+
+with check("ex-carry-pair", "each prompt asks for the box that the words speak of"):
+    base_text, source_text, _ = position_pair(told_base, told_source, 0)
+    assert base_text == tell(told_base, 0) and source_text.endswith(" Box C contains the")
+
+# %% tags=["hidden-test", "ex-carry-pair"]
+with check("ex-carry-pair", "of several boxes that would do, the source asks for the first"):
+    others = [("leaf", "C"), ("drum", "T"), ("pearl", "F")]
+    _, source_text, words = position_pair(told_base[:3], others, 1)
+    assert source_text == tell(others, 2) and words["position"] == "key"
+    assert position_pair(told_base[:3], others, 2)[2]["position"] == "apple"
+
+
+# %% tags=["wrong-answer", "ex-carry-pair"]
+# slip: position and label are mixed up
+def position_pair(base, source, query):
+    held = {label: thing for thing, label in base}
+    for place, (thing, label) in enumerate(source):
+        words = {"unchanged": base[query][0], "object": thing}
+        words |= {"label": base[place][0], "position": held[label]}
+        if len(set(words.values())) == len(words):
+            return tell(base, query), tell(source, place), words
+
+
+# %% tags=["wrong-answer", "ex-carry-pair"]
+# slip: the position is looked up in the source, which gives the object again
+def position_pair(base, source, query):
+    held = {label: thing for thing, label in base}
+    place = next(p for p in range(len(base)) if p != query and held[source[p][1]] != base[p][0])
+    words = {"unchanged": base[query][0], "object": source[place][0]}
+    words |= {"position": source[place][0], "label": held[source[place][1]]}
+    return tell(base, query), tell(source, place), words
+
+
+# %% tags=["wrong-answer", "ex-carry-pair"]
+# slip: the source asks for the next box, whatever its label
+def position_pair(base, source, query):
+    held = {label: thing for thing, label in base}
+    place = (query + 1) % len(base)
+    words = {"unchanged": base[query][0], "object": source[place][0]}
+    words |= {"position": base[place][0], "label": held[source[place][1]]}
+    return tell(base, query), tell(source, place), words
+
+
+# %% [markdown]
+# ::::{exercise} One step of learning a mask
+# :label: ex-carry-step
+# :class: write
+#
+# Write one step of gradient descent on the weights $W_h$ of the heads of a group. (The chapter uses
+# Adam, which takes other steps on the same loss.)
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Mix, loss, gradient, step, bounds, in this order. The loss stands in the chapter.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-carry-step"]
+# A wrong sign of the price is found late, because the loss still falls: every head is patched, and
+# the score is good. Ask what the price has to do at weights between 0 and 1, and what a weight
+# of -2 would mean for the outputs that the model is given.
+
+# %% [markdown]
+# :::{solution-start} ex-carry-step
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-carry-step"]
+def mask_step(weights, z_base, z_source, logit, price, rate):
+    """The weights [head] after one step of gradient descent, all of them within 0 and 1.
+
+    weights: 1 keeps a head's output on the base, 0 takes that on the source, and between them the
+    two are mixed; they stay as they were. z_base, z_source: [example head d_head]. logit: what
+    gives the expected answer's logit [example] for such outputs. The loss is minus the mean logit,
+    plus `price` for each head that is taken, or its part. rate: of the gradient, in a step.
+    """
+    free = weights.detach().clone().requires_grad_()
+    mixed = free[:, None] * z_base + (1 - free[:, None]) * z_source
+    loss = -logit(mixed).mean() + price * (1 - free).sum()
+    (slope,) = torch.autograd.grad(loss, free)
+    return (free.detach() - rate * slope).clamp(0, 1)
+
+
+# %% [markdown]
+# Where logits are linear in the outputs, the slope at a head is what taking it is worth, in logits,
+# less the price. So heads that are worth more than the price go to 0 step by step and all others to
+# 1, where the bounds hold them.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-carry-step"]
+with check("ex-carry-step", "at weight 1 the model is given the base's output, at 0 the source's"):
+    given, z, other = [], last_z(bases), last_z(sources)
+    mask_step(torch.tensor([1.0, 0, 1, 0]), z, other, lambda x: given.append(x) or x[:, 0, 0], 0, 0)
+    assert torch.equal(given[0][:, [0, 2]], z[:, [0, 2]]), "base"
+    assert torch.equal(given[0][:, [1, 3]], other[:, [1, 3]]), "source"
+
+with check("ex-carry-step", "a head that changes no logit is kept more after a step, if it costs"):
+    half = torch.full((4,), 0.5)
+    moved = mask_step(half, last_z(bases), last_z(sources), lambda z: 0 * z.sum((1, 2)), 1.0, 0.1)
+    assert torch.allclose(moved, torch.full((4,), 0.6))
+
+# %% tags=["check", "ex-carry-step"]
+with check("ex-carry-step", "worth 2 and 0.1 logits at price 1, heads go from 0.5 to 0.4 and 0.59"):
+    worth = torch.tensor([2.0, 0.1])[:, None]
+    zero, one = torch.zeros(3, 2, 1), torch.ones(3, 2, 1)
+    moved = mask_step(torch.full((2,), 0.5), zero, one, lambda z: (z * worth).sum((1, 2)), 1.0, 0.1)
+    assert torch.allclose(moved, torch.tensor([0.4, 0.59])), f"{moved.tolist()}"
+
+with check("ex-carry-step", "no step, however long, leads out of the bounds"):
+    half, ends = torch.full((4,), 0.5), []
+    for price in (0.0, 1000.0):
+        ends.append(mask_step(half, last_z(bases), last_z(sources), answer_logit, price, 50.0))
+    assert all(0 <= end.min() and end.max() <= 1 for end in ends)
+
+# %% tags=["hidden-test", "ex-carry-step"]
+with check("ex-carry-step", "without a price, steps on the small model raise the expected logit"):
+    z, other, weights = last_z(bases), last_z(sources), torch.ones(4)
+    for _ in range(20):
+        weights = mask_step(weights, z, other, answer_logit, 0.0, 0.05)
+    mixed = weights[:, None] * z + (1 - weights[:, None]) * other
+    assert answer_logit(mixed).mean() > answer_logit(z).mean()
+
+with check("ex-carry-step", "the weights that were given stay as they were, and nothing is traced"):
+    half = torch.full((4,), 0.5)
+    moved = mask_step(half, last_z(bases), last_z(sources), answer_logit, 0.1, 0.1)
+    assert (half == 0.5).all() and not half.requires_grad and not moved.requires_grad
+
+
+# %% tags=["wrong-answer", "ex-carry-step"]
+# slip: the price is paid for the heads that are kept
+def mask_step(weights, z_base, z_source, logit, price, rate):
+    free = weights.detach().clone().requires_grad_()
+    mixed = free[:, None] * z_base + (1 - free[:, None]) * z_source
+    loss = -logit(mixed).mean() + price * free.sum()
+    (slope,) = torch.autograd.grad(loss, free)
+    return (free.detach() - rate * slope).clamp(0, 1)
+
+
+# %% tags=["wrong-answer", "ex-carry-step"]
+# slip: nothing holds the weights within their bounds
+def mask_step(weights, z_base, z_source, logit, price, rate):
+    free = weights.detach().clone().requires_grad_()
+    mixed = free[:, None] * z_base + (1 - free[:, None]) * z_source
+    loss = -logit(mixed).mean() + price * (1 - free).sum()
+    (slope,) = torch.autograd.grad(loss, free)
+    return free.detach() - rate * slope
+
+
+# %% tags=["wrong-answer", "ex-carry-step"]
+# slip: weight 1 takes the source
+def mask_step(weights, z_base, z_source, logit, price, rate):
+    free = weights.detach().clone().requires_grad_()
+    mixed = free[:, None] * z_source + (1 - free[:, None]) * z_base
+    loss = -logit(mixed).mean() + price * (1 - free).sum()
+    (slope,) = torch.autograd.grad(loss, free)
+    return (free.detach() - rate * slope).clamp(0, 1)
+
+
+# %% [markdown]
+# ::::{exercise} The missing measurement
 # :label: ex-carry-floor
+# :class: criticise
 #
 # A colleague reports that a group "carries the position": score {glue:text}`paper_floor:.3f`, the
-# same in ten runs. Which one measurement do you ask for?
-# ```
+# same in ten runs. Which one measurement do you ask for? Write the function that reports it beside
+# the score.
 #
-# ```{solution} ex-carry-floor
+# :::{admonition} Hint
 # :class: dropdown
-#
+# What would the score be if the patch did nothing?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-carry-floor"]
+# "Chance, one in seven" is the usual first answer. It is a guess at what should be measured. Ask
+# for a model that errs seldom: its floor is far below chance. And for one that always names the
+# first object.
+
+# %% [markdown]
+# :::{solution-start} ex-carry-floor
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-carry-floor"]
+def reported(patched, unpatched, expected):
+    """What to report of a patch: (score, floor, score less floor).
+
+    patched, unpatched: the base prompts' answers with the patch and without; expected: what the
+    desideratum expects. Lists of words, one a pair, of the same length.
+    """
+    n = len(expected)
+    score, floor = (
+        sum(said == wanted for said, wanted in zip(answers, expected, strict=True)) / n
+        for answers in (patched, unpatched)
+    )
+    return score, floor, score - floor
+
+
+# %% [markdown]
 # The score with **no** head patched, on the same pairs. In the released data it is
 # {glue:text}`paper_floor:.3f` too: a seventh of the pairs have the same position in base and
 # source, where the unpatched model is "right". Ten runs that agree say nothing about a floor that
 # they share.
-# ```
 #
-# ```{exercise} What a price buys
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-carry-floor"]
+with check("ex-carry-floor", "a patch that does nothing has nothing to report but its floor"):
+    said = ["key", "egg", "hat", "coin"]
+    score, floor, above = reported(said, said, ["key", "egg", "apple", "hat"])
+    assert (score, floor, above) == (0.5, 0.5, 0.0)
+
+with check("ex-carry-floor", "a model that never errs towards the expected word has floor 0"):
+    expected = ["key", "egg", "hat", "coin"]
+    score, floor, above = reported(["key", "egg", "hat", "hat"], ["leaf"] * 4, expected)
+    assert (score, floor, above) == (0.75, 0.0, 0.75)
+
+# %% tags=["check", "ex-carry-floor"]
+with check("ex-carry-floor", "score and floor are shares of the same pairs, all of them"):
+    expected = ["key", "egg", "hat", "coin", "leaf"]
+    found = reported(["key", "egg", "hat", "x", "x"], ["key", "x", "y", "x", "x"], expected)
+    assert all(abs(a - b) < 1e-9 for a, b in zip(found, (0.6, 0.2, 0.4), strict=True)), f"{found}"
+
+# %% tags=["hidden-test", "ex-carry-floor"]
+with check("ex-carry-floor", "a patch that only destroys what was there is below its floor"):
+    assert reported(["x", "x"], ["key", "x"], ["key", "egg"]) == (0.0, 0.5, -0.5)
+
+
+# %% tags=["wrong-answer", "ex-carry-floor"]
+# slip: chance is taken for the floor
+def reported(patched, unpatched, expected):
+    score = sum(map(str.__eq__, patched, expected)) / len(expected)
+    floor = 1 / len(set(expected))
+    return score, floor, score - floor
+
+
+# %% tags=["wrong-answer", "ex-carry-floor"]
+# slip: the floor is the share of answers that the patch leaves as they were
+def reported(patched, unpatched, expected):
+    score = sum(map(str.__eq__, patched, expected)) / len(expected)
+    floor = sum(map(str.__eq__, patched, unpatched)) / len(expected)
+    return score, floor, score - floor
+
+
+# %% tags=["wrong-answer", "ex-carry-floor"]
+# slip: the score is taken over the pairs that the unpatched base does not answer so already
+def reported(patched, unpatched, expected):
+    floor = sum(map(str.__eq__, unpatched, expected)) / len(expected)
+    left = [(p, e) for p, u, e in zip(patched, unpatched, expected, strict=True) if u != e]
+    score = sum(p == e for p, e in left) / len(left)
+    return score, floor, score - floor
+
+
+# %% [markdown]
+# :::{exercise} What a price buys
 # :label: ex-carry-price
 #
 # The price $\lambda$ = 1 keeps a head out although patching it raises the expected logit by 0.8.
 # When would you want such a price, and what does the path of prices show that one price cannot?
-# ```
+# :::
 #
-# ```{solution} ex-carry-price
+# :::{solution} ex-carry-price
 # :class: dropdown
 #
 # When you want the few heads that do the work and not all that take part. The path shows how
 # quickly the score falls as fewer heads are patched: a flat path means that a few heads suffice, a
 # steep one that the group shares the work.
-# ```
+# :::
 #
-# ```{exercise} Why another order
+# :::{exercise} Why another order
 # :label: ex-carry-order
 #
 # Why must the base's and the source's labels stand in another order, when the label desideratum
 # alone could do with any order?
-# ```
+# :::
 #
-# ```{solution} ex-carry-order
+# :::{solution} ex-carry-order
 # :class: dropdown
 #
 # In the same order, the box of that label and the box at that position are the same box: position
 # and label predict the same word, and the experiment cannot tell them apart.
-# ```
+# :::

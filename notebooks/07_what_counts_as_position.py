@@ -217,15 +217,378 @@ glue(segment_start_unshifted=f"{unshifted:+.2f}")
 #   lexical rival; with more boxes ({doc}`01_task`) the mix may shift.
 # - *Lookbacks* {cite:p}`prakash2025lookbacks`: several of the same authors find ordering IDs in
 #   larger models that track beliefs.
+
+# %% [markdown]
+# ## Exercises
 #
-# ```{exercise} From the start or from the end
+# Those with a function to write take plain lists. A base is a list of (object, label) in the order
+# of the text. A source has labels of its own and filler before and after its boxes; one piece of
+# filler is as long in tokens as a box with its object, as in this chapter.
+
+# %% tags=["exercise-setup"]
+import random
+
+from entrack.course.checks import check
+
+IDEAS = ("order", "token_from_start", "token_from_end", "label")
+told_base = list(zip("apple coin key egg hat".split(), "FCTAM", strict=True))
+
+
+# %% tags=["exercise-setup"]
+def mixed_answers(n=300, order=0.4, token_from_start=0.25, seed=0):
+    """What a made-up model says, and the word that each idea predicts: (words [pair], {idea: words
+    [pair]}). It follows two of the ideas in the given shares and else says any of the objects."""
+    rng, objects = random.Random(seed), [thing for thing, _ in told_base]
+    drawn = [rng.sample(objects, len(IDEAS)) for _ in range(n)]
+    predicted = {idea: [words[i] for words in drawn] for i, idea in enumerate(IDEAS)}
+    rest = 1 - order - token_from_start
+    follow = rng.choices([*IDEAS[:2], None], [order, token_from_start, rest], k=n)
+    said = [predicted[f][i] if f else rng.choice(objects) for i, f in enumerate(follow)]
+    return said, predicted
+
+
+# %% [markdown]
+# ::::{exercise} What each idea of position predicts
+# :label: ex-position-rivals
+# :class: write
+#
+# A base is patched from a source with filler. Say which word it answers if the heads carry the
+# number of the box, the distance in tokens from the start or from the end, or the label.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Measure in segments. How many stand before the queried box of the source, and how many behind it?
+# In the base, which box has as many?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-position-rivals"]
+# The sign of the filler after the boxes is where most go wrong; a drawing of both texts, right
+# aligned, settles it. The other slip is Python's own: place -1 is the last box, so that an idea
+# which predicts nothing seems to predict something.
+
+# %% [markdown]
+# :::{solution-start} ex-position-rivals
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-position-rivals"]
+def predictions(base, labels, query, before, after):
+    """The base's object that each idea in IDEAS predicts; None where the base has no such box.
+
+    base: list of (object, label). labels: of the source's boxes, in the order of the text; there
+    may be more or fewer than in the base, and labels that the base does not have. query: which box
+    the source asks for, from 0. before, after: pieces of filler before the source's first box and
+    after its last; the base has none. Returns {idea: object or None}.
+    """
+    behind = len(labels) - 1 - query + after
+    places = [query, query + before, len(base) - 1 - behind]
+    at = [base[p][0] if 0 <= p < len(base) else None for p in places]
+    named = {label: thing for thing, label in base}
+    return dict(zip(IDEAS, [*at, named.get(labels[query])], strict=True))
+
+
+# %% [markdown]
+# Filler before the boxes pushes the queried box away from the start, so the same distance names a
+# later box of the base. Filler after them pushes it away from the end, so the same distance names
+# an earlier one.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-position-rivals"]
+with check("ex-position-rivals", "without filler and reordering, all ideas predict the same word"):
+    for query, (thing, _) in enumerate(told_base):
+        found = predictions(told_base, "FCTAM", query, 0, 0)
+        assert found == dict.fromkeys(IDEAS, thing), f"{found}"
+
+with check("ex-position-rivals", "with filler on both sides, each idea names its own box"):
+    found = predictions(told_base, "TFMCA", 2, 1, 2)
+    wanted = dict(zip(IDEAS, ["key", "egg", "apple", "hat"], strict=True))
+    assert found == wanted, f"{found}"
+
+# %% tags=["check", "ex-position-rivals"]
+with check("ex-position-rivals", "an idea that points outside the base predicts nothing"):
+    early = predictions(told_base, "TFMCZ", 0, 1, 1)
+    late = predictions(told_base, "TFMCZ", 4, 1, 1)
+    assert early["token_from_end"] is None and early["token_from_start"] == "coin"
+    assert late["token_from_start"] is None and late["label"] is None
+
+# %% tags=["hidden-test", "ex-position-rivals"]
+with check("ex-position-rivals", "a source with fewer boxes parts the start from the end"):
+    found = predictions(told_base, "TFM", 1, 0, 0)
+    wanted = dict(zip(IDEAS, ["coin", "coin", "egg", "apple"], strict=True))
+    assert found == wanted, f"{found}"
+
+
+# %% tags=["wrong-answer", "ex-position-rivals"]
+# slip: filler after the boxes is counted in the wrong direction
+def predictions(base, labels, query, before, after):
+    places = [query, query + before, len(base) - len(labels) + query + after]
+    at = [base[p][0] if 0 <= p < len(base) else None for p in places]
+    named = {label: thing for thing, label in base}
+    return dict(zip(IDEAS, [*at, named.get(labels[query])], strict=True))
+
+
+# %% tags=["wrong-answer", "ex-position-rivals"]
+# slip: a negative place counts from the end of the list
+def predictions(base, labels, query, before, after):
+    places = [query, query + before, len(base) - len(labels) + query - after]
+    at = [base[p][0] if p < len(base) else None for p in places]
+    named = {label: thing for thing, label in base}
+    return dict(zip(IDEAS, [*at, named.get(labels[query])], strict=True))
+
+
+# %% tags=["wrong-answer", "ex-position-rivals"]
+# slip: the label is looked up among the source's, which is the order again
+def predictions(base, labels, query, before, after):
+    places = [query, query + before, len(base) - len(labels) + query - after]
+    places.append(list(labels).index(labels[query]))
+    at = [base[p][0] if 0 <= p < len(base) else None for p in places]
+    return dict(zip(IDEAS, at, strict=True))
+
+
+# %% [markdown]
+# ::::{exercise} Sources that can decide
+# :label: ex-position-separating
+# :class: write
+#
+# Not every source with filler tells the ideas apart. List those that do.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Five boxes of the base are involved, if you count the one that it asks for itself.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-position-separating"]
+# Most compare every rival with the order and forget to compare rivals with each other, and with the
+# base's own answer. Ask what a bar "own answer" of 0.4 would mean if a rival named the same box.
+
+# %% [markdown]
+# :::{solution-start} ex-position-separating
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-position-separating"]
+def separating(n_boxes, own, origin):
+    """The settings in which every answer of the patched base has one reading.
+
+    n_boxes: in base and source. own: which box the base asks for, from 0. origin: for each box of
+    the source, where the base has its label. Returns a set of (query, before, after): the source's
+    queried box, and the pieces of filler before and after its boxes, 1 to 3 each, for which all
+    ideas in IDEAS name a box that the base has, and no two of them, nor the base's own, the same.
+    """
+    kept = set()
+    for query in range(n_boxes):
+        for before in (1, 2, 3):
+            for after in (1, 2, 3):
+                used = [own, query, query + before, query - after, origin[query]]
+                if len(set(used)) == 5 and 0 <= min(used) and max(used) < n_boxes:
+                    kept.add((query, before, after))
+    return kept
+
+
+# %% [markdown]
+# All comparisons count, also those of two rivals. The first and the last box can never be asked for
+# by such a source: one of the token distances would lead out of the base. So "every position
+# equally often" cannot hold for these sources, and their scores are not to be compared with the
+# plain ones without a word about it.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-position-separating"]
+with check("ex-position-separating", "no setting leads out of the base"):
+    found = separating(7, 0, [3, 0, 5, 1, 6, 2, 4])
+    assert found
+    assert all(query + before < 7 and query >= after for query, before, after in found)
+
+with check("ex-position-separating", "no two ideas name one box, rivals with rivals included"):
+    origin = [3, 0, 5, 1, 6, 2, 4]
+    for q, before, after in separating(7, 0, origin):
+        assert len({q, q + before, q - after, origin[q]}) == 4, f"query {q}, {before}, {after}"
+
+# %% tags=["check", "ex-position-separating"]
+with check("ex-position-separating", "no idea names the box that the base itself asks for"):
+    origin = [3, 0, 5, 1, 6, 2, 4]
+    found = separating(7, 3, origin)
+    assert found
+    for q, before, after in found:
+        assert 3 not in (q, q + before, q - after, origin[q])
+
+with check("ex-position-separating", "of five boxes in one order, two settings remain"):
+    assert separating(5, 0, [2, 0, 4, 1, 3]) == {(2, 1, 1), (3, 1, 1)}
+
+# %% tags=["hidden-test", "ex-position-separating"]
+with check("ex-position-separating", "with too few boxes there is none"):
+    assert separating(4, 0, [1, 2, 3, 0]) == set()
+
+
+# %% tags=["wrong-answer", "ex-position-separating"]
+# slip: rivals are compared with the order alone
+def separating(n_boxes, own, origin):
+    kept = set()
+    for query in range(n_boxes):
+        for before in (1, 2, 3):
+            for after in (1, 2, 3):
+                rivals = [query + before, query - after, origin[query]]
+                inside = all(0 <= place < n_boxes for place in rivals)
+                if inside and own not in (query, *rivals) and query not in rivals:
+                    kept.add((query, before, after))
+    return kept
+
+
+# %% tags=["wrong-answer", "ex-position-separating"]
+# slip: the base's own box is forgotten
+def separating(n_boxes, own, origin):
+    kept = set()
+    for query in range(n_boxes):
+        for before in (1, 2, 3):
+            for after in (1, 2, 3):
+                used = [query, query + before, query - after, origin[query]]
+                if len(set(used)) == 4 and 0 <= min(used) and max(used) < n_boxes:
+                    kept.add((query, before, after))
+    return kept
+
+
+# %% tags=["wrong-answer", "ex-position-separating"]
+# slip: distances wrap around, as if the boxes stood in a ring
+def separating(n_boxes, own, origin):
+    kept = set()
+    for query in range(n_boxes):
+        for before in (1, 2, 3):
+            for after in (1, 2, 3):
+                moved = [(query + before) % n_boxes, (query - after) % n_boxes]
+                if len({own, query, *moved, origin[query]}) == 5:
+                    kept.add((query, before, after))
+    return kept
+
+
+# %% [markdown]
+# ::::{exercise} The weakest lead
+# :label: ex-position-lead
+# :class: measure
+#
+# "Heads carry the order" has to hold against every rival. Measure by how much the order leads over
+# the rival that comes nearest, and use your function on `mixed_answers()`. What does a clear lead
+# not exclude?
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Two shares of the same pairs, for each rival.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-position-lead"]
+# The made-up model mixes two ideas, and the order leads clearly. Ask what "heads carry the order
+# rather than tokens" then means, and which bar of the chapter's figure would show the mixture.
+
+# %% [markdown]
+# :::{solution-start} ex-position-lead
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-position-lead"]
+def weakest_lead(said, predicted):
+    """The rival that comes nearest to the order, and the order's lead over it.
+
+    said: the patched base's answers, words [pair]. predicted: {idea: words [pair]} with "order" and
+    one rival or more; no two ideas predict one word for the same pair. A score is the share of all
+    pairs in which the answer is as predicted. Returns (rival, score of the order less its score).
+    """
+    score = {
+        idea: sum(s == word for s, word in zip(said, words, strict=True)) / len(said)
+        for idea, words in predicted.items()
+    }
+    nearest = max((idea for idea in score if idea != "order"), key=score.get)
+    return nearest, score["order"] - score[nearest]
+
+
+# %% [markdown]
+# In the made-up answers the order leads, and still many pairs follow the tokens from the start. A
+# lead says which idea explains more, not that the other explains nothing. For that, the rival's
+# score is held against its own floor: what the unpatched base gives.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-position-lead"]
+with check("ex-position-lead", "with rivals at 1 and 2 of 8 pairs and the order at 4, it is 0.25"):
+    said = ["key"] * 4 + ["egg"] + ["hat"] * 2 + ["coin"]
+    found = weakest_lead(said, {"order": ["key"] * 8, "label": ["egg"] * 8, "token": ["hat"] * 8})
+    assert found == ("token", 0.25), f"{found}"
+
+with check("ex-position-lead", "an order that loses has a lead below zero"):
+    said = ["egg", "egg", "key", "hat"]
+    assert weakest_lead(said, {"order": ["key"] * 4, "label": ["egg"] * 4}) == ("label", -0.25)
+
+# %% tags=["hidden-test", "ex-position-lead"]
+with check("ex-position-lead", "in the made-up answers the planted second idea is found"):
+    rival, lead = weakest_lead(*mixed_answers(n=2000))
+    assert rival == "token_from_start" and abs(lead - 0.15) < 0.05
+
+
+# %% tags=["wrong-answer", "ex-position-lead"]
+# slip: the lead over the mean of the rivals
+def weakest_lead(said, predicted):
+    score = {
+        idea: sum(map(str.__eq__, said, words)) / len(said) for idea, words in predicted.items()
+    }
+    order = score.pop("order")
+    return max(score, key=score.get), order - sum(score.values()) / len(score)
+
+
+# %% tags=["wrong-answer", "ex-position-lead"]
+# slip: only pairs that follow one of the two ideas are counted
+def weakest_lead(said, predicted):
+    hits = {idea: sum(map(str.__eq__, said, words)) for idea, words in predicted.items()}
+    order = hits.pop("order")
+    nearest = max(hits, key=hits.get)
+    return nearest, (order - hits[nearest]) / (order + hits[nearest])
+
+
+# %% tags=["wrong-answer", "ex-position-lead"]
+# slip: the largest lead in place of the smallest
+def weakest_lead(said, predicted):
+    score = {
+        idea: sum(map(str.__eq__, said, words)) / len(said) for idea, words in predicted.items()
+    }
+    order = score.pop("order")
+    rival = min(score, key=score.get)
+    return rival, order - score[rival]
+
+
+# %% [markdown]
+# :::{exercise} A score that falls
+# :label: ex-position-understood
+#
+# "We wrote the sources without the words *is in*, and the position score fell to its floor. So the
+# heads read the position from these words." Which measurement is missing, and on which pairs would
+# you look again?
+# :::
+#
+# :::{solution} ex-position-understood
+# :class: dropdown
+#
+# How often the model answers the reworded sources right by itself. A source that it does not
+# understand gives no position to carry, whatever the heads carry otherwise. So look at the pairs
+# whose source is answered right. If the score stays at its floor there, the position of such a
+# source is found in another way than by these heads; and even that does not say that the words are
+# what the heads read.
+# :::
+#
+# :::{exercise} From the start or from the end
 # :label: ex-position-from-the-end
 #
 # Counted from the start or from the end? With seven boxes on both sides nobody can say. Which pair
 # would tell?
-# ```
+# :::
 #
-# ```{solution} ex-position-from-the-end
+# :::{solution} ex-position-from-the-end
 # :class: dropdown
 #
 # A source with fewer boxes than the base. With five boxes in the source and seven in the base, the
@@ -236,4 +599,4 @@ glue(segment_start_unshifted=f"{unshifted:+.2f}")
 # from the end does not explain it. Before all others (*segment at the start*) they score
 # {glue:text}`segment_start`, and the count from the end, which such a segment does not shift,
 # {glue:text}`segment_start_unshifted`. Where that is above 0 too, neither count explains both.
-# ```
+# :::

@@ -356,3 +356,487 @@ judge(
     claim("improved_raw", fetched),
     caption="Finding (iii): what improved? Gains and changes are shares of prompts.",
 )
+
+# %% [markdown]
+# ## Exercises
+#
+# Those with a function to write run on two small models of random weights, or on arrays of hits.
+# The small models have the same shape, as two versions of a family have; what is practised is the
+# method. `z_of` reads what all heads of a layer give, before `o_proj` mixes them.
+
+# %% tags=["exercise-setup"]
+import random
+
+import numpy as np
+import torch
+
+from entrack.course.checks import check
+from entrack.model.hooks import Trace
+from entrack.versions.tiny import tiny_model, tiny_tokens
+
+one, another = tiny_model(n_layers=3, seed=0), tiny_model(n_layers=3, seed=1)
+asked_tokens = tiny_tokens(5, 8, seed=2)
+
+
+def z_of(lm, tokens, layer):
+    """Outputs of all heads of a layer [example pos head d_head]."""
+    with Trace(lm.hf, lm.site(layer, "o_proj"), retain_input=True) as seen, torch.no_grad():
+        lm.hf(tokens)
+    return seen.input.unflatten(-1, (lm.n_heads, lm.d_head))
+
+
+# %% tags=["exercise-setup"]
+def logits_of(lm, tokens):
+    """Logits [example pos token] of a model that nobody patches."""
+    with torch.no_grad():
+        return lm.hf(tokens).logits
+
+
+def hits_of(*rows):
+    """Hits [scene box] from rows of 0 and 1."""
+    return np.array(rows, dtype=bool)
+
+
+# %% [markdown]
+# ::::{exercise} One head from another version
+# :label: ex-improved-head
+# :class: write
+#
+# Run the receiver with one head's output at one token taken from the donor, on the same prompts.
+# What is handed over is z, and the receiver's own output matrix reads it.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Two runs, each with a `Trace` at the input of `o_proj`: one keeps it, one edits it.
+# {doc}`02_hooks_and_patching` has the edit.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-improved-head"]
+# Two slips give results that look better than the truth: handing over all heads of the layer, and
+# handing over what leaves `o_proj`, which brings the donor's weights along. Ask which test a patch
+# from a model into itself leaves out.
+
+# %% [markdown]
+# :::{solution-start} ex-improved-head
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-improved-head"]
+def with_head(donor, receiver, tokens, layer, head, position):
+    """The receiver's logits when one head gives at one position what it gives in the donor.
+
+    donor, receiver: models of one shape, with `hf`, `site`, `n_heads` and `d_head` as in the
+    set-up. tokens: [example pos], read by both. What the receiver computes after the patched head
+    is computed anew. Returns its logits [example pos token].
+    """
+    given = z_of(donor, tokens, layer)
+
+    def put(x):
+        cut_open = x.unflatten(-1, given.shape[2:]).clone()
+        cut_open[:, position, head] = given[:, position, head]
+        return cut_open.flatten(2)
+
+    with Trace(receiver.hf, receiver.site(layer, "o_proj"), edit_input=put):
+        return logits_of(receiver, tokens)
+
+
+# %% [markdown]
+# The patch from a model into itself shows that nothing else is touched, and is blind to a mistake
+# about which head or which model: for that, the second check looks at what the receiver's `o_proj`
+# makes of the donor's z.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-improved-head"]
+with check("ex-improved-head", "from a model into itself, no logit changes by a bit"):
+    patched = with_head(one, one, asked_tokens, 1, 2, 5)
+    assert torch.equal(patched, logits_of(one, asked_tokens))
+
+with check("ex-improved-head", "the receiver's own matrix reads the new z, and nothing else new"):
+    site = another.site(1, "o_proj")
+    mixed = z_of(another, asked_tokens, 1)
+    mixed[:, 5, 2] = z_of(one, asked_tokens, 1)[:, 5, 2]
+    with Trace(another.hf, site) as seen:
+        with_head(one, another, asked_tokens, 1, 2, 5)
+    written = another.hf.get_submodule(site)(mixed.flatten(2))
+    assert torch.allclose(seen.output, written, atol=1e-5)
+
+# %% tags=["check", "ex-improved-head"]
+with check("ex-improved-head", "in the last layer it moves this token's logits and no others"):
+    patched = with_head(one, another, asked_tokens, 2, 3, 6)
+    moved = (patched - logits_of(another, asked_tokens)).abs().amax((0, 2)) > 0
+    assert moved.tolist() == [False] * 6 + [True, False], f"{moved.nonzero()[:, 0].tolist()} moved"
+
+# %% tags=["hidden-test", "ex-improved-head"]
+with check("ex-improved-head", "later layers are computed anew, and both models stay as they were"):
+    before = logits_of(one, asked_tokens), logits_of(another, asked_tokens)
+    patched = with_head(one, another, asked_tokens, 0, 1, 2)
+    assert ((patched - before[1]).abs().amax((0, 2)) > 0).tolist() == [False] * 2 + [True] * 6
+    assert torch.equal(before[0], logits_of(one, asked_tokens))
+    assert torch.equal(before[1], logits_of(another, asked_tokens))
+
+
+# %% tags=["wrong-answer", "ex-improved-head"]
+# slip: what leaves o_proj is handed over, with the donor's matrix and all its heads
+def with_head(donor, receiver, tokens, layer, head, position):
+    site = receiver.site(layer, "o_proj")
+    with Trace(donor.hf, site) as given:
+        logits_of(donor, tokens)
+
+    def put(x):
+        x[:, position] = given.output[:, position]
+        return x
+
+    with Trace(receiver.hf, site, edit_output=put):
+        return logits_of(receiver, tokens)
+
+
+# %% tags=["wrong-answer", "ex-improved-head"]
+# slip: the head is handed over at every position
+def with_head(donor, receiver, tokens, layer, head, position):
+    given = z_of(donor, tokens, layer)
+
+    def put(x):
+        cut_open = x.unflatten(-1, given.shape[2:]).clone()
+        cut_open[:, :, head] = given[:, :, head]
+        return cut_open.flatten(2)
+
+    with Trace(receiver.hf, receiver.site(layer, "o_proj"), edit_input=put):
+        return logits_of(receiver, tokens)
+
+
+# %% tags=["wrong-answer", "ex-improved-head"]
+# slip: donor and receiver are swapped
+def with_head(donor, receiver, tokens, layer, head, position):
+    given = z_of(receiver, tokens, layer)
+
+    def put(x):
+        cut_open = x.unflatten(-1, given.shape[2:]).clone()
+        cut_open[:, position, head] = given[:, position, head]
+        return cut_open.flatten(2)
+
+    with Trace(donor.hf, donor.site(layer, "o_proj"), edit_input=put):
+        return logits_of(donor, tokens)
+
+
+# %% [markdown]
+# ::::{exercise} The share of the gap
+# :label: ex-improved-share
+# :class: write
+#
+# "The patch closes 80 % of the gap." Write the number behind such a sentence, from the hits of
+# patched receiver, receiver and donor on the same prompts.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# In many scenes there is no gap at all. What would a ratio be there?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-improved-share"]
+# A mean of ratios leaves out the scenes without a gap, in which the patch may have broken
+# something, and gives a scene with a gap of one prompt the weight of one with seven. Ask also what
+# a share above 1, or below 0, says; it is not to be cut off.
+
+# %% [markdown]
+# :::{solution-start} ex-improved-share
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-improved-share"]
+def closed(patched, own, donor):
+    """Share of the gap from the receiver's accuracy to the donor's that a patch closes.
+
+    patched, own, donor: bool arrays [scene box] of hits on the same prompts: of the patched
+    receiver, of the receiver alone, of the donor alone. All prompts count. Returns a float: 0 for
+    no change, 1 for the donor's accuracy, below 0 for a patch that harms; nan where the two
+    accuracies are the same.
+    """
+    gap = donor.mean() - own.mean()
+    return float((patched.mean() - own.mean()) / gap) if gap else float("nan")
+
+
+# %% [markdown]
+# One ratio of two differences of accuracies. All three come from the same prompts, so what is hard
+# about these prompts stands above and below the bar. The interval has to keep that, as the next
+# exercise shows.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-improved-share"]
+with check("ex-improved-share", "3 of 8 right alone, 5 patched, 7 in the donor: half of the gap"):
+    own = hits_of([1, 1, 0, 0], [1, 0, 0, 0])
+    patched, donor = hits_of([1, 1, 1, 0], [1, 1, 0, 0]), hits_of([1, 1, 1, 1], [1, 1, 1, 0])
+    assert closed(patched, own, donor) == 0.5
+
+with check("ex-improved-share", "what a patch breaks where there is no gap counts against it"):
+    own, donor = hits_of([1, 1, 0, 0], [1, 1, 1, 1]), hits_of([1, 1, 1, 1], [1, 1, 1, 1])
+    patched = hits_of([1, 1, 1, 1], [1, 1, 0, 1])
+    assert closed(patched, own, donor) == 0.5
+
+# %% tags=["check", "ex-improved-share"]
+with check("ex-improved-share", "the receiver alone closes nothing, the donor all of it"):
+    own, donor = hits_of([1, 0, 0, 1], [0, 1, 0, 0]), hits_of([0, 1, 1, 1], [1, 1, 0, 0])
+    assert closed(own, own, donor) == 0 and closed(donor, own, donor) == 1
+
+# %% tags=["hidden-test", "ex-improved-share"]
+with check("ex-improved-share", "harm is below zero, more than the donor above 1, no gap is nan"):
+    own, donor = hits_of([1, 0, 0, 1]), hits_of([1, 1, 0, 1])
+    assert closed(hits_of([0, 0, 0, 1]), own, donor) == -1
+    assert closed(hits_of([1, 1, 1, 1]), own, donor) == 2
+    assert np.isnan(closed(donor, own, hits_of([0, 0, 1, 1])))
+
+
+# %% tags=["wrong-answer", "ex-improved-share"]
+# slip: the mean of the scenes' ratios, where there is a gap
+def closed(patched, own, donor):
+    gap = donor.mean(1) - own.mean(1)
+    ratios = (patched.mean(1) - own.mean(1))[gap != 0] / gap[gap != 0]
+    return float(ratios.mean())
+
+
+# %% tags=["wrong-answer", "ex-improved-share"]
+# slip: the gap to a perfect model in place of the donor
+def closed(patched, own, donor):
+    return float((patched.mean() - own.mean()) / (1 - own.mean()))
+
+
+# %% tags=["wrong-answer", "ex-improved-share"]
+# slip: the share of prompts repaired, of those that the donor alone has right
+def closed(patched, own, donor):
+    return float(patched[donor & ~own].mean())
+
+
+# %% [markdown]
+# ::::{exercise} Draw scenes, not prompts
+# :label: ex-improved-bootstrap
+# :class: write
+#
+# A ratio has no simple interval. Draw the scenes again and again with replacement, compute the
+# statistic each time, and see how far it spreads: the *bootstrap*. (This chapter uses a formula in
+# its place, which covers better where scenes are few.)
+#
+# :::{admonition} Hint
+# :class: dropdown
+# What is drawn is a row of scene numbers. `np.quantile` does the rest.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-improved-bootstrap"]
+# Two slips, one of each sign. Drawing prompts makes the interval too narrow, since prompts of a
+# scene are alike. Drawing for each array anew makes it too wide, since what pairs them is lost. Let
+# students guess the sign of each before they try.
+
+# %% [markdown]
+# :::{solution-start} ex-improved-bootstrap
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-improved-bootstrap"]
+def bootstrap(statistic, arrays, n, seed):
+    """The 95 % interval of a statistic, from scenes that are drawn with replacement.
+
+    arrays: one array or more [scene box], of the same scenes in the same order. statistic: a
+    function of such arrays, in this order, that gives a number. n times, as many scenes are drawn
+    as there are; a scene comes whole, and the same scenes are drawn for all arrays. seed: of
+    `np.random.default_rng`. Returns the 2.5 % and the 97.5 % quantile of the n numbers.
+    """
+    rng, n_scenes = np.random.default_rng(seed), len(arrays[0])
+    drawn = (rng.integers(n_scenes, size=n_scenes) for _ in range(n))
+    values = [statistic(*(array[scenes] for array in arrays)) for scenes in drawn]
+    low, high = np.quantile(values, (0.025, 0.975))
+    return low, high
+
+
+# %% [markdown]
+# Whatever is common to the prompts of a scene, and to the arrays, is drawn together and stays
+# common. So nothing has to be assumed about it, and any statistic will do.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-improved-bootstrap"]
+with check("ex-improved-bootstrap", "of 40 scenes, half of them right, it goes from 0.35 to 0.65"):
+    hits = np.arange(40)[:, None] % 2 == np.zeros((40, 7))
+    low, high = bootstrap(np.mean, [hits], 2000, 0)
+    assert abs(low - 0.35) < 0.03 and abs(high - 0.65) < 0.03, f"{low:.2f} to {high:.2f}"
+
+with check("ex-improved-bootstrap", "an array and itself differ by exactly nothing in every draw"):
+    hits = np.random.default_rng(1).random((20, 7)) < 0.6
+    low, high = bootstrap(lambda a, b: a.mean() - b.mean(), [hits, hits], 200, 0)
+    assert low == high == 0
+
+# %% tags=["hidden-test", "ex-improved-bootstrap"]
+with check("ex-improved-bootstrap", "the ends leave out a fortieth on either side, seed by seed"):
+    values = np.random.default_rng(2).normal(size=(200, 1))
+    low, high = bootstrap(np.mean, [values], 4000, 3)
+    half = 1.96 * values.std() / 200**0.5
+    assert abs(low - values.mean() + half) < 0.02 and abs(high - values.mean() - half) < 0.02
+    assert (low, high) == tuple(bootstrap(np.mean, [values], 4000, 3))
+
+
+# %% tags=["wrong-answer", "ex-improved-bootstrap"]
+# slip: scenes ignored, prompts are drawn
+def bootstrap(statistic, arrays, n, seed):
+    rng, flat = np.random.default_rng(seed), [array.ravel() for array in arrays]
+    drawn = (rng.integers(len(flat[0]), size=len(flat[0])) for _ in range(n))
+    values = [statistic(*(array[prompts] for array in flat)) for prompts in drawn]
+    return tuple(np.quantile(values, (0.025, 0.975)))
+
+
+# %% tags=["wrong-answer", "ex-improved-bootstrap"]
+# slip: every array draws scenes of its own
+def bootstrap(statistic, arrays, n, seed):
+    rng, n_scenes = np.random.default_rng(seed), len(arrays[0])
+    values = [
+        statistic(*(array[rng.integers(n_scenes, size=n_scenes)] for array in arrays))
+        for _ in range(n)
+    ]
+    return tuple(np.quantile(values, (0.025, 0.975)))
+
+
+# %% tags=["wrong-answer", "ex-improved-bootstrap"]
+# slip: scenes are drawn without replacement, which only shuffles them
+def bootstrap(statistic, arrays, n, seed):
+    rng, n_scenes = np.random.default_rng(seed), len(arrays[0])
+    drawn = (rng.permutation(n_scenes) for _ in range(n))
+    values = [statistic(*(array[scenes] for array in arrays)) for scenes in drawn]
+    return tuple(np.quantile(values, (0.025, 0.975)))
+
+
+# %% [markdown]
+# ::::{exercise} Random heads that could have been the group
+# :label: ex-improved-random
+# :class: write
+#
+# This chapter's random groups have as many heads as the group. Write a stricter control: as many in
+# every layer, so that it acts where the group does.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# From which heads may a control be drawn, and from which not?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-improved-random"]
+# A control drawn from all heads contains some of the circuit, the more so the larger the circuit
+# is, and then the group seems to do little more than chance. Ask what matching the layers adds: a
+# head of the last layer acts on the answer alone, one of an early layer on everything.
+
+# %% [markdown]
+# :::{solution-start} ex-improved-random
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-improved-random"]
+def random_control(group, circuit, n_heads, seed):
+    """Random heads to compare a group with: as many of each layer, none of the circuit.
+
+    group: list of (layer, head), none twice. circuit: set of (layer, head), all heads of any group
+    that acts at the same token; the group is part of it. n_heads: in each layer, numbered from 0.
+    seed: of `random.Random`. Returns a sorted list of (layer, head), none twice. Raises ValueError
+    where a layer has too few heads outside the circuit.
+    """
+    rng, drawn, layers = random.Random(seed), [], [layer for layer, _ in group]
+    for layer in sorted(set(layers)):
+        outside = [(layer, h) for h in range(n_heads) if (layer, h) not in circuit]
+        if len(outside) < layers.count(layer):
+            raise ValueError(f"{len(outside)} heads outside the circuit in layer {layer}")
+        drawn += rng.sample(outside, layers.count(layer))
+    return sorted(drawn)
+
+
+# %% [markdown]
+# What a control has in common with the group cannot explain the group's effect: here the number of
+# heads, their layers and the token. The rest, that these are the circuit's heads, can. Where a
+# layer has too few others the control must fail, and not fall back on something weaker.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-improved-random"]
+with check("ex-improved-random", "no head of the control is in the circuit, for any seed"):
+    group = [(3, 1), (3, 4), (5, 0)]
+    circuit = {*group, (3, 0), (5, 2), (5, 3), (7, 1)}
+    for seed in range(30):
+        assert not circuit & set(random_control(group, circuit, 8, seed)), f"seed {seed}"
+
+with check("ex-improved-random", "each layer has as many heads as in the group, and none is twice"):
+    group = [(3, 1), (3, 4), (3, 6), (5, 0)]
+    for seed in range(30):
+        drawn = random_control(group, {*group, (5, 1)}, 8, seed)
+        assert [layer for layer, _ in drawn] == [3, 3, 3, 5], f"seed {seed}: {drawn}"
+        assert len(set(drawn)) == 4, f"seed {seed}: {drawn}"
+
+# %% tags=["hidden-test", "ex-improved-random"]
+with check("ex-improved-random", "any outside head can be drawn, and a seed repeats its draw"):
+    group = [(2, 0), (2, 1)]
+    every = [random_control(group, set(group), 6, seed) for seed in range(60)]
+    assert {head for drawn in every for head in drawn} == {(2, h) for h in range(2, 6)}
+    assert every[7] == random_control(group, set(group), 6, 7)
+
+with check("ex-improved-random", "a layer with too few others is refused"):
+    refused = False
+    try:
+        random_control([(0, 0), (0, 1)], {(0, 0), (0, 1), (0, 2)}, 4, 0)
+    except ValueError:
+        refused = True
+    assert refused
+
+
+# %% tags=["wrong-answer", "ex-improved-random"]
+# slip: the control is drawn from all heads, the circuit's among them
+def random_control(group, circuit, n_heads, seed):
+    rng, layers = random.Random(seed), [layer for layer, _ in group]
+    drawn = []
+    for layer in sorted(set(layers)):
+        drawn += [(layer, h) for h in rng.sample(range(n_heads), layers.count(layer))]
+    return sorted(drawn)
+
+
+# %% tags=["wrong-answer", "ex-improved-random"]
+# slip: layers are not matched
+def random_control(group, circuit, n_heads, seed):
+    depth = 1 + max(layer for layer, _ in circuit)
+    every = [(layer, h) for layer in range(depth) for h in range(n_heads)]
+    outside = [head for head in every if head not in circuit]
+    return sorted(random.Random(seed).sample(outside, len(group)))
+
+
+# %% tags=["wrong-answer", "ex-improved-random"]
+# slip: one draw for each head of the group, so that a head can come twice
+def random_control(group, circuit, n_heads, seed):
+    rng = random.Random(seed)
+    drawn = []
+    for layer, _ in group:
+        outside = [h for h in range(n_heads) if (layer, h) not in circuit]
+        drawn.append((layer, rng.choice(outside)))
+    return sorted(drawn)
+
+
+# %% [markdown]
+# :::{exercise} The weak link
+# :label: ex-improved-link
+#
+# "With a better version's value fetchers, base does the task as well as that version. As many
+# random heads bring nothing. So base's own value fetchers were the weak link." What else explains
+# both results, and which results of this chapter could tell?
+# :::
+#
+# :::{solution} ex-improved-link
+# :class: dropdown
+#
+# What A gives at the last token all but spells the answer. Whatever made the donor right, in
+# whichever heads, has passed through A by then; random heads do not spell it, so they control for
+# something else. If base's fetchers themselves were weak, they would stay weak with good inputs:
+# then the donor's q, k and v in base's A would bring less than its outputs do. And the donor's
+# *weights* in A alone, among base's other heads, would bring the gain. If instead the donor's q of
+# A suffices, the gain lay before A, or in how its queries read what comes from there.
+# :::

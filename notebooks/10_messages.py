@@ -192,19 +192,307 @@ judge(
 # better message about the position would lift the rows of B above zero. Where they are not, a gain
 # on the same prompt needs another explanation, and better handling of the position is not yet shown
 # to be its cause.
+
+# %% [markdown]
+# ## Exercises
 #
-# ```{exercise} A louder message
+# Those with a function to write run on numbers, or on two small models of random weights. These say
+# nothing to each other; what is practised is the method. `z_of` reads what all heads of a layer
+# give, before `o_proj` mixes them.
+
+# %% tags=["exercise-setup"]
+import torch
+
+from entrack.course.checks import check
+from entrack.model.hooks import Trace
+from entrack.versions.tiny import tiny_model, tiny_tokens
+
+one, another = tiny_model(n_layers=3, seed=0), tiny_model(n_layers=3, seed=1)
+base_tokens, source_tokens = tiny_tokens(4, 9, seed=1), tiny_tokens(4, 9, seed=2)
+
+
+def z_of(lm, tokens, layer):
+    """Outputs of all heads of a layer [example pos head d_head]."""
+    with Trace(lm.hf, lm.site(layer, "o_proj"), retain_input=True) as seen, torch.no_grad():
+        lm.hf(tokens)
+    return seen.input.unflatten(-1, (lm.n_heads, lm.d_head))
+
+
+# %% tags=["exercise-setup"]
+def logits_of(lm, tokens):
+    """Logits [example pos token]."""
+    with torch.no_grad():
+        return lm.hf(tokens).logits
+
+
+def four_cells(bb, bt, tb, tt):
+    """Scores by (sender, receiver): base to base, base to tuned, tuned to base, tuned to tuned."""
+    b, t = "base", "tuned"
+    return {(b, b): bb, (b, t): bt, (t, b): tb, (t, t): tt}
+
+
+# %% [markdown]
+# ::::{exercise} A gain taken apart
+# :label: ex-messages-parts
+# :class: write
+#
+# Two senders and two receivers give four scores. Take them apart into message, reading and
+# agreement.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Message and reading must add up to the whole change from *base to base* to *tuned to tuned*,
+# whatever the four scores are.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-messages-parts"]
+# Many take the message effect into base alone, which the claims of this chapter do use. Then the
+# parts do not add up, and what is left over is twice the agreement. Ask what the four scores look
+# like when a better version speaks a language of its own.
+
+# %% [markdown]
+# :::{solution-start} ex-messages-parts
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-messages-parts"]
+def parts(score):
+    """The message effect, the reading effect and the agreement, in this order.
+
+    score: {(sender, receiver): number} for "base" and "tuned" in both parts. Message: the tuned
+    sender in place of base, on average over both receivers. Reading: the tuned receiver in place of
+    base, on average over both senders. Agreement: the mean score of messages read by the version
+    that sent them, less the mean of those read by the other.
+    """
+    bb, bt = score["base", "base"], score["base", "tuned"]
+    tb, tt = score["tuned", "base"], score["tuned", "tuned"]
+    message = (tb + tt - bb - bt) / 2
+    reading = (bt + tt - bb - tb) / 2
+    return message, reading, (bb + tt - tb - bt) / 2
+
+
+# %% [markdown]
+# The averages make the parts add up: what depends on sender and receiver together is shared out
+# evenly, and stands in the agreement. With an agreement far from zero, neither of the two effects
+# says what another receiver, or another sender, would give.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-messages-parts"]
+with check("ex-messages-parts", "a message that all follow more often is a message effect alone"):
+    found = parts(four_cells(bb=0.25, bt=0.25, tb=0.75, tt=0.75))
+    assert found == (0.5, 0, 0), f"{found}"
+
+with check("ex-messages-parts", "a receiver that follows all more often is a reading effect alone"):
+    found = parts(four_cells(bb=0.25, bt=0.5, tb=0.25, tt=0.5))
+    assert found == (0, 0.25, 0), f"{found}"
+
+with check("ex-messages-parts", "message and reading add up to the whole change, with sign"):
+    message, reading, _ = parts(four_cells(bb=0.5, bt=0.125, tb=0.25, tt=0.75))
+    assert message + reading == 0.25, f"{message} and {reading}"
+
+# %% tags=["check", "ex-messages-parts"]
+with check("ex-messages-parts", "a score that is 0.5 only among equals is an agreement of 0.5"):
+    found = parts(four_cells(bb=0.5, bt=0, tb=0, tt=0.5))
+    assert found[2] == 0.5, f"{found[2]}"
+
+# %% tags=["hidden-test", "ex-messages-parts"]
+with check("ex-messages-parts", "scores of single pairs give effects of single pairs"):
+    cells = four_cells(*torch.tensor([[1.0, 0], [0, 1], [1, 1], [1, 0]]))
+    message, reading, agreement = parts(cells)
+    assert message.tolist() == [0.5, 0] and reading.tolist() == [-0.5, 0]
+    assert agreement.tolist() == [0.5, -1]
+
+
+# %% tags=["wrong-answer", "ex-messages-parts"]
+# slip: the message into base and the reading of base, without the other half
+def parts(score):
+    bb, bt = score["base", "base"], score["base", "tuned"]
+    tb, tt = score["tuned", "base"], score["tuned", "tuned"]
+    return tb - bb, bt - bb, (bb + tt - tb - bt) / 2
+
+
+# %% tags=["wrong-answer", "ex-messages-parts"]
+# slip: sender and receiver change places
+def parts(score):
+    bb, tb = score["base", "base"], score["base", "tuned"]
+    bt, tt = score["tuned", "base"], score["tuned", "tuned"]
+    return (tb + tt - bb - bt) / 2, (bt + tt - bb - tb) / 2, (bb + tt - tb - bt) / 2
+
+
+# %% tags=["wrong-answer", "ex-messages-parts"]
+# slip: the agreement is what one version gains by reading itself
+def parts(score):
+    bb, bt = score["base", "base"], score["base", "tuned"]
+    tb, tt = score["tuned", "base"], score["tuned", "tuned"]
+    return (tb + tt - bb - bt) / 2, (bt + tt - bb - tb) / 2, tt - tb
+
+
+# %% [markdown]
+# ::::{exercise} Send a message
+# :label: ex-messages-send
+# :class: write
+#
+# Let one model read the source and another the base, and give a head of the second what the first
+# model's head said. The head acts at a token that stands elsewhere in every prompt, such as the
+# earlier label.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Two index tensors of one length, side by side, pick one place for each example.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-messages-send"]
+# Indexing is where this goes wrong, and nothing raises an error. `x[:, at, head] = message` writes
+# every message into every prompt, and one of the patches in the code released with the paper uses
+# the last prompt's position for all. Ask which checks could see that with a batch of one.
+
+# %% [markdown]
+# :::{solution-start} ex-messages-send
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-messages-send"]
+def sent(sender, receiver, source, base, layer, head, source_at, base_at):
+    """The receiver's logits on the base, with a head's output from the sender's run on the source.
+
+    source, base: tokens [example pos], pair by pair; a source may be of another length. source_at,
+    base_at: int64 [example], where the head's token stands in each source, and in each base. Only
+    one head of `layer` is patched, in each example at one position. Returns [example pos token].
+    """
+    rows = torch.arange(len(base))
+    message = z_of(sender, source, layer)[rows, source_at, head]
+
+    def put(x):
+        cut_open = x.unflatten(-1, (receiver.n_heads, receiver.d_head)).clone()
+        cut_open[rows, base_at, head] = message
+        return cut_open.flatten(2)
+
+    with Trace(receiver.hf, receiver.site(layer, "o_proj"), edit_input=put):
+        return logits_of(receiver, base)
+
+
+# %% [markdown]
+# Sender and receiver have a prompt each, and each prompt a place of its own: all of this can be
+# mixed up in silence. The first check does not see it, because there the two models, prompts and
+# places are the same; the second does.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-messages-send"]
+with check("ex-messages-send", "a model that sends itself what it says anyway stays as it is"):
+    at = torch.tensor([2, 5, 3, 7])
+    patched = sent(one, one, base_tokens, base_tokens, 1, 2, at, at)
+    assert torch.equal(patched, logits_of(one, base_tokens))
+
+with check("ex-messages-send", "each message is read at its place, and nothing else is new"):
+    said, read = torch.tensor([6, 2, 4, 3]), torch.tensor([2, 5, 3, 7])
+    z, theirs = z_of(another, base_tokens, 1), z_of(one, source_tokens, 1)
+    for i in range(4):
+        z[i, read[i], 2] = theirs[i, said[i], 2]
+    written = another.hf.get_submodule(another.site(1, "o_proj"))(z.flatten(2))
+    with Trace(another.hf, another.site(1, "o_proj")) as seen:
+        sent(one, another, source_tokens, base_tokens, 1, 2, said, read)
+    assert torch.allclose(seen.output, written, atol=1e-5)
+
+# %% tags=["check", "ex-messages-send"]
+with check("ex-messages-send", "in each example the logits move from its own place on"):
+    said, read = torch.tensor([6, 2, 4, 3]), torch.tensor([2, 5, 3, 7])
+    patched = sent(one, another, source_tokens, base_tokens, 0, 1, said, read)
+    moved = (patched - logits_of(another, base_tokens)).abs().amax(-1) > 0
+    assert torch.equal(moved, torch.arange(9) >= read[:, None])
+
+# %% tags=["hidden-test", "ex-messages-send"]
+with check("ex-messages-send", "a source may be longer than its base"):
+    longer, said = tiny_tokens(4, 12, seed=3), torch.tensor([11, 9, 10, 3])
+    read = torch.tensor([8, 5, 3, 7])
+    patched = sent(one, another, longer, base_tokens, 2, 0, said, read)
+    moved = (patched - logits_of(another, base_tokens)).abs().amax(-1) > 0
+    assert torch.equal(moved, torch.arange(9) == read[:, None])
+
+
+# %% tags=["wrong-answer", "ex-messages-send"]
+# slip: the sender reads the base, as in a cross-model patch on one prompt
+def sent(sender, receiver, source, base, layer, head, source_at, base_at):
+    rows = torch.arange(len(base))
+    message = z_of(sender, base, layer)[rows, base_at, head]
+
+    def put(x):
+        cut_open = x.unflatten(-1, (receiver.n_heads, receiver.d_head)).clone()
+        cut_open[rows, base_at, head] = message
+        return cut_open.flatten(2)
+
+    with Trace(receiver.hf, receiver.site(layer, "o_proj"), edit_input=put):
+        return logits_of(receiver, base)
+
+
+# %% tags=["wrong-answer", "ex-messages-send"]
+# slip: the source is read where the base's token stands
+def sent(sender, receiver, source, base, layer, head, source_at, base_at):
+    rows = torch.arange(len(base))
+    message = z_of(sender, source, layer)[rows, base_at, head]
+
+    def put(x):
+        cut_open = x.unflatten(-1, (receiver.n_heads, receiver.d_head)).clone()
+        cut_open[rows, base_at, head] = message
+        return cut_open.flatten(2)
+
+    with Trace(receiver.hf, receiver.site(layer, "o_proj"), edit_input=put):
+        return logits_of(receiver, base)
+
+
+# %% tags=["wrong-answer", "ex-messages-send"]
+# slip: every example is written at the positions of all
+def sent(sender, receiver, source, base, layer, head, source_at, base_at):
+    message = z_of(sender, source, layer)[torch.arange(len(base)), source_at, head]
+
+    def put(x):
+        cut_open = x.unflatten(-1, (receiver.n_heads, receiver.d_head)).clone()
+        cut_open[:, base_at, head] = message
+        return cut_open.flatten(2)
+
+    with Trace(receiver.hf, receiver.site(layer, "o_proj"), edit_input=put):
+        return logits_of(receiver, base)
+
+
+# %% [markdown]
+# :::{exercise} A language of its own
+# :label: ex-messages-language
+#
+# Suppose fine-tuning only turned the message: what B writes points in another direction, and the
+# heads that read it were turned along, so that the tuned version follows itself exactly as often as
+# base follows itself. A message in the wrong language is never followed. Predict the message
+# effect, the reading effect and the agreement, before you work them out.
+# :::
+#
+# :::{solution} ex-messages-language
+# :class: dropdown
+#
+# Let *s* be the score of base to base; then tuned to tuned is *s* as well, and the two mixed cells
+# are 0. Message and reading effect are both 0: what the tuned sender loses in base, it gains in the
+# tuned version. The agreement is *s*. Looked at in base alone, the tuned message seems worse by
+# *s*, with nothing worse in it. So a poor message into base can be told from a foreign one only
+# with the other receiver beside it.
+# :::
+#
+# :::{exercise} A louder message
 # :label: ex-messages-louder
 #
 # Suppose that fine-tuning did nothing but make all outputs of B twice as large. What would the two
 # effects of the table be? Which experiment would tell this from a message that is more often right?
-# ```
+# :::
 #
-# ```{solution} ex-messages-louder
+# :::{solution} ex-messages-louder
 # :class: dropdown
 #
 # Base would follow the louder message more often, so the message effect is above zero, with nothing
 # better in it. To tell the two apart, send messages from source prompts that the sender answers
 # *wrong*: a message that is more often right is followed less to the source's position there, a
 # louder one is followed just as much. Or scale base's own B by hand, and see how far that goes.
-# ```
+# :::
