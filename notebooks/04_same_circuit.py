@@ -565,8 +565,8 @@ def overlap_given_layers(first, second, n_heads, generator):
 # A draw replaces the heads of the second circuit and leaves the number of heads in each layer. What
 # the two circuits share by being in the same layers, the draws share too, and it drops out.
 #
-# Where a layer has few heads to choose from, sharing them is no wonder, and the p-value stays large.
-# It is the stricter test, and answers the narrower question: are they the same *heads*?
+# Where a layer has few heads to choose from, sharing them is no wonder, and the p-value stays
+# large. It is the stricter test, and answers the narrower question: are they the same *heads*?
 #
 # :::{solution-end}
 # :::
