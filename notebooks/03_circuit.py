@@ -396,3 +396,565 @@ judge(
     claim("structure_place", live.difference(AT, AFTER)),
     caption="Finding (i), first part: is there such a circuit?",
 )
+
+# %% [markdown]
+# ## Exercises
+#
+# They run on a small model of random weights, in seconds. `z_of` gives the outputs of all heads of
+# a run. `clean` and `corrupt` are the prompts, `right` is for each pair the token that counts as
+# its answer: the one that the small model finds most likely in the clean run. `engine` calls the
+# fast path patching of this book and gives `values`, the relative change of the answer's
+# probability [layer head pair].
+
+# %% tags=["exercise-setup"]
+import numpy as np
+import torch
+
+from entrack.course.checks import check
+from entrack.model.hooks import Trace, TraceDict
+from entrack.patching.path_patching import path_patching
+from entrack.sites import Head
+from entrack.task.prompts import Prompts
+from entrack.versions.tiny import tiny_model, tiny_tokens
+
+small = tiny_model(n_layers=4, seed=0)
+clean, corrupt = tiny_tokens(6, 9, seed=1), tiny_tokens(6, 9, seed=2)
+right = small.hf(clean).logits[:, -1].argmax(-1)
+o_sites = [small.site(layer, "o_proj") for layer in range(small.n_layers)]
+
+
+# %% tags=["exercise-setup"]
+def z_of(tokens):
+    """Outputs of all heads in a run of its own [layer example pos head d_head]."""
+    with TraceDict(small.hf, o_sites, retain_input=True) as seen:
+        small.hf(tokens)
+    z = torch.stack([seen[site].input for site in o_sites])
+    return z.unflatten(-1, (small.n_heads, small.d_head))
+
+
+def change(logits):
+    """Relative change of the right answer's probability against the clean run [pair]."""
+    before, after = small.hf(clean).logits[:, -1].softmax(-1), logits.softmax(-1)
+    rows = torch.arange(len(right))
+    return after[rows, right] / before[rows, right] - 1
+
+
+# %% tags=["exercise-setup"]
+def as_prompts(tokens):
+    """Tokens as the fast engine takes them: all of one length, answered at the last position."""
+    n, length = tokens.shape
+    return Prompts(
+        tokens=tokens,
+        lengths=torch.full((n,), length),
+        answers=right,
+        roles={"last": torch.full((n,), length - 1)},
+        segments={},
+        texts=("",) * n,
+        pieces=((),) * n,
+        examples=(None,) * n,
+    )
+
+
+# %% tags=["exercise-setup"]
+def engine(*receivers, via="logits"):
+    """The fast engine's values for every sender [layer head pair]; NaN: no path."""
+    options = {"role": "last", "receivers": [Head(*r) for r in receivers], "via": via}
+    sides = as_prompts(clean), as_prompts(corrupt)
+    return torch.tensor(path_patching(small, sides[0], corrupt=sides[1], **options).values)
+
+
+# %% [markdown]
+# ::::{exercise} Which senders have a path?
+# :label: ex-circuit-paths
+# :class: predict
+#
+# In {numref}`fig-score-maps` some layers are empty: their heads have no path to the receivers. Say
+# which, before you run the checks, which ask the fast engine.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# One receiver that is reached is enough. In which order does a layer read the stream and write
+# into it?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-circuit-paths"]
+# Some want the sender below *all* receivers, which would leave out most of the paths of a group
+# that spreads over ten layers. Ask next what an effect of exactly zero would mean in place of an
+# empty cell, and why the two must not be confused when heads are ranked.
+
+# %% [markdown]
+# :::{solution-start} ex-circuit-paths
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-circuit-paths"]
+def layers_with_a_path(receiver_layers, n_layers):
+    """Which layers hold senders that can change what the receivers are given.
+
+    receiver_layers: the layers of the receivers, in any order; empty where the logits receive.
+    Returns bool [n_layers].
+    """
+    highest = max(receiver_layers, default=n_layers)
+    return torch.arange(n_layers) < highest
+
+
+# %% [markdown]
+# A head reads the stream that enters its layer and writes behind it, so it reaches no head of its
+# own layer. What it writes stays in the stream for every layer above, and one receiver there is a
+# path. The logits are read behind the last layer: every head has a path to them.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-circuit-paths"]
+with check("ex-circuit-paths", "for one receiver the prediction is what the engine finds"):
+    reached = engine((2, 1), via="q").isfinite()[:, 0, 0]
+    assert layers_with_a_path([2], 4).tolist() == reached.tolist()
+
+with check("ex-circuit-paths", "for receivers in layers 3 and 1 the prediction is what it finds"):
+    reached = engine((3, 0), (1, 2), via="q").isfinite()[:, 0, 0]
+    assert layers_with_a_path([3, 1], 4).tolist() == reached.tolist()
+
+# %% tags=["hidden-test", "ex-circuit-paths"]
+with check("ex-circuit-paths", "every layer has a path to the logits"):
+    assert layers_with_a_path([], 4).tolist() == [True] * 4
+
+with check("ex-circuit-paths", "receivers in layer 0 are reached by nothing"):
+    assert layers_with_a_path([0], 3).tolist() == [False] * 3
+
+
+# %% tags=["wrong-answer", "ex-circuit-paths"]
+# slip: a sender must lie below all receivers
+def layers_with_a_path(receiver_layers, n_layers):
+    return torch.arange(n_layers) < min(receiver_layers, default=n_layers)
+
+
+# %% tags=["wrong-answer", "ex-circuit-paths"]
+# slip: heads of the receiver's own layer are counted in
+def layers_with_a_path(receiver_layers, n_layers):
+    return torch.arange(n_layers) <= max(receiver_layers, default=n_layers)
+
+
+# %% [markdown]
+# ::::{exercise} One path, from scratch
+# :label: ex-circuit-direct
+# :class: write
+#
+# Patch the direct path of one head to the answer, with `Trace` or `TraceDict` and nothing else of
+# this book but `z_of`. It is the hardest exercise of the book; take it in five steps, and look at
+# a shape or a number after each.
+#
+# 1. Run the clean prompts and keep what every head gives.
+# 2. Run the corrupt prompts and keep the same.
+# 3. Freeze: run the clean prompts once more with every head's output set to that of step 1. Which
+#    logits must come out?
+# 4. Change one thing in what is set: the sender at the last position gives what it gave in step 2.
+# 5. Read the logits at the last position.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Make the tensor of all that is to be set first, of the shape that `z_of` gives. The edit of a
+# `TraceDict` may take a second argument: the name of the module that it is called for.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-circuit-direct"]
+# Nearly everyone forgets to freeze, or freezes only the layers above the sender; the second is
+# right, and worth asking why. Freezing the MLPs as well answers another question, which part goes
+# to the logits without any layer between. Who patches the sender at all positions gets the same
+# numbers: ask why, and whether that still holds for a receiver's *values*.
+#
+# If the group is stuck, do step 3 together. That it gives the clean logits is the proof that the
+# edit is at the right place, and it is gone as soon as one site is missing.
+
+# %% [markdown]
+# :::{solution-start} ex-circuit-direct
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-circuit-direct"]
+def direct_path(clean, corrupt, layer, head):
+    """Logits at the last position [pair token] when one head's direct path to them is patched.
+
+    clean, corrupt: prompts [pair pos]. The head `head` of `layer` gives at the last position what
+    it gives in the corrupt run; all else that heads give, at every position, is that of the clean
+    run. MLPs and norms are computed anew.
+    """
+    held = z_of(clean)  # steps 1 and 3: all that is not the sender stays as it was
+    held[layer, :, -1, head] = z_of(corrupt)[layer, :, -1, head]  # steps 2 and 4
+    by_site = dict(zip(o_sites, held.flatten(3), strict=True))
+    with TraceDict(small.hf, o_sites, edit_input=lambda z, site: by_site[site]):
+        return small.hf(clean).logits[:, -1]  # step 5
+
+
+# %% [markdown]
+# *Steps 1 and 2.* `z_of` gives [layer pair pos head d_head], once for each kind of prompt. That is
+# the input of `o_proj`, where the heads are still apart.
+#
+# *Step 3.* At every layer the edit throws away what the heads give in this run and puts in what
+# they gave in the clean run. Without a sender nothing has changed, and the clean logits come out:
+# the first check. Freezing matters above the sender only. What is below it, or before the last
+# position, is the same as in the clean run anyway.
+#
+# *Step 4.* One slice is replaced: one layer, the last position, one head. Now the layers above are
+# given another stream, and their heads would give other outputs, but these are overwritten. The
+# change goes on through the residual stream and the MLPs, and through no other head.
+#
+# *Step 5.* The logits follow from what has arrived at the last position. The probability of the
+# right answer, against that of the clean run, is the score.
+#
+# *Compare.* The fast engine gives the same numbers, as the third check shows for one head. It needs
+# steps 1 and 2 once, and no pass of the whole model for a sender: with all heads frozen nothing
+# moves between positions, so it carries the last position alone through `o_proj`, norms and MLPs,
+# for all senders at once. Here each sender costs a whole pass, and a search asks for every head.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-circuit-direct"]
+with check("ex-circuit-direct", "frozen, and patched from the clean run itself, nothing changes"):
+    same = direct_path(clean, clean, 1, 2)
+    assert torch.allclose(same, small.hf(clean).logits[:, -1], atol=1e-4)
+
+with check("ex-circuit-direct", "for a head of the last layer it is the patch of that head alone"):
+    theirs, last_site = z_of(corrupt)[3, :, -1, 2], o_sites[3]
+    own = torch.arange(32) // small.d_head == 2
+
+    def put(z):
+        z[:, -1, own] = theirs
+        return z
+
+    with Trace(small.hf, last_site, edit_input=put):
+        alone = small.hf(clean).logits[:, -1]
+    assert torch.allclose(direct_path(clean, corrupt, 3, 2), alone, atol=1e-4)
+
+with check("ex-circuit-direct", "the fast engine gives the same change for head 1 of layer 0"):
+    slow, fast = change(direct_path(clean, corrupt, 0, 1)), engine()[0, 1]
+    assert fast.abs().max() > 0.1 and torch.allclose(slow, fast, rtol=1e-3, atol=1e-4)
+
+# %% tags=["hidden-test", "ex-circuit-direct"]
+with check("ex-circuit-direct", "the fast engine gives the same changes for every head"):
+    fast = engine()
+    for layer, head in np.ndindex(small.n_layers, small.n_heads):
+        slow = change(direct_path(clean, corrupt, layer, head))
+        assert torch.allclose(slow, fast[layer, head], rtol=1e-3, atol=1e-4), (layer, head)
+
+
+# %% tags=["wrong-answer", "ex-circuit-direct"]
+# slip: nothing is frozen, so the change travels through every head above
+def direct_path(clean, corrupt, layer, head):
+    theirs = z_of(corrupt)[layer, :, -1, head]
+
+    def put(z):
+        cut_open = z.unflatten(-1, (small.n_heads, small.d_head))
+        cut_open[:, -1, head] = theirs
+        return cut_open.flatten(2)
+
+    with Trace(small.hf, o_sites[layer], edit_input=put):
+        return small.hf(clean).logits[:, -1]
+
+
+# %% tags=["wrong-answer", "ex-circuit-direct"]
+# slip: all heads of the sender's layer are patched
+def direct_path(clean, corrupt, layer, head):
+    held = z_of(clean)
+    held[layer, :, -1] = z_of(corrupt)[layer, :, -1]
+    by_site = dict(zip(o_sites, held.flatten(3), strict=True))
+    with TraceDict(small.hf, o_sites, edit_input=lambda z, site: by_site[site]):
+        return small.hf(clean).logits[:, -1]
+
+
+# %% tags=["wrong-answer", "ex-circuit-direct"]
+# slip: the MLPs are frozen too
+def direct_path(clean, corrupt, layer, head):
+    mlps = [f"model.layers.{at}.mlp" for at in range(small.n_layers)]
+    with TraceDict(small.hf, mlps) as seen:
+        small.hf(clean)
+    held = z_of(clean)
+    held[layer, :, -1, head] = z_of(corrupt)[layer, :, -1, head]
+    by_site = dict(zip(o_sites, held.flatten(3), strict=True))
+    with TraceDict(small.hf, o_sites, edit_input=lambda z, site: by_site[site]):
+        with TraceDict(small.hf, mlps, edit_output=lambda out, site: seen[site].output):
+            return small.hf(clean).logits[:, -1]
+
+
+# %% tags=["wrong-answer", "ex-circuit-direct"]
+# slip: clean and corrupt are swapped, the corrupt prompt is run with a clean head
+def direct_path(clean, corrupt, layer, head):
+    held = z_of(corrupt)
+    held[layer, :, -1, head] = z_of(clean)[layer, :, -1, head]
+    by_site = dict(zip(o_sites, held.flatten(3), strict=True))
+    with TraceDict(small.hf, o_sites, edit_input=lambda z, site: by_site[site]):
+        return small.hf(corrupt).logits[:, -1]
+
+
+# %% [markdown]
+# ::::{exercise} Through one receiver's query
+# :label: ex-circuit-query
+# :class: write
+#
+# The second stage asks for senders that change the answer through the *queries* of receivers. It
+# takes two passes. In the first all heads are frozen but the sender, and the receiver's query is
+# read off. In the second that query alone is put into a clean run in which nothing is frozen. The
+# first pass is given, as `query_sent`; write the second.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# A query is what `q_proj` gives, all heads side by side. Which piece of it is the receiver's, and
+# at which position does a receiver at the last token ask?
+# :::
+# ::::
+
+
+# %% tags=["exercise-setup", "ex-circuit-query"]
+def query_sent(layer, head, receiver_layer):
+    """First pass: what `q_proj` of a layer gives at the last position [pair head*d_head].
+
+    With all heads frozen nothing comes from other positions, so one position goes through alone.
+    """
+    held = z_of(clean)[:, :, -1]
+    held[layer, :, head] = z_of(corrupt)[layer, :, -1, head]
+    stream = small.hf.model.embed_tokens(clean[:, -1])
+    for block, z in zip(small.hf.model.layers[:receiver_layer], held.flatten(2), strict=False):
+        stream = stream + block.self_attn.o_proj(z)
+        stream = stream + block.mlp(block.post_attention_layernorm(stream))
+    block = small.hf.model.layers[receiver_layer]
+    return block.self_attn.q_proj(block.input_layernorm(stream))
+
+
+# %% [markdown] tags=["teacher", "ex-circuit-query"]
+# The two passes freeze opposite things, and students carry the freezing over into the second. Then
+# the receiver's output is overwritten and nothing moves at all. Ask what the number would mean if
+# it were not zero. With keys in place of queries, ask at which positions they would have to be
+# patched, and which heads share one.
+
+# %% [markdown]
+# :::{solution-start} ex-circuit-query
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-circuit-query"]
+def through_query(clean, sent, layer, head):
+    """Logits at the last position [pair token] when one head asks with the query that was sent.
+
+    clean: prompts [pair pos]; sent: what the first pass had at the last position as the output of
+    this layer's `q_proj`, all heads side by side [pair head*d_head]. The query of the head `head`
+    of `layer` is taken from it, at the last position; all else is computed as it comes.
+    """
+    own = slice(head * small.d_head, (head + 1) * small.d_head)
+
+    def ask(q):
+        q[:, -1, own] = sent[:, own]
+        return q
+
+    with Trace(small.hf, small.site(layer, "q_proj"), edit_output=ask):
+        return small.hf(clean).logits[:, -1]
+
+
+# %% [markdown]
+# The receiver looks with another query, reads something else, and whatever follows from that may
+# travel anywhere above it: through other heads too. So "through the query of this head" restricts
+# what happens *up to* the receiver, and nothing after it.
+#
+# The rotary embedding turns a query by its position. The one that is put in stands at the same
+# position as the one that it replaces, so it may be put in before the turn.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-circuit-query"]
+with check("ex-circuit-query", "the clean run's own query changes nothing"):
+    with Trace(small.hf, small.site(2, "q_proj")) as asked:
+        unpatched = small.hf(clean).logits[:, -1]
+    same = through_query(clean, asked.output[:, -1], 2, 1)
+    assert torch.allclose(same, unpatched, atol=1e-4)
+
+with check("ex-circuit-query", "the fast engine gives the same change, 0.3 through the q of 2.1"):
+    slow = change(through_query(clean, query_sent(0, 3, 2), 2, 1))
+    fast = engine((2, 1), via="q")[0, 3]
+    assert fast.abs().max() > 0.01, f"{fast}"
+    assert torch.allclose(slow, fast, rtol=1e-3, atol=1e-4)
+
+# %% tags=["hidden-test", "ex-circuit-query"]
+with check("ex-circuit-query", "every sender gives the engine's change through another receiver"):
+    fast = engine((3, 2), via="q")
+    for layer, head in np.ndindex(3, small.n_heads):
+        slow = change(through_query(clean, query_sent(layer, head, 3), 3, 2))
+        assert torch.allclose(slow, fast[layer, head], rtol=1e-3, atol=1e-4), (layer, head)
+
+
+# %% tags=["wrong-answer", "ex-circuit-query"]
+# slip: the heads are frozen in the second pass as well
+def through_query(clean, sent, layer, head):
+    own = slice(head * small.d_head, (head + 1) * small.d_head)
+    held = dict(zip(o_sites, z_of(clean).flatten(3), strict=True))
+
+    def ask(q):
+        q[:, -1, own] = sent[:, own]
+        return q
+
+    with TraceDict(small.hf, o_sites, edit_input=lambda z, site: held[site]):
+        with Trace(small.hf, small.site(layer, "q_proj"), edit_output=ask):
+            return small.hf(clean).logits[:, -1]
+
+
+# %% tags=["wrong-answer", "ex-circuit-query"]
+# slip: the key is patched, and with it every head that shares it
+def through_query(clean, sent, layer, head):
+    own = slice(head * small.d_head, (head + 1) * small.d_head)
+    first = head // small.group_size * small.d_head
+
+    def ask(k):
+        k[:, -1, first : first + small.d_head] = sent[:, own]
+        return k
+
+    with Trace(small.hf, small.site(layer, "k_proj"), edit_output=ask):
+        return small.hf(clean).logits[:, -1]
+
+
+# %% tags=["wrong-answer", "ex-circuit-query"]
+# slip: the head asks with this query at every position
+def through_query(clean, sent, layer, head):
+    own = slice(head * small.d_head, (head + 1) * small.d_head)
+
+    def ask(q):
+        q[..., own] = sent[:, None, own]
+        return q
+
+    with Trace(small.hf, small.site(layer, "q_proj"), edit_output=ask):
+        return small.hf(clean).logits[:, -1]
+
+
+# %% tags=["wrong-answer", "ex-circuit-query"]
+# slip: the queries of all heads of the layer are put in
+def through_query(clean, sent, layer, head):
+    def ask(q):
+        q[:, -1] = sent
+        return q
+
+    with Trace(small.hf, small.site(layer, "q_proj"), edit_output=ask):
+        return small.hf(clean).logits[:, -1]
+
+
+# %% [markdown]
+# ::::{exercise} Two scores for one patch
+# :label: ex-circuit-scores
+# :class: write
+#
+# Path patching gives a probability before and after for each pair. Make of them the paper's score
+# and the one that ranks the heads in this chapter. Then find two pairs on which the two scores
+# disagree about the *sign* of the head's effect.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Score each pair first. What can a relative change reach at the lower end, and what at the upper?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-circuit-scores"]
+# Let them guess what a fall from 0.999 to 0.99 counts in either score, and a rise from 0.001 to
+# 0.003. Then ask which of the two a circuit should be chosen by. The ratio of two means is the
+# usual slip, and it hides the trouble: pairs with a small probability do not count in it at all.
+
+# %% [markdown]
+# :::{solution-start} ex-circuit-scores
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-circuit-scores"]
+def two_scores(before, after):
+    """Mean over pairs of the relative change, and of the change of the log odds in nats.
+
+    before, after: probability of the right answer without and with the patch, strictly between 0
+    and 1 [pair]. Log odds are log(p / (1 - p)). Returns two floats, negative where the head helps.
+    """
+    relative = (after - before) / before
+    log_odds = torch.logit(after) - torch.logit(before)
+    return float(relative.mean()), float(log_odds.mean())
+
+
+# %% [markdown]
+# A relative change cannot fall below -1 and has no upper end, so an unsure pair that becomes three
+# times as likely outweighs a sure one that is lost. A head that helps on one pair and
+# disturbs on another can so come out as harmful by one score and helpful by the other: the second
+# check has such pairs. Log odds are the same measure for sure and unsure pairs, at the price that
+# pairs of extreme probability count much for small changes; this book treats those closer to 1 than
+# a millionth as that close.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-circuit-scores"]
+with check("ex-circuit-scores", "a patch that changes nothing has both scores zero"):
+    assert two_scores(torch.tensor([0.2, 0.9]), torch.tensor([0.2, 0.9])) == (0, 0)
+
+with check("ex-circuit-scores", "a sure pair lost and an unsure one doubled: the signs differ"):
+    relative, log_odds = two_scores(torch.tensor([0.8, 0.02]), torch.tensor([0.4, 0.04]))
+    assert abs(relative - 0.25) < 1e-3, f"the relative change came out as {relative:+.2f}"
+    assert abs(log_odds + 0.539) < 1e-3, f"the log odds came out as {log_odds:+.2f}"
+
+with check("ex-circuit-scores", "a loss among sure pairs is small for one score, not for both"):
+    relative, log_odds = two_scores(torch.tensor([0.999]), torch.tensor([0.99]))
+    assert -0.01 < relative < 0 and log_odds < -2
+
+# %% tags=["hidden-test", "ex-circuit-scores"]
+with check("ex-circuit-scores", "the fast engine's values of one sender give the same mean"):
+    rows = torch.arange(len(right))
+    before = small.hf(clean).logits[:, -1].softmax(-1)[rows, right]
+    moved = engine()[0, 1]
+    assert abs(two_scores(before, before * (1 + moved))[0] - float(moved.mean())) < 1e-3
+
+
+# %% tags=["wrong-answer", "ex-circuit-scores"]
+# slip: the means are compared in place of the pairs
+def two_scores(before, after):
+    relative = (after.mean() - before.mean()) / before.mean()
+    log_odds = torch.logit(after.mean()) - torch.logit(before.mean())
+    return float(relative), float(log_odds)
+
+
+# %% tags=["wrong-answer", "ex-circuit-scores"]
+# slip: the log probability in place of the log odds
+def two_scores(before, after):
+    relative = (after - before) / before
+    log_odds = torch.log(after) - torch.log(before)
+    return float(relative.mean()), float(log_odds.mean())
+
+
+# %% tags=["wrong-answer", "ex-circuit-scores"]
+# slip: before less after, which makes helpful heads positive
+def two_scores(before, after):
+    relative = (before - after) / before
+    log_odds = torch.logit(before) - torch.logit(after)
+    return float(relative.mean()), float(log_odds.mean())
+
+
+# %% [markdown]
+# :::{exercise} Which control would refute it?
+# :label: ex-circuit-control
+#
+# "{glue:text}`size_pruned` heads alone answer {glue:text}`acc_circuit` of the prompts right, the
+# random circuits {glue:text}`acc_random`. So these heads *are* the circuit." Two words of this can
+# be wrong: *these*, and *are the*. Which outcome does each of them forbid, and which control could
+# show that outcome? Does the control of this chapter test either?
+# :::
+#
+# :::{solution} ex-circuit-control
+# :class: dropdown
+#
+# *These* forbids that other heads do as well. The random circuits were to show it, but heads drawn
+# from the whole model are weak rivals: most sit in layers in which no head of their group can act.
+# A harder control draws them in the layers of the circuit, or from the candidates that pruning
+# dropped, without any head of the circuit.
+#
+# *Are the* forbids that the model goes on answering without them. Take these heads out of the whole
+# model, all others left as they are: if the accuracy hardly falls, other heads can do the work and
+# the circuit is one of several. That is completeness ({doc}`04_same_circuit`).
+#
+# That the circuit alone answers nearly as well as the model contradicts neither.
+# :::

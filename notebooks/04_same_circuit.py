@@ -275,3 +275,465 @@ judge(
     claim("incomplete", widest_gap, tests=len(GROUPS), group=widest_group),
     caption="Finding (i), second part: is it the same circuit?",
 )
+
+# %% [markdown]
+# ## Exercises
+#
+# What decides in this chapter is mostly counting: hits of prompts and sets of heads. So the
+# exercises run on small made-up numbers, without a model. A row of hits says of each prompt whether
+# it was answered right.
+
+# %% tags=["exercise-setup"]
+from collections import Counter
+
+import numpy as np
+from scipy import stats
+
+from entrack.course.checks import check
+from entrack.stats.metrics import difference, ratio
+
+# The circuit misses some prompts that the model answers, and answers a few that it misses.
+coins = np.random.default_rng(0).random((2, 400))
+model_hits = coins[0] < 0.7
+circuit_hits = np.where(coins[1] < 0.9, model_hits, ~model_hits)
+
+# %% [markdown]
+# ::::{exercise} Faithfulness with an interval
+# :label: ex-same-faithful
+# :class: write
+#
+# The paper gives faithfulness without an interval. Give it one, by a bootstrap: draw prompts anew,
+# with replacement, and see how the ratio varies.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Which prompts does the circuit answer, and which the model, in one draw?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-same-faithful"]
+# The usual slip draws twice, once for either row. Ask for the interval of a circuit that answers
+# exactly as the model does: drawn twice it is wide, and nothing about that ratio is unsure. Taking
+# the model's accuracy as a known number does the same. Ask also why the upper end may lie above 1.
+
+# %% [markdown]
+# :::{solution-start} ex-same-faithful
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-same-faithful"]
+def faithfulness(circuit, model, generator):
+    """F(C) / F(M), and the ends of its 95 % interval: (value, low, high).
+
+    circuit, model: whether each answers right, bool [prompt]; the same prompts in the same order.
+    generator: a numpy generator. The interval is that of a bootstrap: in each of 2,000 draws as
+    many prompts as there are, with replacement; its ends are the 2.5 % and 97.5 % quantiles of the
+    ratios.
+    """
+    drawn = generator.integers(len(model), size=(2000, len(model)))
+    ratios = circuit[drawn].mean(axis=1) / model[drawn].mean(axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return circuit.mean() / model.mean(), low, high
+
+
+# %% [markdown]
+# Circuit and model are scored on the same prompts, and a prompt that is hard for one is mostly hard
+# for the other. So a draw picks *prompts*, and both are scored on these. That makes the interval
+# narrower than two separate draws would, and rightly so: the question is how the two compare. Above
+# 1 the circuit does better than the model, which happens where the ablated heads disturb.
+#
+# The book's own interval is worked out by a formula and agrees with this one; a bootstrap needs no
+# formula, and costs 2,000 draws.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-same-faithful"]
+with check("ex-same-faithful", "a circuit that answers as the model does leaves nothing unsure"):
+    same = faithfulness(model_hits, model_hits, np.random.default_rng(1))
+    assert np.allclose(same, 1), f"the interval came out as {same[1]:.2f} to {same[2]:.2f}"
+
+with check("ex-same-faithful", "the value is the exact ratio, here of 3 hits to 10"):
+    few, many = (np.arange(16) < hits for hits in (3, 10))
+    assert abs(faithfulness(few, many, np.random.default_rng(1))[0] - 0.3) < 1e-9
+
+with check("ex-same-faithful", "the interval is that of the book's formula, within 0.02"):
+    found_here = faithfulness(circuit_hits, model_hits, np.random.default_rng(1))
+    by_formula = ratio(circuit_hits, model_hits)
+    assert np.allclose(found_here[1:], [by_formula.low, by_formula.high], atol=0.02)
+
+# %% tags=["hidden-test", "ex-same-faithful"]
+with check(
+    "ex-same-faithful", "a circuit that answers more than the model has an interval above 1"
+):
+    better = model_hits | (np.arange(400) % 4 == 0)
+    value, low, high = faithfulness(better, model_hits, np.random.default_rng(2))
+    assert 1 < low < value < high
+
+
+# %% tags=["wrong-answer", "ex-same-faithful"]
+# slip: circuit and model are scored on different draws
+def faithfulness(circuit, model, generator):
+    def drawn(hits):
+        return hits[generator.integers(len(hits), size=(2000, len(hits)))].mean(axis=1)
+
+    low, high = np.quantile(drawn(circuit) / drawn(model), [0.025, 0.975])
+    return circuit.mean() / model.mean(), low, high
+
+
+# %% tags=["wrong-answer", "ex-same-faithful"]
+# slip: accuracies are rounded to two decimals before the division
+def faithfulness(circuit, model, generator):
+    drawn = generator.integers(len(model), size=(2000, len(model)))
+    ratios = circuit[drawn].mean(axis=1) / model[drawn].mean(axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    return round(circuit.mean(), 2) / round(model.mean(), 2), low, high
+
+
+# %% tags=["wrong-answer", "ex-same-faithful"]
+# slip: the model's accuracy is taken for a number without error
+def faithfulness(circuit, model, generator):
+    drawn = generator.integers(len(model), size=(2000, len(model)))
+    low, high = np.quantile(circuit[drawn].mean(axis=1), [0.025, 0.975]) / model.mean()
+    return circuit.mean() / model.mean(), low, high
+
+
+# %% [markdown]
+# ::::{exercise} What a head adds when its rivals are gone
+# :label: ex-same-rivals
+# :class: write
+#
+# Two heads that do the same work look needless, each alone: take either away, and the other is
+# there. The minimality score asks what a head adds once its rivals K are gone. Write it, given the
+# accuracy of the circuit without any set of heads.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Begin with two heads: for each other head, what does the loss of this one cost once that one is
+# gone?
+# :::
+# ::::
+
+# %% tags=["exercise-setup", "ex-same-rivals"]
+five = ["a", "b", "c", "d", "e"]
+
+
+def accuracy_without(removed):
+    """A made-up circuit: a and b do the same work, c other work, d a little, e nothing."""
+    a, b, c, d, _ = (head not in removed for head in five)
+    return 0.2 + 0.4 * (a or b) + 0.2 * c + 0.05 * d
+
+
+# %% [markdown] tags=["teacher", "ex-same-rivals"]
+# Many take the strongest heads for K. The strongest rival of a head is often one that does nothing
+# while the head is there, as b does for a. Let them work out K of c by hand as well: all other
+# heads qualify, though none does its work. The score of c is then the larger the less is left, so
+# scores of different heads do not compare.
+
+# %% [markdown]
+# :::{solution-start} ex-same-rivals
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-same-rivals"]
+def minimality(head, heads, accuracy, n_rivals):
+    """What a head adds when its rivals K are gone: F(C less K) / F(C less K and the head) - 1.
+
+    heads: all heads of the circuit; accuracy: takes a set of heads and gives the accuracy of the
+    circuit without them. K: the `n_rivals` other heads without which losing `head` costs most
+    accuracy, leaving out those without which it costs nothing; of equals, the earlier in `heads`.
+    """
+    cost = {other: accuracy({other}) - accuracy({other, head}) for other in heads if other != head}
+    worst = sorted(cost, key=cost.get, reverse=True)[:n_rivals]
+    rivals = {other for other in worst if cost[other] > 0}
+    return accuracy(rivals) / accuracy(rivals | {head}) - 1
+
+
+# %% [markdown]
+# Losing a costs nothing while b is there, and much once b is gone, so b is the rival of a. Without
+# b the circuit does as before; without both it falls, and the ratio says by how much. A head that
+# adds nothing in any company scores 0.
+#
+# The score does not ask whether a rival does the same work. Once others are gone, less accuracy is
+# left to divide by, and a head that nobody can replace scores higher for it. So the threshold of
+# 1 % is easily passed by a head whose K is large.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-same-rivals"]
+with check("ex-same-rivals", "a head whose double stands in for it is not needless"):
+    score = minimality("a", five, accuracy_without, 2)
+    assert score > 0.01, f"the score of a came out as {score:.2f}"
+
+with check("ex-same-rivals", "the score is relative to what is left without K and the head"):
+    score = minimality("a", five, accuracy_without, 1)
+    assert abs(score - (0.85 / 0.45 - 1)) < 1e-9, f"the score of a came out as {score:.3f}"
+
+with check("ex-same-rivals", "heads without which the loss costs nothing do not count as rivals"):
+    score = minimality("a", five, accuracy_without, 3)
+    assert abs(score - (0.85 / 0.45 - 1)) < 1e-9, f"the score of a came out as {score:.3f}"
+
+# %% tags=["hidden-test", "ex-same-rivals"]
+with check("ex-same-rivals", "a head that never matters scores nothing"):
+    assert abs(minimality("e", five, accuracy_without, 2)) < 1e-9
+
+with check("ex-same-rivals", "of equal rivals the earlier are taken"):
+    assert abs(minimality("c", five, accuracy_without, 2) - (0.45 / 0.25 - 1)) < 1e-9
+
+
+# %% tags=["wrong-answer", "ex-same-rivals"]
+# slip: the head alone is left out, with its rivals there
+def minimality(head, heads, accuracy, n_rivals):
+    return accuracy(set()) / accuracy({head}) - 1
+
+
+# %% tags=["wrong-answer", "ex-same-rivals"]
+# slip: K holds the heads that matter most by themselves
+def minimality(head, heads, accuracy, n_rivals):
+    alone = {other: accuracy(set()) - accuracy({other}) for other in heads if other != head}
+    rivals = set(sorted(alone, key=alone.get, reverse=True)[:n_rivals])
+    return accuracy(rivals) / accuracy(rivals | {head}) - 1
+
+
+# %% tags=["wrong-answer", "ex-same-rivals"]
+# slip: the difference of the accuracies in place of their ratio
+def minimality(head, heads, accuracy, n_rivals):
+    cost = {other: accuracy({other}) - accuracy({other, head}) for other in heads if other != head}
+    worst = sorted(cost, key=cost.get, reverse=True)[:n_rivals]
+    rivals = {other for other in worst if cost[other] > 0}
+    return accuracy(rivals) - accuracy(rivals | {head})
+
+
+# %% tags=["wrong-answer", "ex-same-rivals"]
+# slip: K is filled up with heads that are no rivals
+def minimality(head, heads, accuracy, n_rivals):
+    cost = {other: accuracy({other}) - accuracy({other, head}) for other in heads if other != head}
+    rivals = set(sorted(cost, key=cost.get, reverse=True)[:n_rivals])
+    return accuracy(rivals) / accuracy(rivals | {head}) - 1
+
+
+# %% [markdown]
+# ::::{exercise} Chance, given the layers
+# :label: ex-same-chance
+# :class: write
+#
+# The p-value of this chapter draws the second circuit's heads from the whole model. But heads of a
+# group sit in a band of layers, in both circuits, and that alone makes them overlap. Test the
+# overlap against a chance that keeps the layers.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# How many heads does the second circuit have in each layer? What may a draw change, and what not?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-same-chance"]
+# Ask what either p-value is a test *of*. Against the whole model, a small one says that the two
+# groups are not anywhere; given the layers, that they agree beyond being in the same layers. With
+# two circuits that both hold all heads of one layer the second question has no answer, and p must
+# be 1. Counting only draws that share *more* makes it 0.
+
+# %% [markdown]
+# :::{solution-start} ex-same-chance
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-same-chance"]
+def overlap_given_layers(first, second, n_heads, generator):
+    """Shared heads (int), and how often chance shares at least as many (float, 0 to 1).
+
+    first, second: sets of heads, each (layer, head). n_heads: heads in a layer. Chance is 2,000
+    draws by a numpy generator: in each layer as many different heads as `second` has there.
+    """
+    in_layer = Counter(layer for layer, _ in second)
+    shared, at_least = len(first & second), 0
+    for _ in range(2000):
+        picks = {at: generator.choice(n_heads, n, replace=False) for at, n in in_layer.items()}
+        drawn = {(at, int(head)) for at, heads in picks.items() for head in heads}
+        at_least += len(first & drawn) >= shared
+    return shared, at_least / 2000
+
+
+# %% [markdown]
+# A draw replaces the heads of the second circuit and leaves the number of heads in each layer. What
+# the two circuits share by being in the same layers, the draws share too, and it drops out.
+#
+# Where a layer has few heads to choose from, sharing them is no wonder, and the p-value stays
+# large. It is the stricter test, and answers the narrower question: are they the same *heads*?
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-same-chance"]
+with check("ex-same-chance", "two circuits of all heads of one layer share them by chance too"):
+    layer_5 = {(5, head) for head in range(8)}
+    assert overlap_given_layers(layer_5, layer_5, 8, np.random.default_rng(0)) == (8, 1.0)
+
+with check("ex-same-chance", "within one layer it is the hypergeometric chance"):
+    upper, lower = {(5, head) for head in range(4)}, {(5, head) for head in range(1, 5)}
+    shared_heads, p = overlap_given_layers(upper, lower, 8, np.random.default_rng(0))
+    assert shared_heads == 3 and abs(p - stats.hypergeom.sf(2, 8, 4, 4)) < 0.05, f"p is {p:.2f}"
+
+# %% tags=["hidden-test", "ex-same-chance"]
+with check("ex-same-chance", "two layers with one head each are drawn apart"):
+    two_heads = {(0, 0), (1, 0)}
+    shared_heads, p = overlap_given_layers(two_heads, two_heads, 4, np.random.default_rng(0))
+    assert shared_heads == 2 and abs(p - 1 / 16) < 0.02
+
+with check("ex-same-chance", "circuits in different layers share nothing, as in every draw"):
+    assert overlap_given_layers({(0, 1)}, {(1, 1)}, 4, np.random.default_rng(0)) == (0, 1.0)
+
+
+# %% tags=["wrong-answer", "ex-same-chance"]
+# slip: heads are drawn from all layers
+def overlap_given_layers(first, second, n_heads, generator):
+    shared, at_least = len(first & second), 0
+    for _ in range(2000):
+        numbers = generator.choice(12 * n_heads, len(second), replace=False)
+        drawn = {divmod(int(number), n_heads) for number in numbers}
+        at_least += len(first & drawn) >= shared
+    return shared, at_least / 2000
+
+
+# %% tags=["wrong-answer", "ex-same-chance"]
+# slip: only draws that share more are counted
+def overlap_given_layers(first, second, n_heads, generator):
+    in_layer = Counter(layer for layer, _ in second)
+    shared, more = len(first & second), 0
+    for _ in range(2000):
+        picks = {at: generator.choice(n_heads, n, replace=False) for at, n in in_layer.items()}
+        drawn = {(at, int(head)) for at, heads in picks.items() for head in heads}
+        more += len(first & drawn) > shared
+    return shared, more / 2000
+
+
+# %% tags=["wrong-answer", "ex-same-chance"]
+# slip: one head can be drawn twice, so that a draw is smaller than the circuit
+def overlap_given_layers(first, second, n_heads, generator):
+    in_layer = Counter(layer for layer, _ in second)
+    shared, at_least = len(first & second), 0
+    for _ in range(2000):
+        picks = {at: generator.integers(n_heads, size=n) for at, n in in_layer.items()}
+        drawn = {(at, int(head)) for at, heads in picks.items() for head in heads}
+        at_least += len(first & drawn) >= shared
+    return shared, at_least / 2000
+
+
+# %% [markdown]
+# ::::{exercise} What pairing buys
+# :label: ex-same-pairing
+# :class: measure
+#
+# Circuit and model are compared on the same prompts. How much wider would the interval of their
+# difference be if each had prompts of its own? Measure it on `circuit_hits` and `model_hits`, then
+# on those of this chapter, `scores[base].hits[0]` and `scores[base].full`. How many prompts would
+# make up for the pairing?
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Paired, each prompt gives one number.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-same-pairing"]
+# Let them say first in which case pairing gains nothing: where the two rows have nothing to do with
+# each other. Then, in which case it loses: rows that answer opposite prompts. Neither is common
+# when two versions of one model are compared.
+
+# %% [markdown]
+# :::{solution-start} ex-same-pairing
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-same-pairing"]
+def half_widths(first, second):
+    """Half the width of the 95 % interval of a difference in accuracy: (paired, unpaired).
+
+    first, second: whether each answers right, bool [prompt], on the same prompts in the same order.
+    The first number makes use of that, the second takes the rows for two sets of prompts. Half a
+    width is 1.96 standard errors of the difference.
+    """
+    change = first.astype(float) - second.astype(float)
+    paired = change.var(ddof=1)
+    unpaired = first.var(ddof=1) + second.var(ddof=1)
+    return tuple(1.96 * np.sqrt(variance / len(first)) for variance in (paired, unpaired))
+
+
+# %% [markdown]
+# Most prompts that the model misses the circuit misses too, and in the difference they cancel. What
+# is left varies with the prompts on which the two disagree. A width goes with one over the root of
+# the number of prompts, so an interval twice as wide asks for four times as many prompts.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-same-pairing"]
+with check("ex-same-pairing", "paired, rows that agree everywhere leave nothing unsure"):
+    paired, unpaired = half_widths(model_hits, model_hits)
+    assert paired == 0 and unpaired > 0.05
+
+with check("ex-same-pairing", "rows that have nothing to do with each other gain nothing"):
+    rows = np.random.default_rng(3).random((2, 4000)) < 0.5
+    paired, unpaired = half_widths(*rows)
+    assert abs(paired / unpaired - 1) < 0.1, f"the ratio came out as {paired / unpaired:.2f}"
+
+with check("ex-same-pairing", "four times the prompts halve both widths"):
+    once = half_widths(circuit_hits, model_hits)
+    often = half_widths(np.tile(circuit_hits, 4), np.tile(model_hits, 4))
+    assert np.allclose(np.array(often) / once, 0.5, atol=0.01)
+
+# %% tags=["hidden-test", "ex-same-pairing"]
+with check("ex-same-pairing", "the paired width is that of the book's paired difference"):
+    by_formula = difference(circuit_hits, model_hits).half_width
+    assert abs(half_widths(circuit_hits, model_hits)[0] / by_formula - 1) < 0.02
+
+
+# %% tags=["wrong-answer", "ex-same-pairing"]
+# slip: the two variances are added in both, as if nothing were paired
+def half_widths(first, second):
+    variance = first.var(ddof=1) + second.var(ddof=1)
+    return (1.96 * np.sqrt(variance / len(first)),) * 2
+
+
+# %% tags=["wrong-answer", "ex-same-pairing"]
+# slip: the spread of single prompts in place of that of their mean
+def half_widths(first, second):
+    change = first.astype(float) - second.astype(float)
+    unpaired = first.var(ddof=1) + second.var(ddof=1)
+    return 1.96 * change.std(ddof=1), 1.96 * np.sqrt(unpaired)
+
+
+# %% tags=["wrong-answer", "ex-same-pairing"]
+# slip: unpaired, the variances are subtracted like the accuracies
+def half_widths(first, second):
+    change = first.astype(float) - second.astype(float)
+    variances = change.var(ddof=1), abs(first.var(ddof=1) - second.var(ddof=1))
+    return tuple(1.96 * np.sqrt(variance / len(first)) for variance in variances)
+
+
+# %% [markdown]
+# :::{exercise} A head that stands in
+# :label: ex-same-backup
+#
+# Suppose that a head outside the circuit does the work of one of its value fetchers as soon as that
+# one is taken away, and nothing before. Predict: does the circuit's faithfulness show it? Does the
+# minimality score of the value fetcher? And where in {numref}`fig-completeness` is the point whose
+# K is this value fetcher?
+# :::
+#
+# :::{solution} ex-same-backup
+# :class: dropdown
+#
+# Faithfulness does not: the circuit alone has the value fetcher, and the other head is ablated and
+# not missed. Minimality does not either. It takes heads away from the circuit *alone*, in which the
+# other head cannot stand in, so the value fetcher scores as one that is needed.
+#
+# Completeness does. Without K the model falls back on the other head and loses little, while the
+# circuit loses the work: the point is below the diagonal. Here the widest gap without one group is
+# {glue:text}`widest_gap`.
+# :::

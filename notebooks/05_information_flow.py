@@ -166,19 +166,358 @@ judge(
 )
 
 # %% [markdown]
-# ```{exercise} Two roads at once
+# ## Exercises
+#
+# Those with a function to write need no model: attention is a table of scores, and a knock-out
+# gives a row of accuracies. The numbers are made up.
+
+# %% tags=["exercise-setup"]
+import torch
+
+from entrack.course.checks import check
+
+dice = torch.Generator().manual_seed(0)
+raw_scores = 2 * torch.randn(3, 6, 6, generator=dice)  # [head query key], before any mask
+causal = torch.ones(6, 6, dtype=torch.bool).tril()
+unblocked = raw_scores.masked_fill(~causal, -torch.inf).softmax(-1)
+
+# %% [markdown]
+# :::{exercise} Two roads at once
 # :label: ex-flow-detour
 #
 # The query label reads the earlier label and the token after it. Suppose that the two bring the
 # same thing, and either is enough. What do you expect of the change with both blocked, beside the
 # changes with either blocked? And what if each brings something of its own?
-# ```
+# :::
 #
-# ```{solution} ex-flow-detour
+# :::{solution} ex-flow-detour
 # :class: dropdown
 #
 # If either is enough, each alone costs little and both together cost much: more than the sum of the
 # two. If each brings something of its own that is needed, either alone already breaks the answer,
 # and both together cost less than the sum, because an answer cannot be lost twice. Here the
 # difference is {glue:text}`beyond_sum`.
-# ```
+# :::
+
+# %% [markdown]
+# ::::{exercise} Block one reading
+# :label: ex-flow-block
+# :class: write
+#
+# Write what a knock-out does inside one layer: from the scores of its heads to their attention,
+# when one token may not read one other.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# What has to happen to the attention that would have gone to the blocked token? Which score gives a
+# weight of exactly nothing?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-flow-block"]
+# Three slips give plausible tables. With the weight set to zero afterwards the head says less than
+# before, so what is measured is also the loss of volume. With the score set to zero the token is
+# read as if it were of middling interest. With rows and columns swapped a causal model is not
+# changed at all, and the null result looks like a finding. Ask which check of one's own would have
+# noticed each.
+
+# %% [markdown]
+# :::{solution-start} ex-flow-block
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-flow-block"]
+def blocked(scores, reader, goal):
+    """Attention of a causal layer with one reading blocked [head query key].
+
+    scores: of every query for every key, before mask and softmax [head query key]; they stay as
+    they were. No query reads a key behind its own position, and the query at position `reader` does
+    not read the key at position `goal` either. The weights of every query sum to 1.
+    """
+    length = scores.shape[-1]
+    readable = torch.ones(length, length, dtype=torch.bool).tril()
+    readable[reader, goal] = False
+    return scores.masked_fill(~readable, -torch.inf).softmax(-1)
+
+
+# %% [markdown]
+# The block joins the causal mask, before the softmax. What would have gone to the blocked token is
+# then shared out among the others, in the proportions that they had. That is what the model would
+# do if this token were not there for this reader, and it still hands over values of full weight.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-flow-block"]
+with check("ex-flow-block", "the reader gives the goal nothing, and its weights still sum to 1"):
+    row = blocked(raw_scores, 5, 2)[:, 5]
+    assert (row[:, 2] == 0).all(), f"the goal has {row[:, 2].max():.2f}"
+    assert torch.allclose(row.sum(-1), torch.ones(3)), f"a sum is {row.sum(-1).min():.2f}"
+
+with check("ex-flow-block", "all other readers read as before, the goal too"):
+    others = [0, 1, 2, 3, 5]
+    assert torch.allclose(blocked(raw_scores, 4, 2)[:, others], unblocked[:, others])
+
+with check("ex-flow-block", "what is left keeps its proportions"):
+    row, before = blocked(raw_scores, 5, 2)[:, 5], unblocked[:, 5]
+    left = [0, 1, 3, 4, 5]
+    assert torch.allclose(row[:, left] / row[:, :1], before[:, left] / before[:, :1], rtol=1e-4)
+
+# %% tags=["hidden-test", "ex-flow-block"]
+with check("ex-flow-block", "the scores stay as they were, and nobody reads ahead"):
+    kept_scores = raw_scores.clone()
+    pattern = blocked(raw_scores, 3, 0)
+    assert torch.equal(raw_scores, kept_scores) and (pattern.triu(1) == 0).all()
+
+with check("ex-flow-block", "a head that gave nearly all to the goal finds something else to read"):
+    steep = raw_scores.clone()
+    steep[:, 5, 2] = 200.0
+    row = blocked(steep, 5, 2)[:, 5]
+    assert row.isfinite().all() and torch.allclose(row.sum(-1), torch.ones(3))
+
+
+# %% tags=["wrong-answer", "ex-flow-block"]
+# slip: the weight is set to zero after the softmax
+def blocked(scores, reader, goal):
+    length = scores.shape[-1]
+    readable = torch.ones(length, length, dtype=torch.bool).tril()
+    weights = scores.masked_fill(~readable, -torch.inf).softmax(-1)
+    weights[:, reader, goal] = 0
+    return weights
+
+
+# %% tags=["wrong-answer", "ex-flow-block"]
+# slip: a score of zero is taken for no attention
+def blocked(scores, reader, goal):
+    length = scores.shape[-1]
+    readable = torch.ones(length, length, dtype=torch.bool).tril()
+    lowered = scores.clone()
+    lowered[:, reader, goal] = 0
+    return lowered.masked_fill(~readable, -torch.inf).softmax(-1)
+
+
+# %% tags=["wrong-answer", "ex-flow-block"]
+# slip: query and key are swapped, and the causal mask hides it
+def blocked(scores, reader, goal):
+    length = scores.shape[-1]
+    readable = torch.ones(length, length, dtype=torch.bool).tril()
+    readable[goal, reader] = False
+    return scores.masked_fill(~readable, -torch.inf).softmax(-1)
+
+
+# %% tags=["wrong-answer", "ex-flow-block"]
+# slip: the goal is hidden from every later token
+def blocked(scores, reader, goal):
+    length = scores.shape[-1]
+    readable = torch.ones(length, length, dtype=torch.bool).tril()
+    readable[goal + 1 :, goal] = False
+    return scores.masked_fill(~readable, -torch.inf).softmax(-1)
+
+
+# %% [markdown]
+# ::::{exercise} How much of it goes where
+# :label: ex-flow-kinds
+# :class: write
+#
+# {numref}`fig-attention-mass` sums attention over kinds of tokens. In every prompt another object
+# is the right one, so a kind stands at another position each time. Write the sum.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# A table of zeros and ones that says which token belongs to which kind makes this one product.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-flow-kinds"]
+# A mean over the tokens of a kind answers another question, how much *one* other object gets, and
+# is the right thing when a head's preference is asked for. Have them say in words what either bar
+# would mean for value fetchers: six other objects share what is given to other objects. A sum that
+# is not 1 over all kinds is the quickest sign that something is amiss.
+
+# %% [markdown]
+# :::{solution-start} ex-flow-kinds
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-flow-kinds"]
+def attention_by_kind(weights, kinds, n_kinds):
+    """Mean share of attention that each head gives to each kind of token [head kind].
+
+    weights: attention from one token [prompt head pos], which sums to 1 over positions; kinds: of
+    which kind each token is, 0 to n_kinds - 1 [prompt pos]. A share is all that the tokens of a
+    kind get together in a prompt, 0 where it has none; the mean is over all prompts.
+    """
+    belongs = torch.nn.functional.one_hot(kinds, n_kinds).to(weights.dtype)  # [prompt pos kind]
+    return torch.einsum("nhp,npk->nhk", weights, belongs).mean(0)
+
+
+# %% [markdown]
+# Each token belongs to one kind, so the shares of a head sum to 1, as its attention does. The table
+# of kinds has a row for each prompt: the right object stands where this prompt's question puts it.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-flow-kinds"]
+with check("ex-flow-kinds", "over all kinds the shares of a head sum to 1, empty kinds included"):
+    kinds = torch.tensor([[0, 1, 1, 2, 2, 2], [0, 2, 1, 2, 1, 2]])
+    shares = attention_by_kind(unblocked[None, :, 5].expand(2, -1, -1), kinds, 4)
+    assert shares.shape == (3, 4) and torch.allclose(shares.sum(-1), torch.ones(3))
+
+with check("ex-flow-kinds", "tokens of one kind are taken together"):
+    even = torch.full((1, 1, 6), 1 / 6)
+    shares = attention_by_kind(even, torch.tensor([[0, 1, 1, 2, 2, 2]]), 3)
+    assert torch.allclose(shares, torch.tensor([[1 / 6, 2 / 6, 3 / 6]]))
+
+with check("ex-flow-kinds", "each prompt has its own kinds"):
+    first_only = torch.eye(3)[[0, 0]][:, None]
+    shares = attention_by_kind(first_only, torch.tensor([[1, 0, 0], [0, 1, 1]]), 2)
+    assert torch.allclose(shares, torch.tensor([[0.5, 0.5]])), f"they are {shares.tolist()}"
+
+# %% tags=["hidden-test", "ex-flow-kinds"]
+with check("ex-flow-kinds", "a kind that one of two prompts lacks counts as nothing there"):
+    last_only = torch.eye(3)[[2, 2]][:, None]
+    shares = attention_by_kind(last_only, torch.tensor([[0, 0, 1], [0, 0, 0]]), 2)
+    assert abs(float(shares[0, 1]) - 0.5) < 1e-6 and abs(float(shares.sum()) - 1) < 1e-6
+
+
+# %% tags=["wrong-answer", "ex-flow-kinds"]
+# slip: the mean over the tokens of a kind in place of their sum
+def attention_by_kind(weights, kinds, n_kinds):
+    belongs = torch.nn.functional.one_hot(kinds, n_kinds).to(weights.dtype)
+    sizes = belongs.sum(1).clamp(min=1)[:, None]
+    return (torch.einsum("nhp,npk->nhk", weights, belongs) / sizes).mean(0)
+
+
+# %% tags=["wrong-answer", "ex-flow-kinds"]
+# slip: attention is averaged over prompts first, and the first prompt's kinds are used for all
+def attention_by_kind(weights, kinds, n_kinds):
+    belongs = torch.nn.functional.one_hot(kinds[0], n_kinds).to(weights.dtype)
+    return weights.mean(0) @ belongs
+
+
+# %% tags=["wrong-answer", "ex-flow-kinds"]
+# slip: summed over prompts, not averaged
+def attention_by_kind(weights, kinds, n_kinds):
+    belongs = torch.nn.functional.one_hot(kinds, n_kinds).to(weights.dtype)
+    return torch.einsum("nhp,npk->hk", weights, belongs)
+
+
+# %% [markdown]
+# ::::{exercise} Where half is won back
+# :label: ex-flow-half
+# :class: measure
+#
+# A curve of {numref}`fig-knockout` becomes one number: the depth at which half of the loss is won
+# back. Write it, then measure it for a reading of this chapter, such as `EDGES[0]`: the accuracies
+# are `found.hits[EDGES[0]].mean(1)`, the layers `found.layers`. Does it agree with
+# `found.half_way(EDGES[0])`? What would it say of a reading whose curve is flat?
+#
+# :::{admonition} Hint
+# :class: dropdown
+# The loss runs from the accuracy at the left edge to the unblocked one. Half of it is not half of
+# the accuracy.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-flow-half"]
+# Ask what the number hides: two steps look like one slope, and a curve that wins back half at once
+# and the rest at the end has the same number as one that climbs evenly. For a flat curve the number
+# is noise divided by noise, which is why the book gives none where blocking everywhere does no
+# clear harm.
+
+# %% [markdown]
+# :::{solution-start} ex-flow-half
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-flow-half"]
+def half_way_depth(accuracy, layers, plain, n_layers):
+    """Depth (0 to 1, a share of the layers) at which half of the loss is won back.
+
+    accuracy: with a reading blocked from each of `layers` up, ascending [layer]; the first one is
+    below half way, a later one above it. plain: accuracy with nothing blocked. Between two layers
+    the curve is a straight line, and its first crossing counts.
+    """
+    level = (accuracy[0] + plain) / 2
+    above = next(i for i, value in enumerate(accuracy) if value >= level)
+    low, high = layers[above - 1], layers[above]
+    climbed = (level - accuracy[above - 1]) / (accuracy[above] - accuracy[above - 1])
+    return float(low + climbed * (high - low)) / n_layers
+
+
+# %% [markdown]
+# The level is half way between the blocked and the unblocked accuracy, and the crossing is read off
+# the line between the two layers beside it. Divided by the number of layers it can be compared with
+# a model of another depth. A flat curve has no loss to win back: the level lies among its wiggles,
+# and the number means nothing.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-flow-half"]
+with check("ex-flow-half", "an even climb from 0.2 to 1 over ten layers is half done after five"):
+    depth = half_way_depth([0.2, 0.36, 0.52, 0.68, 0.84, 1.0], [0, 2, 4, 6, 8, 10], 1.0, 10)
+    assert abs(depth - 0.5) < 1e-6, f"it came out as {depth:.3f}"
+
+with check("ex-flow-half", "half of a small loss is crossed between the layers beside the step"):
+    depth = half_way_depth([0.8, 0.8, 0.9, 0.9], [0, 4, 8, 12], 0.9, 16)
+    assert abs(depth - 6 / 16) < 1e-6, f"it came out as {depth:.3f}"
+
+# %% tags=["hidden-test", "ex-flow-half"]
+with check("ex-flow-half", "of two crossings the first counts"):
+    depth = half_way_depth([0.0, 1.0, 0.2, 1.0], [0, 1, 2, 3], 1.0, 4)
+    assert abs(depth - 0.125) < 1e-6
+
+
+# %% tags=["wrong-answer", "ex-flow-half"]
+# slip: half of the unblocked accuracy in place of half of the loss
+def half_way_depth(accuracy, layers, plain, n_layers):
+    level = plain / 2
+    above = max(1, next(i for i, value in enumerate(accuracy) if value >= level))
+    low, high = layers[above - 1], layers[above]
+    climbed = (level - accuracy[above - 1]) / max(accuracy[above] - accuracy[above - 1], 1e-9)
+    return float(low + climbed * (high - low)) / n_layers
+
+
+# %% tags=["wrong-answer", "ex-flow-half"]
+# slip: the number of the point is taken for that of the layer
+def half_way_depth(accuracy, layers, plain, n_layers):
+    level = (accuracy[0] + plain) / 2
+    above = next(i for i, value in enumerate(accuracy) if value >= level)
+    climbed = (level - accuracy[above - 1]) / (accuracy[above] - accuracy[above - 1])
+    return float(above - 1 + climbed) / n_layers
+
+
+# %% tags=["wrong-answer", "ex-flow-half"]
+# slip: the first layer above half way, with no line between the layers
+def half_way_depth(accuracy, layers, plain, n_layers):
+    level = (accuracy[0] + plain) / 2
+    return next(at for at, value in zip(layers, accuracy, strict=True) if value >= level) / n_layers
+
+
+# %% [markdown]
+# :::{exercise} Round the block
+# :label: ex-flow-around
+#
+# Suppose that in some model nothing is lost when the last token may not read the query label.
+# "So the last token needs nothing from the query label." Criticise this: name another
+# explanation, and the knock-out that tells the two apart. What would a random token, blocked in
+# the label's place, tell you?
+# :::
+#
+# :::{solution} ex-flow-around
+# :class: dropdown
+#
+# Between the two stands "contains". It may read the label, and the last token may read it from
+# there: the same goes on by another road. Block both readings of the last token, or let neither
+# "contains" nor the last token read the label. If the accuracy then falls by more than the two
+# losses together, the detour was in use; if nothing falls, the claim stands.
+#
+# A random token does not help here. It tells how much a knock-out costs that blocks nothing of
+# use, and so guards against the opposite mistake: taking for a reading what is only the disturbance
+# of a block.
+# :::

@@ -319,3 +319,381 @@ judge(
     claim("slip_o_proj", dropped.change),
     caption="What we say of the slips, tested on another model",
 )
+
+# %% [markdown]
+# ## Exercises
+#
+# Each is about one slip of this chapter. They run in an instant: on lists of heads, on made-up
+# accuracies, and on a small model of random weights.
+
+# %% tags=["exercise-setup"]
+from itertools import combinations
+
+import numpy as np
+import torch
+
+from entrack.course.checks import check
+from entrack.versions.tiny import tiny_model, tiny_tokens
+
+small = tiny_model(n_layers=3, seed=0)
+
+
+# %% [markdown]
+# ::::{exercise} What `is not` compares
+# :label: ex-slip-pairs
+# :class: predict
+#
+# To find rivals, pruning removes the heads of a group two by two. `both_go` is the condition of the
+# released code. Predict for which pairs it holds, without calling it; the checks do.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# `==` asks whether two strings say the same, `is` whether they are one object in memory. How many
+# times is the string of a layer built here? Small whole numbers exist once in CPython.
+# :::
+# ::::
+
+# %% tags=["exercise-setup", "ex-slip-pairs"]
+some_heads = [(14, 1), (14, 3), (15, 1), (17, 3), (17, 8)]
+
+
+def both_go(one, other):
+    """Whether two heads, each (layer, head), are removed together."""
+    first, second = (f"model.layers.{layer}.self_attn.o_proj" for layer, _ in (one, other))
+    return first is not second and one[1] is not other[1]
+
+
+# %% [markdown] tags=["teacher", "ex-slip-pairs"]
+# Who reads `is not` as "is unequal to" predicts a test that leaves out pairs of one layer as well.
+# Ask for the condition that was meant (different layer *or* different number), and for a unit test
+# of one line that would have failed. A trap for the quick: strings of one character exist once in
+# CPython, as small whole numbers do, so a test on short names would have passed.
+
+# %% [markdown]
+# :::{solution-start} ex-slip-pairs
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-slip-pairs"]
+def removed_together(heads):
+    """The pairs of `heads` for which `both_go` holds.
+
+    heads: different heads, each (layer, head). Returns a list of pairs of heads, in the order of
+    `itertools.combinations(heads, 2)`.
+    """
+    return [(one, other) for one, other in combinations(heads, 2) if one[1] != other[1]]
+
+
+# %% [markdown]
+# The two strings are built apart, so they are two objects also where they say the same, and the
+# first half of the condition always holds. What is left is the second half. Equal head numbers are
+# one object, so heads of one number are never removed together, whatever their layers.
+#
+# Where such a head is the rival of another, the table of pairs does not show it. It is then missing
+# from K, the head that it stands in for looks needless, and pruning may drop it.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-slip-pairs"]
+with check("ex-slip-pairs", "three heads, two of one layer and two of one number, are predicted"):
+    three = [(2, 1), (2, 3), (5, 1)]
+    assert removed_together(three) == [p for p in combinations(three, 2) if both_go(*p)]
+
+with check("ex-slip-pairs", "each of the ten pairs of `some_heads` is predicted"):
+    for pair in combinations(some_heads, 2):
+        predicted = pair in removed_together(some_heads)
+        assert predicted == both_go(*pair), f"not that of {pair[0]} and {pair[1]}"
+
+# %% tags=["hidden-test", "ex-slip-pairs"]
+with check("ex-slip-pairs", "one number in every layer gives no pair at all"):
+    assert removed_together([(layer, 4) for layer in range(6)]) == []
+
+
+# %% tags=["wrong-answer", "ex-slip-pairs"]
+# slip: every pair of different heads, which is what was meant
+def removed_together(heads):
+    return list(combinations(heads, 2))
+
+
+# %% tags=["wrong-answer", "ex-slip-pairs"]
+# slip: `is not` is read as unequal, so that pairs of one layer are left out
+def removed_together(heads):
+    pairs = combinations(heads, 2)
+    return [(one, other) for one, other in pairs if one[0] != other[0] and one[1] != other[1]]
+
+
+# %% [markdown]
+# ::::{exercise} The last token of a padded prompt
+# :label: ex-slip-padded
+# :class: write
+#
+# Prompts of different length stand in one table, filled up on the right. Read the answer of each
+# where *it* ends.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# One row and one column for each prompt: index with two tensors of the same length.
+# :::
+# ::::
+
+# %% tags=["exercise-setup", "ex-slip-padded"]
+uneven = tiny_tokens(3, 9, seed=4)
+n_real = torch.tensor([9, 6, 7])
+uneven = torch.where(torch.arange(9) < n_real[:, None], uneven, 0)  # 0 fills up
+
+
+# %% [markdown] tags=["teacher", "ex-slip-padded"]
+# The slip gives no error and a plausible number: behind its end the model goes on, and says
+# something about padding. Ask why the padding on the right cannot disturb a real token, and what
+# would change with padding on the left. A slice and a tensor as indices give a table of all prompts
+# at all places; its shape is the thing to look at.
+
+# %% [markdown]
+# :::{solution-start} ex-slip-padded
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-slip-padded"]
+def last_logits(tokens, lengths):
+    """Logits of `small.hf` at the last real token of each prompt [prompt vocabulary].
+
+    tokens: [prompt pos], filled up on the right with any token; lengths: how many tokens of each
+    prompt are real [prompt].
+    """
+    rows = torch.arange(len(tokens))
+    return small.hf(tokens).logits[rows, lengths - 1]
+
+
+# %% [markdown]
+# Attention is causal, so a real token never sees what fills up the row behind it, and the prompt
+# answers as it does alone. At the end of the row the prompt is over: what is read there, or taken
+# from there for a patch, belongs to the padding.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-slip-padded"]
+with check("ex-slip-padded", "each prompt answers as it does alone"):
+    at_ends = last_logits(uneven, n_real)
+    for row, n in enumerate(n_real.tolist()):
+        alone = small.hf(uneven[row : row + 1, :n]).logits[0, -1]
+        assert at_ends[row].shape == alone.shape, f"{tuple(at_ends.shape)} is the shape"
+        assert torch.allclose(at_ends[row], alone, atol=1e-3), f"not prompt {row}, of {n} tokens"
+
+with check("ex-slip-padded", "what the rows are filled up with does not matter"):
+    other = torch.where(torch.arange(9) < n_real[:, None], uneven, 7)
+    assert torch.allclose(last_logits(uneven, n_real), last_logits(other, n_real), atol=1e-3)
+
+# %% tags=["hidden-test", "ex-slip-padded"]
+with check("ex-slip-padded", "in prompts of full length the last column is read"):
+    even = tiny_tokens(4, 6, seed=5)
+    read = last_logits(even, torch.full((4,), 6))
+    assert torch.allclose(read, small.hf(even).logits[:, 5], atol=1e-3)
+
+
+# %% tags=["wrong-answer", "ex-slip-padded"]
+# slip: the last column is read, behind the end of shorter prompts
+def last_logits(tokens, lengths):
+    return small.hf(tokens).logits[:, -1]
+
+
+# %% tags=["wrong-answer", "ex-slip-padded"]
+# slip: the place after the last real token, since positions count from 0
+def last_logits(tokens, lengths):
+    behind = lengths.clamp(max=tokens.shape[1] - 1)
+    return small.hf(tokens).logits[torch.arange(len(tokens)), behind]
+
+
+# %% tags=["wrong-answer", "ex-slip-padded"]
+# slip: a slice and a tensor, which reads every prompt at the ends of all
+def last_logits(tokens, lengths):
+    return small.hf(tokens).logits[:, lengths - 1]
+
+
+# %% [markdown]
+# ::::{exercise} Heads drawn at random
+# :label: ex-slip-random
+# :class: write
+#
+# A random circuit needs random heads: as many as the circuit has, and from the whole model. Both
+# can go wrong without an error.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Number all heads of the model. How many numbers does one layer take?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-slip-random"]
+# Let them work out how many different heads come of as many draws with replacement as a model has
+# heads, then which way this moves the control, and so the claim. The wrong divisor is invisible in
+# a square model, such as the one of the paper: ask for the smallest test that would have shown it.
+
+# %% [markdown]
+# :::{solution-start} ex-slip-random
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-slip-random"]
+def random_heads(n, n_layers, n_heads, generator):
+    """A set of `n` different heads, each (layer, head), drawn so that all are equally likely.
+
+    The model has `n_layers` layers of `n_heads` heads, both counted from 0. generator: of numpy.
+    """
+    numbers = generator.choice(n_layers * n_heads, size=n, replace=False)
+    return {divmod(int(number), n_heads) for number in numbers}
+
+
+# %% [markdown]
+# A layer takes `n_heads` numbers, so the whole part of number over `n_heads` is the layer, and the
+# rest the head. Drawn without replacement, the set has as many heads as were asked for. With
+# replacement it has fewer, and a smaller random circuit is a weaker rival.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-slip-random"]
+with check("ex-slip-random", "as many different heads come out as were asked for"):
+    sizes = {len(random_heads(20, 6, 9, np.random.default_rng(seed))) for seed in range(20)}
+    assert sizes == {20}, f"their numbers are {sorted(sizes)}"
+
+with check("ex-slip-random", "asked for all heads, it gives every head of the model"):
+    every = {(layer, head) for layer in range(6) for head in range(4)}
+    missing = every - random_heads(24, 6, 4, np.random.default_rng(0))
+    assert not missing, f"{len(missing)} of 24 are missing"
+
+# %% tags=["hidden-test", "ex-slip-random"]
+with check("ex-slip-random", "layers and heads are drawn evenly, and none that is not there"):
+    rng = np.random.default_rng(1)
+    drawn = np.array([head for _ in range(500) for head in random_heads(3, 10, 4, rng)])
+    assert drawn.min() == 0 and tuple(drawn.max(0)) == (9, 3)
+    assert np.allclose(drawn.mean(0), [4.5, 1.5], atol=0.25)
+
+
+# %% tags=["wrong-answer", "ex-slip-random"]
+# slip: drawn with replacement
+def random_heads(n, n_layers, n_heads, generator):
+    numbers = generator.integers(n_layers * n_heads, size=n)
+    return {divmod(int(number), n_heads) for number in numbers}
+
+
+# %% tags=["wrong-answer", "ex-slip-random"]
+# slip: the layer is the number over that of the layers
+def random_heads(n, n_layers, n_heads, generator):
+    numbers = generator.choice(n_layers * n_heads, size=n, replace=False)
+    return {(int(number) // n_layers, int(number) % n_heads) for number in numbers}
+
+
+# %% tags=["wrong-answer", "ex-slip-random"]
+# slip: layer and head are swapped
+def random_heads(n, n_layers, n_heads, generator):
+    numbers = generator.choice(n_layers * n_heads, size=n, replace=False)
+    return {divmod(int(number), n_layers) for number in numbers}
+
+
+# %% [markdown]
+# ::::{exercise} Verdicts that rounding turns
+# :label: ex-slip-rounding
+# :class: measure
+#
+# Of how many heads does rounding turn the verdict? Count them, then measure it on the value
+# fetchers that the search of this chapter judged:
+# `found.minimality.rivals_gone["value_fetcher"].mean(2).T` gives the two rows of accuracies. Beside
+# it, compare how many heads are *kept* with and without rounding. How can the two answers differ?
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Two wrong verdicts can make one right count.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-slip-rounding"]
+# The table of this chapter compares the shares that are kept. Ask whether "no change" there means
+# that the slip did nothing. Then: with how many prompts does rounding to two decimals change no
+# accuracy at all, and is the threshold of 1 % a good one there?
+
+# %% [markdown]
+# :::{solution-start} ex-slip-rounding
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-slip-rounding"]
+def verdicts_turned(before, without, threshold):
+    """How many heads are kept by exact accuracies and dropped by rounded ones, or the reverse.
+
+    before, without: accuracy with the head's rivals gone, and with the head gone too [head], numpy.
+    A head is kept where before / without - 1 reaches `threshold`. Rounded means that both
+    accuracies are rounded to two decimals first. Returns an int.
+    """
+    exact = before / without - 1 >= threshold
+    rounded = np.round(before, 2) / np.round(without, 2) - 1 >= threshold
+    return int((exact != rounded).sum())
+
+
+# %% [markdown]
+# Verdicts turn both ways: a small gain is rounded away, and another is rounded up to a whole step.
+# In the number of heads that are kept these cancel, so it can stay the same while the circuit
+# changes. Head by head is the paired comparison; the number kept is the unpaired one.
+#
+# With 100 prompts every accuracy has two decimals already and there is nothing to round. But then
+# one prompt is a step of 0.01, as large as the threshold.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-slip-rounding"]
+with check("ex-slip-rounding", "two verdicts that turn in opposite ways are two"):
+    turned = verdicts_turned(np.array([0.854, 0.856]), np.array([0.8452, 0.853]), 0.01)
+    assert turned == 2, f"{turned} came out"
+
+with check("ex-slip-rounding", "far from the threshold no verdict turns"):
+    assert verdicts_turned(np.array([0.854, 0.854]), np.array([0.601, 0.853]), 0.01) == 0
+
+# %% tags=["hidden-test", "ex-slip-rounding"]
+with check("ex-slip-rounding", "accuracies over 100 prompts are not changed by rounding"):
+    hits_of_100 = np.random.default_rng(0).integers(40, 95, size=(2, 300)) / 100
+    assert verdicts_turned(*hits_of_100, 0.01) == 0
+
+
+# %% tags=["wrong-answer", "ex-slip-rounding"]
+# slip: the numbers of heads kept are compared, in which verdicts cancel
+def verdicts_turned(before, without, threshold):
+    exact = before / without - 1 >= threshold
+    rounded = np.round(before, 2) / np.round(without, 2) - 1 >= threshold
+    return abs(int(exact.sum()) - int(rounded.sum()))
+
+
+# %% tags=["wrong-answer", "ex-slip-rounding"]
+# slip: the score is rounded in place of the accuracies
+def verdicts_turned(before, without, threshold):
+    score = before / without - 1
+    return int(((score >= threshold) != (np.round(score, 2) >= threshold)).sum())
+
+
+# %% [markdown]
+# :::{exercise} A score of exactly zero
+# :label: ex-slip-zero
+#
+# In the released results the label is not found in a single trial, for any group of heads and any
+# model. "So no head carries the label." Criticise this without a look at the code. What is odd
+# about the number itself? Name one control that must be *above* zero, and one that must be high.
+# :::
+#
+# :::{solution} ex-slip-zero
+# :class: dropdown
+#
+# A model that errs mostly names another object of the scene, and now and then that is the one
+# which the label desideratum expects. So with nothing patched the score has a floor above zero.
+# Exactly zero, everywhere, says that the scored answer is one which is never given.
+#
+# The floor is the first control: score the unpatched runs. The second is a patch that hands the
+# label over by force: the whole residual stream at the query label, in an early layer. It must
+# score high, or the score cannot see what it is for. Printing the expected answer as text, space
+# and all, would have shown the slip as well: {glue:text}`version` gives the word without its space
+# in {glue:text}`bare:.0%` of the pairs.
+# :::
