@@ -116,8 +116,8 @@ glue(model_name=lm.name, identity_difference=moved, swap_difference=moved_by_oth
 # %% [markdown]
 # Patched with itself, the logits differ by {glue:text}`identity_difference:.1f`: not a bit has
 # changed. Patched with the next prompt's stream, they differ by up to
-# {glue:text}`swap_difference:.0f`. The second number belongs to the first: a hook that does nothing
-# at all also passes the identity test.
+# {glue:text}`swap_difference:.0f`. Both numbers are needed: a hook that does nothing at all also
+# passes the identity test.
 #
 # ## What goes wrong without a word
 #

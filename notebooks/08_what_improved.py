@@ -174,8 +174,9 @@ show(tables.published_inputs())
 
 # %% [markdown]
 # The q of A is where B's message arrives. A gain from q alone comes from a better message, or from
-# how the donor's $W_Q$ reads it; a gain from q and k together that neither has alone may also be a
-# new agreement of the two. k alone can hurt: base's queries were not made for it.
+# how the donor's $W_Q$ reads it. A gain from q and k together that neither has alone may mean that
+# fine-tuning changed both so that they match. k alone can hurt: base's queries were not made for
+# it.
 #
 # ## The other direction: does the fine-tuned version lose what it gained?
 #
@@ -192,8 +193,8 @@ show(tables.losses([*from_base.values()]))
 
 # %% [markdown]
 # A loss shows that the version *needs* its own group; it may also come from a message that the
-# version reads differently by now. So a group that gives little and takes much is a link that has
-# to fit, rather than the place of the gain.
+# version reads differently by now. So where a group brings base little, and base's copy of it costs
+# the version much, the group is not where the gain sits: the version only needs it to be its own.
 #
 # ## Does it match what the groups carry?
 #
