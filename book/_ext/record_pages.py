@@ -5,6 +5,7 @@ on them is typed.
 ```{models}```                           the families, with their cards
 ```{status}```                           when and how each chapter was executed
 ```{editions}```                         sizes and times of both editions
+```{changes}```                          claims whose verdict is not that of the edition before
 """
 
 from pathlib import Path
@@ -14,7 +15,7 @@ from docutils.parsers.rst import Directive
 
 from entrack.book import pages
 from entrack.book.chapters import project
-from entrack.book.comparison import beside_html
+from entrack.book.comparison import beside_html, changes_html
 from entrack.display.model_cards import models_html
 
 
@@ -65,6 +66,11 @@ class Editions(RecordPage):
         return pages.editions_html(project())
 
 
+class Changes(RecordPage):
+    def make(self, notebooks, up):
+        return changes_html(project(), notebooks)
+
+
 def setup(app):
     for name, directive in {
         "claims": Claims,
@@ -72,6 +78,7 @@ def setup(app):
         "models": Models,
         "status": Status,
         "editions": Editions,
+        "changes": Changes,
     }.items():
         app.add_directive(name, directive)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,12 +1,20 @@
-"""A run beside the published one: every claim with its numbers and verdict, then what differs."""
+"""A run beside the published one, and one edition beside the next: every claim with its numbers and
+verdict, then what differs.
 
+`python -m entrack.book.comparison NAME` keeps the claims of the published chapters in
+`book/editions/NAME.json`; the page of changes sets the next edition beside them."""
+
+import json
+import sys
 from collections.abc import Iterator, Mapping
 
 from nbformat import NotebookNode
 
-from entrack.book.chapters import glued
-from entrack.book.pages import claims
+from entrack.book.chapters import Project, glued, project
+from entrack.book.pages import claims, read_notebooks
 from entrack.display.tables import table_html
+from entrack.errors import DataError, EntrackError
+from entrack.store.digests import write_atomic
 
 AGREES, DIFFERS, NEW, GONE = "agrees", "differs", "only in this run", "only published"
 
@@ -58,6 +66,53 @@ def beside_html(
     return '<div class="entrack-claims">' + "".join(parts) + "</div>"
 
 
+def keep(project: Project, name: str) -> None:
+    """Write what each published claim says, measured and judged, to `book/editions/NAME.json`.
+
+    Raises DataError for a name that an edition has already: an edition is not written twice."""
+    path = project.root / "book" / "editions" / f"{name}.json"
+    if path.exists():
+        raise DataError(
+            f"there is an edition {name} already; an edition keeps what it said. Name another."
+        )
+    text = json.dumps(_kept(read_notebooks(project.notebooks)), indent=1, ensure_ascii=False)
+    write_atomic(path, (text + "\n").encode())
+
+
+def changes_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
+    """A table for each edition, the latest first: the claims whose verdict is not what it was in
+    the edition before, and those that are new or gone.
+    """
+    files = sorted((project.root / "book" / "editions").glob("*.json"))
+    editions = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in files}
+    editions["this one"] = _kept(notebooks)
+    names, parts = list(editions), []
+    for before, name in reversed(list(zip(names, names[1:], strict=False))):
+        old, new = editions[before], editions[name]
+        rows = []
+        for slug in dict.fromkeys([*new, *old]):
+            now, then = new.get(slug), old.get(slug)
+            if now is None or then is None or now["verdict"] != then["verdict"]:
+                told = [(c["measured"], c["verdict"]) if c else ("-", "-") for c in (then, now)]
+                rows.append([(now or then)["text"], *told[0], *told[1]])
+        header = ["claim", f"edition {before}", "verdict", f"edition {name}", "verdict"]
+        caption = f"From edition {before} to {name}: {len(rows)} of {len(new)} claims"
+        parts.append(table_html(rows, header, caption=caption))
+    return '<div class="entrack-claims">' + "".join(parts) + "</div>"
+
+
+def _kept(notebooks: Mapping[str, NotebookNode]) -> dict[str, dict]:
+    """{slug: the words of a claim and of what came of it}."""
+    return {
+        str(claim.record["slug"]): {
+            "text": claim.record["text"],
+            "measured": claim.record["measured"],
+            "verdict": claim.verdict_words,
+        }
+        for claim in claims(notebooks)
+    }
+
+
 def _claims(here: NotebookNode, published: NotebookNode | None) -> Iterator[str]:
     now, then = _records(here), _records(published)
     if not now and not then:
@@ -102,3 +157,10 @@ def _numbers(here: NotebookNode, published: NotebookNode | None) -> Iterator[str
 
 def _short(value: object) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    try:
+        keep(project(), sys.argv[1])
+    except EntrackError as error:
+        sys.exit(f"entrack: {error}")

@@ -1,9 +1,14 @@
 """A run beside the published one."""
 
+from xml.etree import ElementTree
+
 import nbformat
+import pytest
 from judged import HARMS, HELPS, claim, notebook
 
-from entrack.book.comparison import compare
+from entrack.book.chapters import Project
+from entrack.book.comparison import changes_html, compare, keep
+from entrack.errors import DataError
 
 
 def glueing(made, **values):
@@ -55,3 +60,28 @@ def test_glued_numbers_that_differ_are_told_and_others_are_not():
 def test_without_a_published_notebook_everything_is_new():
     told = compare(glueing(notebook(claim("a", HELPS)), size=2), None)
     assert "a < b: only in this run" in told and "size" in told
+
+
+def test_an_edition_beside_the_one_before_tells_what_moved_and_what_is_new(tmp_path):
+    book = Project(tmp_path)
+    book.notebooks.mkdir()
+    nbformat.write(
+        notebook(claim("a", HELPS), claim("b", HELPS), claim("gone", HELPS)),
+        book.notebooks / "01_x.ipynb",
+    )
+    keep(book, "1")
+    now = {"01_x": notebook(claim("a", HELPS), claim("b", HARMS), claim("new", HELPS))}
+    tree = ElementTree.fromstring(changes_html(book, now))
+    rows = [["".join(cell.itertext()) for cell in row] for row in tree.iter("tr")]
+    helps, harms = (
+        ("+0.15 [+0.10, +0.20]", "replicates"),
+        ("-0.15 [-0.20, -0.10]", "does not replicate"),
+    )
+    assert rows[1:] == [
+        ["b < b", *helps, *harms],
+        ["new < b", "-", "-", *helps],
+        ["gone < b", *helps, "-", "-"],
+    ]
+    assert "From edition 1 to this one: 3 of 3 claims" in "".join(tree.itertext())
+    with pytest.raises(DataError, match="there is an edition 1 already; an edition keeps what it"):
+        keep(book, "1")
