@@ -226,3 +226,198 @@ judge(
 # within their layers, while two searches in one base agree well. What would it take to be sure?
 # More lineages than these, and a base trained from random weights: all of these share one
 # pretraining, and it is the pretraining that we think the heads come from.
+#
+# ## Exercises
+#
+# The functions work on made-up maps of effects [layer head]; no model is needed.
+
+# %% tags=["exercise-setup"]
+import numpy as np
+
+from entrack.course.checks import check
+
+
+def made_map(seed, noise=0.0, again=0):
+    """A map of effects [layer head] whose strong heads sit in the upper layers, with noise."""
+    effects = np.random.default_rng(seed).exponential(size=(6, 8)) * -np.arange(6)[:, None]
+    return effects + noise * np.random.default_rng([seed, again]).normal(size=effects.shape)
+
+
+# %% [markdown]
+# ::::{exercise} The same layers, or the same heads?
+# :label: ex-lineage-shuffle
+# :class: write
+#
+# Two maps whose strong heads sit in the same layers correlate, even where no head agrees. Write the
+# shuffle that keeps all that is about layers and destroys all that is about heads.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# What may change places with what? `Generator.permuted` takes an axis.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-lineage-shuffle"]
+# The slip to wait for is the shuffle over all heads: it destroys the layers too, so that any two
+# models look alike "beyond chance". Ask which of the two null hypotheses a reader would think of.
+
+# %% [markdown]
+# :::{solution-start} ex-lineage-shuffle
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-lineage-shuffle"]
+def shuffled_in_layers(effects, generator):
+    """The effects [layer head] in a random order within each layer, a new array.
+
+    generator: a numpy Generator.
+    """
+    return generator.permuted(effects, axis=1)
+
+
+# %% [markdown]
+# `permuted` draws another order for every row; `permutation` would move whole columns, and heads of
+# one number would stay together.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-lineage-shuffle"]
+with check("ex-lineage-shuffle", "each layer has the effects that it had"):
+    mixed = shuffled_in_layers(made_map(1), np.random.default_rng(0))
+    assert np.array_equal(np.sort(mixed, axis=1), np.sort(made_map(1), axis=1))
+
+with check("ex-lineage-shuffle", "heads change places, each layer in an order of its own"):
+    places = np.tile(np.arange(8), (6, 1))
+    orders = shuffled_in_layers(places, np.random.default_rng(0))
+    assert len({tuple(row) for row in orders.tolist()}) > 3
+
+# %% tags=["hidden-test", "ex-lineage-shuffle"]
+with check("ex-lineage-shuffle", "the map that is given stays as it was"):
+    given = made_map(2)
+    shuffled_in_layers(given, np.random.default_rng(0))
+    assert np.array_equal(given, made_map(2))
+
+
+# %% tags=["wrong-answer", "ex-lineage-shuffle"]
+# slip: effects move between layers
+def shuffled_in_layers(effects, generator):
+    return generator.permutation(effects.ravel()).reshape(effects.shape)
+
+
+# %% tags=["wrong-answer", "ex-lineage-shuffle"]
+# slip: the heads of one number stay together
+def shuffled_in_layers(effects, generator):
+    return generator.permutation(effects, axis=1)
+
+
+# %% [markdown]
+# ::::{exercise} How alike could they be?
+# :label: ex-lineage-ceiling
+# :class: write
+#
+# A correlation of 0.7 between two models says little by itself: two searches in one model also
+# differ, because each has its own prompts. Write the share of the ceiling.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Two correlations, both with the first map.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-lineage-ceiling"]
+# Ask whether the share can be above 1, and what it would mean (noise, or a ceiling from fewer
+# pairs). Some correct for noise in both maps and divide once too often.
+
+# %% [markdown]
+# :::{solution-start} ex-lineage-ceiling
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-lineage-ceiling"]
+def share_of_ceiling(first, second, again):
+    """How alike two models are, as a share of how alike two searches in the first are.
+
+    first, second: maps of two models; again: a second search in the first model, each [layer head].
+    Pearson correlations over all heads.
+    """
+    likeness = np.corrcoef(first.ravel(), second.ravel())[0, 1]
+    ceiling = np.corrcoef(first.ravel(), again.ravel())[0, 1]
+    return likeness / ceiling
+
+
+# %% [markdown]
+# The noise of the first map lowers both correlations alike, so it falls out. That of the second map
+# must be as large as that of the repeated search: as many pairs in both.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-lineage-ceiling"]
+with check("ex-lineage-ceiling", "a model that is the first again reaches the ceiling"):
+    maps = [made_map(3, noise=1.0, again=i) for i in (1, 2)]
+    assert np.isclose(share_of_ceiling(maps[0], maps[1], maps[1]), 1)
+
+with check("ex-lineage-ceiling", "noise in the search does not make two equal models less alike"):
+    maps = [made_map(3, noise=2.0, again=i) for i in (1, 2, 3)]
+    assert abs(share_of_ceiling(*maps) - 1) < 0.25
+
+with check("ex-lineage-ceiling", "a model with other heads stays below it"):
+    maps = [made_map(3, noise=0.5, again=1), made_map(4), made_map(3, noise=0.5, again=2)]
+    assert share_of_ceiling(*maps) < 0.9
+
+# %% tags=["hidden-test", "ex-lineage-ceiling"]
+with check("ex-lineage-ceiling", "the unit of the effects does not matter"):
+    maps = [made_map(3, noise=0.5, again=i) for i in (1, 2, 3)]
+    scaled = share_of_ceiling(maps[0], 10 * maps[1] - 3, maps[2])
+    assert np.isclose(share_of_ceiling(*maps), scaled)
+
+
+# %% tags=["wrong-answer", "ex-lineage-ceiling"]
+# slip: no ceiling
+def share_of_ceiling(first, second, again):
+    return np.corrcoef(first.ravel(), second.ravel())[0, 1]
+
+
+# %% tags=["wrong-answer", "ex-lineage-ceiling"]
+# slip: the ceiling is taken against the other model
+def share_of_ceiling(first, second, again):
+    likeness = np.corrcoef(first.ravel(), second.ravel())[0, 1]
+    return likeness / np.corrcoef(second.ravel(), again.ravel())[0, 1]
+
+
+# %% [markdown]
+# :::{exercise} A head that moved next door
+# :label: ex-lineage-next-door
+#
+# Training moves a job from one head to its neighbour in the same layer. What happens to the
+# correlation of the maps, to that beyond shuffled layers, and to the accuracy of one model's
+# circuit in the other? Which of the three would you trust?
+# :::
+#
+# :::{solution} ex-lineage-next-door
+# :class: dropdown
+#
+# The correlation falls, and what is beyond the layers falls to nothing: both ask for the same head.
+# The circuit of one fails in the other, since the head that it keeps has no job there. All three
+# say "another mechanism", though the mechanism is the same and only its place has changed. An
+# exchange of messages would tell: the neighbour's output is understood.
+# :::
+#
+# :::{exercise} Which control would refute it?
+# :label: ex-lineage-refute
+#
+# Suppose that two bases share their strongest heads, near the ceiling. Name a training that would
+# have to give *other* heads if "existing" is right, and one that would have to give the same.
+# :::
+#
+# :::{solution} ex-lineage-refute
+# :class: dropdown
+#
+# A base with the same data and the same order of it, trained from other random weights, has no
+# reason to use the same head *numbers*: if it did, the likeness would come from the architecture or
+# the data. A base made from the same pretrained model with another optimiser, rank or learning rate
+# should give the same heads. If it does not, the heads were chosen by the way of training.
+# :::
