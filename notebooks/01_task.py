@@ -242,6 +242,17 @@ judge(
 )
 
 # %% [markdown]
+# ## In three sentences
+#
+# A model is asked for the object in one of seven boxes, and is right if the likeliest of all words
+# is that object. {glue:text}`reference` is right on {glue:text}`acc_reference` of the prompts,
+# where a guess among the objects would be right on {glue:text}`chance:.2f`. Clearly better than it
+# are {glue:text}`clearly_better`; that fine-tuning on arithmetic helps, as in the paper,
+# *{glue:text}`verdict_arithmetic_helps`*.
+#
+# *Next:* {doc}`02_hooks_and_patching` opens the model and asks what it carries at each token.
+
+# %% [markdown]
 # ## Exercises
 #
 # Those with a function to write need no model: a prompt is a list of its tokens, and what models

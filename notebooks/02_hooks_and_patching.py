@@ -478,6 +478,16 @@ judge(
 # number for it is void ({doc}`09_as_published`).
 
 # %% [markdown]
+# ## In three sentences
+#
+# A hook shows what a module gets and gives, and can put something else in its place; a patch counts
+# only once it is shown that it happened. Patched at the last token, up to
+# {glue:text}`best_position_last` of the prompts follow the position that the source asks for. So
+# where to look is there before the object is: *{glue:text}`verdict_position_before_object`*.
+#
+# *Next:* {doc}`03_circuit` asks which heads bring it there.
+
+# %% [markdown]
 # ## Exercises
 #
 # Those with a function to write run on a small model of random weights, in a second. It knows

@@ -1,6 +1,9 @@
 # %% [markdown]
 # # Finding the circuit
 #
+# A model that says "apple" has found it somehow. If we can name the few parts that do it, we can
+# ask what each part does, and later what fine-tuning did to it.
+#
 # **Which attention heads find the apple?** {glue:text}`size_pruned` of the {glue:text}`n_heads`
 # heads of {glue:text}`version`, all others at their mean, answer {glue:text}`acc_circuit` of
 # held-out prompts right; the whole model answers {glue:text}`acc_full`. They are searched for
@@ -396,6 +399,17 @@ judge(
     claim("structure_place", live.difference(AT, AFTER)),
     caption="Finding (i), first part: is there such a circuit?",
 )
+
+# %% [markdown]
+# ## In three sentences
+#
+# Searched backwards from the answer, {glue:text}`size_pruned` of {glue:text}`n_heads` heads form
+# four groups that hand a message on. Alone they answer {glue:text}`acc_circuit` of the prompts, the
+# whole model {glue:text}`acc_full`, as many random heads {glue:text}`acc_random`. That such a
+# circuit exists, as in the paper, *{glue:text}`verdict_circuit_exists`*; that it reads at the same
+# token as there, *{glue:text}`verdict_structure_place`*.
+#
+# *Next:* {doc}`04_same_circuit` runs it in the fine-tuned versions.
 
 # %% [markdown]
 # ## Exercises

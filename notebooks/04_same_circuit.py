@@ -1,6 +1,10 @@
 # %% [markdown]
 # # The same circuit in every version
 #
+# Two models can give the same answer in two different ways, and a fine-tuned model is another
+# model. If it still answers by the heads of its base, then training has changed how well they work,
+# and not what they are.
+#
 # **Does fine-tuning build a new circuit, or use the one that was there?** We run the circuit found
 # in {glue:text}`base_name` alone, every other head mean-ablated, in every version of the family.
 # Its faithfulness is {glue:text}`faithfulness_list`. Of its {glue:text}`circuit_size` heads, the
@@ -275,6 +279,17 @@ judge(
     claim("incomplete", widest_gap, tests=len(GROUPS), group=widest_group),
     caption="Finding (i), second part: is it the same circuit?",
 )
+
+# %% [markdown]
+# ## In three sentences
+#
+# The circuit of {glue:text}`base_short`, alone in each version, keeps this share of the version's
+# accuracy: {glue:text}`faithfulness_list`. That it is the same circuit, as the paper says,
+# *{glue:text}`verdict_same_circuit`*; that a version's own circuit overlaps with it more than by
+# chance, *{glue:text}`verdict_overlap`*. That it leaves something out that the model can fall back
+# on, *{glue:text}`verdict_incomplete`*.
+#
+# *Next:* {doc}`05_information_flow` follows the message through the prompt.
 
 # %% [markdown]
 # ## Exercises

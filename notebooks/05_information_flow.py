@@ -1,6 +1,9 @@
 # %% [markdown]
 # # Which token reads which
 #
+# The object stands early in the prompt, the question at its end, and a model of this kind can only
+# look back. So something must be carried from token to token before the answer can be said.
+#
 # **Through which tokens does the answer travel?** The readings that cannot be spared in
 # {glue:text}`version`, from the lowest to the highest: {glue:text}`needed_readings`. In brackets,
 # the depth as a share of the layers at which half of the loss is won back.
@@ -164,6 +167,15 @@ judge(
     claim("query_label_reads_after", change[after]),
     caption="Finding (ii), first part: the way of the answer through the prompt",
 )
+
+# %% [markdown]
+# ## In three sentences
+#
+# A knock-out forbids one token to read another, from some layer up, and accuracy shows what that
+# reading was worth. Those that cannot be spared are {glue:text}`needed_readings`. They follow each
+# other in depth as in the paper: *{glue:text}`verdict_order_of_readings`*.
+#
+# *Next:* {doc}`06_what_the_heads_carry` asks what is in the message.
 
 # %% [markdown]
 # ## Exercises

@@ -1,6 +1,9 @@
 # %% [markdown]
 # # What the heads carry
 #
+# To know which heads matter is not yet to know what they say to each other. A note that is passed
+# on could hold the word itself, or only where to find it.
+#
 # **What does each group pass on: the object, the position, or the label of the box?** In
 # {glue:text}`base_name`, heads are patched from another prompt, and the answer that the group's
 # role predicts rises above its floor: for the object, with value fetchers (A) patched, by
@@ -271,6 +274,17 @@ judge(
     caption="Finding (ii), second part: what each group carries. Scores are shares of pairs, less"
     " the floor; of selected heads or of all, whichever is more, where nothing is claimed.",
 )
+
+# %% [markdown]
+# ## In three sentences
+#
+# Heads of one group are patched from another prompt, and the answer shows what came with them.
+# Value fetchers (A) carry the object, *{glue:text}`verdict_A_carries_object`*; position
+# transmitters (B) the position, *{glue:text}`verdict_B_carries_position`*; position detectors (C)
+# the position, *{glue:text}`verdict_C_carries_position`*. The fine-tuned versions use the groups
+# for the same: *{glue:text}`verdict_same_roles_when_tuned`*.
+#
+# *Next:* {doc}`07_what_counts_as_position` asks what "position" is.
 
 # %% [markdown]
 # ## Exercises

@@ -1,6 +1,9 @@
 # %% [markdown]
 # # What counts as position
 #
+# "The third box", "so many words back", "the one called F": these are three ways to point at the
+# same thing, and a model may use any of them.
+#
 # **If heads carry a position, is it the number of the box, the number of the token, or something of
 # the label?** What position transmitters (B) carry in {glue:text}`version` is the order of the
 # boxes rather than the number of tokens from the start:
@@ -217,6 +220,18 @@ glue(segment_start_unshifted=f"{unshifted:+.2f}")
 #   lexical rival; with more boxes ({doc}`01_task`) the mix may shift.
 # - *Lookbacks* {cite:p}`prakash2025lookbacks`: several of the same authors find ordering IDs in
 #   larger models that track beliefs.
+
+# %% [markdown]
+# ## In three sentences
+#
+# Box number, token number and label went together so far; here prompts pull them apart. Of the
+# position transmitters (B): the order of boxes rather than tokens from the start,
+# *{glue:text}`verdict_order_over_token_from_start_B`*; rather than tokens from the end,
+# *{glue:text}`verdict_order_over_token_from_end_B`*; rather than the label,
+# *{glue:text}`verdict_order_over_label_B`*. Where a verdict is open, these prompts do not tell the
+# two ideas apart.
+#
+# *Next:* {doc}`08_what_improved` asks what the better versions do better.
 
 # %% [markdown]
 # ## Exercises

@@ -1,6 +1,9 @@
 # %% [markdown]
 # # What improved
 #
+# When somebody gets better at a task after practising another, we want to know what got better:
+# where they look, or what they do with what they find. With models we can swap the parts and see.
+#
 # **Why is a fine-tuned version better?** Activations of the fine-tuned versions are patched into
 # {glue:text}`base_name`, group by group, on the same prompts. Better than {glue:text}`base_name` on
 # these prompts: {glue:text}`better_list`. That their value fetchers make it better:
@@ -357,6 +360,19 @@ judge(
     claim("improved_raw", fetched),
     caption="Finding (iii): what improved? Gains and changes are shares of prompts.",
 )
+
+# %% [markdown]
+# ## In three sentences
+#
+# Put into {glue:text}`base_name` on the same prompt, a better version's value fetchers (A) make it
+# better, *{glue:text}`verdict_improved_values`*, and so do its position transmitters (B),
+# *{glue:text}`verdict_improved_positions`*. That they bring more than all the other heads at the
+# same token: A *{glue:text}`verdict_improved_over_others_A`*, B
+# *{glue:text}`verdict_improved_over_others_B`*. So the paper's experiment alone does not show that
+# the gain is the circuit's.
+#
+# *Next:* {doc}`09_as_published` checks the paper's code, and {doc}`10_messages` asks the question
+# again where no answer can leak.
 
 # %% [markdown]
 # ## Exercises

@@ -321,6 +321,16 @@ judge(
 )
 
 # %% [markdown]
+# ## In three sentences
+#
+# Each slip of the released code was made on purpose, alone, in our own code. Of
+# {glue:text}`n_estimates` estimates, {glue:text}`n_clear` change by more than chance; the largest
+# change is {glue:text}`largest_change`. So a new number should be compared with a published one
+# only after asking how that one was made.
+#
+# *Next:* {doc}`10_messages`, the test that the paper does not have.
+
+# %% [markdown]
 # ## Exercises
 #
 # Each is about one slip of this chapter. They run in an instant: on lists of heads, on made-up

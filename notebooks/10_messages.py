@@ -194,6 +194,17 @@ judge(
 # to be its cause.
 
 # %% [markdown]
+# ## In three sentences
+#
+# One version reads one prompt, another version another, and only what some heads say passes between
+# them. That {glue:text}`base_short` follows a better version's position transmitters (B) more than
+# its own, *{glue:text}`verdict_message_B`*; that a better version follows those of
+# {glue:text}`base_short` more than it does itself, *{glue:text}`verdict_reading_B`*. A better
+# message or a better reading of the position would have shown here.
+#
+# *Next:* {doc}`11_explorer`, one prompt at a time, by your own hand.
+
+# %% [markdown]
 # ## Exercises
 #
 # Those with a function to write run on numbers, or on two small models of random weights. These say

@@ -226,7 +226,19 @@ judge(
 # within their layers, while two searches in one base agree well. What would it take to be sure?
 # More lineages than these, and a base trained from random weights: all of these share one
 # pretraining, and it is the pretraining that we think the heads come from.
+
+# %% [markdown]
+# ## In three sentences
 #
+# Bases that were made from the same model on different data are compared head by head, with a
+# second search in one of them as the ceiling. That they have the same position transmitters (B),
+# *{glue:text}`verdict_lineage_heads_B`*; the same value fetchers (A),
+# *{glue:text}`verdict_lineage_heads_A`*. That the circuit of one does the task in another,
+# *{glue:text}`verdict_lineage_circuit`*.
+#
+# *Next:* {doc}`../book/conclusion`, all findings on one page.
+
+# %% [markdown]
 # ## Exercises
 #
 # The functions work on made-up maps of effects [layer head]; no model is needed.
