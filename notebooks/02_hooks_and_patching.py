@@ -8,8 +8,8 @@
 # query label does so in up to {glue:text}`best_position_query_label`.
 #
 # *Objectives:* see what a hook sees; patch by hand and know that the patch happened; read a
-# patching curve against its floor; read an attention pattern and know what it does not prove.
-# *Time:* 45 minutes. *Before it:* {doc}`01_task`; the idea of attention heads and a residual
+# patching curve against its {term}`floor`; read an attention pattern and know what it does not
+# prove. *Time:* 45 minutes. *Before it:* {doc}`01_task`; the idea of attention heads and a residual
 # stream.
 
 # %% tags=["parameters"]
@@ -22,8 +22,8 @@ seed: int = 0  # of the scenes [0, 1000000]
 # %% [markdown]
 # ## What a hook sees
 #
-# A *hook* is a function that runs whenever a module of the model runs, and is shown what goes in
-# and what comes out. `Trace`, named after the class of the library `baukit`
+# A *{term}`hook`* is a function that runs whenever a module of the model runs, and is shown what
+# goes in and what comes out. `Trace`, named after the class of the library `baukit`
 # {cite:p}`bau2022baukit`, keeps both for the length of a `with` block.
 #
 # The place to look at a single head is the *input* of `o_proj`. There the outputs of all heads
@@ -239,7 +239,7 @@ show(tables.silent_failures(rows))
 #   names. This needs pairs of their own, in which base and source have that label at different
 #   positions.
 #
-# A rule of this kind, with its prompts and its expected answer, is a *desideratum*
+# A rule of this kind, with its prompts and its expected answer, is a *{term}`desideratum`*
 # {cite:p}`davies2023dcm`.
 #
 # ```{admonition} Predict before you run

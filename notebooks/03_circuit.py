@@ -7,7 +7,7 @@
 # **Which attention heads find the apple?** {glue:text}`size_pruned` of the {glue:text}`n_heads`
 # heads of {glue:text}`version`, all others at their mean, answer {glue:text}`acc_circuit` of
 # held-out prompts right; the whole model answers {glue:text}`acc_full`. They are searched for
-# backwards from the answer, in the paper's four groups, by path patching
+# backwards from the answer, in the paper's four groups, by {term}`path patching`
 # {cite:p}`prakash2024finetuning,wang2023ioi`. A head that serves in two groups counts in both.
 #
 # *Objectives:* say what path patching does to one head; read the effects of all heads; judge how
@@ -54,11 +54,12 @@ settings = CircuitSettings(
 #
 # Before asking which heads, ask where. Let all heads work at a few tokens only: they are *live*
 # there. Every head elsewhere gives its mean output over other prompts, which tells nothing about
-# this one (*mean ablation*). If the model still answers, the work is done at those few tokens.
+# this one (*{term}`mean ablation`*). If the model still answers, the work is done at those few
+# tokens.
 #
-# The paper's circuit for Llama works at three: the last token, the query label and the *earlier
-# label*. {doc}`Chapter 1 <01_task>` named them, and the *token after the earlier label* beside
-# them, which the paper does not use.
+# The paper's {term}`circuit` for Llama works at three: the last token, the query label and the
+# *earlier label*. {doc}`Chapter 1 <01_task>` named them, and the *token after the earlier label*
+# beside them, which the paper does not use.
 #
 # ```{admonition} Predict before you run
 # :class: tip
@@ -110,12 +111,12 @@ glue(
 # model reads one token later than the paper's Llama; below, at the label itself.
 #
 # The token after an earlier occurrence is where an induction head looks
-# {cite:p}`olsson2022induction`: one that asks "what followed this letter before?" lands there.
-# The parameter `structure_role` says at which of the two tokens the search below looks for
-# structure readers (D); the paper's is `prev_query_label`.
+# {cite:p}`olsson2022induction`: one that asks "what followed this letter before?" lands there. The
+# parameter `structure_role` says at which of the two tokens the search below looks for
+# {term}`structure readers <structure reader>` (D); the paper's is `prev_query_label`.
 #
 # We leave the paper's recipe in three places: that token, the score (next section), and how
-# receivers and sizes are chosen (after it).
+# {term}`receivers <receiver>` and sizes are chosen (after it).
 #
 # ## One head first
 #
@@ -160,9 +161,9 @@ glue(
 )
 
 # %% [markdown]
-# The first row is head {glue:text}`top_head`. It is the **sender**: its output at the last token is
-# taken from the corrupt run. Every other head stays frozen at what it did in the clean run, so the
-# change cannot reach the answer through another head; MLPs are recomputed. Over
+# The first row is head {glue:text}`top_head`. It is the **{term}`sender`**: its output at the last
+# token is taken from the corrupt run. Every other head stays frozen at what it did in the clean
+# run, so the change cannot reach the answer through another head; MLPs are recomputed. Over
 # {glue:text}`n_pairs_used` pairs the score moves by {glue:text}`top_effect` on average. Negative
 # means that the head helps: without what it read here, the right answer is less likely. Zero means
 # that what it sends makes no difference.
@@ -245,8 +246,8 @@ glue(
 # they are right on {glue:text}`acc_chosen:.2f` of these prompts; 95 % of the model's accuracy is
 # {glue:text}`acc_aim:.2f`.
 #
-# Pruning then drops every head whose minimality score, what it adds when its nearest rivals are
-# gone, stays under 1 % ({doc}`next chapter <04_same_circuit>`).
+# Pruning then drops every head whose {term}`minimality` score, what it adds when its nearest rivals
+# are gone, stays under 1 % ({doc}`next chapter <04_same_circuit>`).
 
 # %%
 
@@ -285,8 +286,8 @@ glue(
 # On these {glue:text}`n_evaluation_used` prompts the pruned circuit of {glue:text}`size_pruned`
 # heads alone answers {glue:text}`acc_circuit` right, the candidates before pruning
 # {glue:text}`acc_candidate`, the whole model {glue:text}`acc_full`, the random circuits
-# {glue:text}`acc_random`. The *faithfulness* of the circuit, its accuracy over the model's, is
-# {glue:text}`faithfulness`.
+# {glue:text}`acc_random`. The *{term}`faithfulness`* of the circuit, its accuracy over the model's,
+# is {glue:text}`faithfulness`.
 #
 # One head changes the answer to few prompts, and of {glue:text}`size_pruned` heads only
 # {glue:text}`size_clear` cost clearly, by an interval above zero, when each is left out alone. The

@@ -5,16 +5,17 @@
 # model. If it still answers by the heads of its base, then training has changed how well they work,
 # and not what they are.
 #
-# **Does fine-tuning build a new circuit, or use the one that was there?** We run the circuit found
-# in {glue:text}`base_name` alone, every other head mean-ablated, in every version of the family.
-# Its faithfulness is {glue:text}`faithfulness_list`. Of its {glue:text}`circuit_size` heads, the
-# circuits searched in the versions themselves contain {glue:text}`shared_list`.
+# **Does fine-tuning build a new {term}`circuit`, or use the one that was there?** We run the
+# circuit found in {glue:text}`base_name` alone, every other head {term}`mean-ablated <mean
+# ablation>`, in every version of the family. Its {term}`faithfulness` is
+# {glue:text}`faithfulness_list`. Of its {glue:text}`circuit_size` heads, the circuits searched in
+# the versions themselves contain {glue:text}`shared_list`.
 #
 # This is the paper's finding (i) {cite:p}`prakash2024finetuning`, with four additions: every
-# circuit pruned at the same threshold, random circuits drawn without replacement, completeness with
-# a greedy search, and intervals throughout. *Objectives:* tell faithfulness from accuracy; judge an
-# overlap against chance; read what a circuit leaves out. *Time:* 20 minutes. *Before it:*
-# {doc}`03_circuit`.
+# circuit pruned at the same threshold, random circuits drawn without replacement,
+# {term}`completeness` with a greedy search, and intervals throughout. *Objectives:* tell
+# faithfulness from accuracy; judge an overlap against chance; read what a circuit leaves out.
+# *Time:* 20 minutes. *Before it:* {doc}`03_circuit`.
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
@@ -168,8 +169,8 @@ show(tables.published_overlap())
 # ## Minimality
 #
 # Is each head needed? For each head, the paper takes away a set K of its rivals, those that most
-# make up for its absence, and asks what the head then adds (*minimality*). Heads that add less than
-# 1 % go.
+# make up for its absence, and asks what the head then adds (*{term}`minimality`*). Heads that add
+# less than 1 % go.
 
 # %%
 # figure: fig-minimality

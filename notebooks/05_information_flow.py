@@ -8,8 +8,8 @@
 # {glue:text}`version`, from the lowest to the highest: {glue:text}`needed_readings`. In brackets,
 # the depth as a share of the layers at which half of the loss is won back.
 #
-# The method is *attention knock-out* {cite:p}`geva2023dissecting`: from a layer up, no head may
-# read one given token from another. If accuracy holds, what was to be read had arrived before.
+# The method is *{term}`attention knock-out`* {cite:p}`geva2023dissecting`: from a layer up, no head
+# may read one given token from another. If accuracy holds, what was to be read had arrived before.
 # *Objectives:* read a knock-out curve; tell where heads look from what that is worth. *Time:* 20
 # minutes. *Before it:* {doc}`03_circuit`.
 
@@ -94,10 +94,10 @@ show(tables.readings(found))
 #
 # ## Where the heads of each group look
 #
-# Each group gives the token that its role names {glue:text}`least_times` to
-# {glue:text}`most_times` times the attention that the mean of all heads gives it there. Looking is
-# not telling apart: value fetchers give the right object {glue:text}`on_correct_object`, and the
-# other objects together {glue:text}`on_other_objects`. Means over all {glue:text}`n_prompts`
+# Each group gives the token that its role names {glue:text}`least_times` to {glue:text}`most_times`
+# times the attention that the mean of all heads gives it there. Looking is not telling apart:
+# {term}`value fetchers <value fetcher>` give the right object {glue:text}`on_correct_object`, and
+# the other objects together {glue:text}`on_other_objects`. Means over all {glue:text}`n_prompts`
 # prompts.
 
 # %%

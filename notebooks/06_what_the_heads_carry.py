@@ -6,15 +6,16 @@
 #
 # **What does each group pass on: the object, the position, or the label of the box?** In
 # {glue:text}`base_name`, heads are patched from another prompt, and the answer that the group's
-# role predicts rises above its floor: for the object, with value fetchers (A) patched, by
-# {glue:text}`carry_A`; for the position, with position transmitters (B), by
-# {glue:text}`carry_B`, and with position detectors (C), by {glue:text}`carry_C`.
+# role predicts rises above its {term}`floor`: for the object, with {term}`value fetchers <value
+# fetcher>` (A) patched, by {glue:text}`carry_A`; for the position, with {term}`position
+# transmitters <position transmitter>` (B), by {glue:text}`carry_B`, and with {term}`position
+# detectors <position detector>` (C), by {glue:text}`carry_C`.
 #
 # This is the paper's finding (ii), its Figure 3 {cite:p}`prakash2024finetuning`. The method,
 # *desiderata-based component masking* {cite:p}`davies2023dcm`, learns which heads of a group must
 # be patched so that the answer changes as a hypothesis says. *Objectives:* state a hypothesis as a
-# pair of prompts and an expected answer; measure floor and ceiling before you believe a score.
-# *Time:* 40 minutes. *Before it:* {doc}`05_information_flow`.
+# pair of prompts and an expected answer; measure floor and {term}`ceiling` before you believe a
+# score. *Time:* 40 minutes. *Before it:* {doc}`05_information_flow`.
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
@@ -80,16 +81,16 @@ train, validation, test = (
 # for the prompt.) If the heads carry the object, the answer must become the source's object. If
 # they carry the *position*, it must be the base's **own** object at the position that the source
 # asks for. If they carry the *label*, the base's own object in the box of that label. Such a rule
-# is a *desideratum*. In our pairs the three rules name three different words, so that one patched
-# run tells them apart:
+# is a *{term}`desideratum`*. In our pairs the three rules name three different words, so that one
+# patched run tells them apart:
 
 # %% tags=["hide-input"]
 show(tables.pair(pairs["evaluation"][0]))
 
 # %% [markdown]
 # Base and source have the same labels in another order, and no object in common. Their queried
-# positions always differ, and each is asked for once per scene. Masks are learned, chosen and
-# tested on scenes of different splits.
+# positions always differ, and each is asked for once per scene. {term}`Masks <mask>` are learned,
+# chosen and tested on scenes of different splits.
 #
 # ```{admonition} Predict before you read on
 # :class: tip
@@ -103,9 +104,9 @@ show(tables.pair(pairs["evaluation"][0]))
 # A score is a share of pairs that answer as the desideratum expects. The **floor** is the score
 # with nothing patched: object {glue:text}`floor_object:.2f`, position
 # {glue:text}`floor_position:.2f`, label {glue:text}`floor_label:.2f`. The **ceiling** is the score
-# with the whole residual stream of the token patched, at its best layer. It is a yardstick and no
-# bound: heads of several layers can do more than any one layer's stream, which also brings the rest
-# of the source.
+# with the whole {term}`residual stream` of the token patched, at its best layer. It is a yardstick
+# and no bound: heads of several layers can do more than any one layer's stream, which also brings
+# the rest of the source.
 
 # %%
 # figure: fig-by-layer
@@ -237,9 +238,9 @@ show(tables.answers(carried))
 # answer shows.
 #
 # *Caveats.* A group may also carry what we did not ask about: "other" and "unchanged" are not
-# nothing. Intervals are over scenes and leave out the choice of the circuit and of the masks; how
-# far seeds agree is in the table above. The heads were selected in base, so a version that uses
-# *other* heads would score low here without carrying less.
+# nothing. Intervals are over scenes and leave out the choice of the {term}`circuit` and of the
+# masks; how far seeds agree is in the table above. The heads were selected in base, so a version
+# that uses *other* heads would score low here without carrying less.
 #
 # ## What the paper claims, what we find, verdict
 

@@ -5,14 +5,13 @@
 # same thing, and a model may use any of them.
 #
 # **If heads carry a position, is it the number of the box, the number of the token, or something of
-# the label?** What position transmitters (B) carry in {glue:text}`version` is the order of the
-# boxes rather than the number of tokens from the start:
+# the label?** What {term}`position transmitters <position transmitter>` (B) carry in
+# {glue:text}`version` is the order of the boxes rather than the number of tokens from the start:
 # *{glue:text}`verdict_order_over_token_from_start_B`*; rather than from the end:
 # *{glue:text}`verdict_order_over_token_from_end_B`*; rather than the label:
-# *{glue:text}`verdict_order_over_label_B`*. Of position detectors (C):
+# *{glue:text}`verdict_order_over_label_B`*. Of {term}`position detectors <position detector>` (C):
 # *{glue:text}`verdict_order_over_token_from_start_C`*,
-# *{glue:text}`verdict_order_over_token_from_end_C`* and
-# *{glue:text}`verdict_order_over_label_C`*.
+# *{glue:text}`verdict_order_over_token_from_end_C`* and *{glue:text}`verdict_order_over_label_C`*.
 #
 # Position transmitters and position detectors carry "the position"
 # ({doc}`06_what_the_heads_carry`). In every pair there, box number and token number went together,
@@ -163,8 +162,8 @@ show(position.answers_by_group(in_format))
 show(tables.formats(in_format))
 
 # %% [markdown]
-# Chapters 05, 06 and this one run whole in the other format, circuit and all: `entrack run 06 -p
-# format=standard`.
+# Chapters 05, 06 and this one run whole in the other format, {term}`circuit` and all: `entrack run
+# 06 -p format=standard`.
 #
 # ## What the paper claims, what we find, verdict
 

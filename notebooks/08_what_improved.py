@@ -6,18 +6,19 @@
 #
 # **Why is a fine-tuned version better?** Activations of the fine-tuned versions are patched into
 # {glue:text}`base_name`, group by group, on the same prompts. Better than {glue:text}`base_name` on
-# these prompts: {glue:text}`better_list`. That their value fetchers make it better:
-# *{glue:text}`verdict_improved_values`*; that their position transmitters do:
-# *{glue:text}`verdict_improved_positions`*; that neither position detectors nor structure readers
-# do: *{glue:text}`verdict_improved_not_cd`*.
+# these prompts: {glue:text}`better_list`. That their {term}`value fetchers <value fetcher>` make it
+# better: *{glue:text}`verdict_improved_values`*; that their {term}`position transmitters <position
+# transmitter>` do: *{glue:text}`verdict_improved_positions`*; that neither {term}`position
+# detectors <position detector>` nor {term}`structure readers <structure reader>` do:
+# *{glue:text}`verdict_improved_not_cd`*.
 #
-# This is the paper's finding (iii), its Figure 4 {cite:p}`prakash2024finetuning`: *cross-model
-# activation patching*, from a *donor* into a *receiver*. We add four things: as many other heads,
-# and all other heads, at the same token; the patch in the opposite direction; what a patch repairs
-# and what it breaks; and the weights themselves. The groups are value fetchers (A), position
-# transmitters (B), position detectors (C) and structure readers (D). *Objectives:* read a
-# cross-model patch, and say what it cannot show. *Time:* 30 minutes. *Before it:*
-# {doc}`04_same_circuit`.
+# This is the paper's finding (iii), its Figure 4 {cite:p}`prakash2024finetuning`:
+# *{term}`cross-model activation patching`*, from a *{term}`donor`* into a *{term}`receiver`*. We
+# add four things: as many other heads, and all other heads, at the same token; the patch in the
+# opposite direction; what a patch repairs and what it breaks; and the weights themselves. The
+# groups are value fetchers (A), position transmitters (B), position detectors (C) and structure
+# readers (D). *Objectives:* read a cross-model patch, and say what it cannot show. *Time:* 30
+# minutes. *Before it:* {doc}`04_same_circuit`.
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
@@ -83,7 +84,7 @@ glue(
 #
 # Donor and receiver read the same {glue:text}`n_prompts` prompts. At the token where a group acts,
 # the receiver's heads give the donor's output instead of their own; everything after is the
-# receiver's. D and the full circuit rerun the context and are scored on the first
+# receiver's. D and the full {term}`circuit` rerun the context and are scored on the first
 # {glue:text}`n_prompts_far`. Two controls take other heads at the same token: as many random ones,
 # and all that are not in the circuit there. (A and B act at the same token, so their second control
 # is one and the same.)

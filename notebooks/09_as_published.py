@@ -80,9 +80,9 @@ glue(
 # %% [markdown]
 # ## Pruning: three slips in one table of knock-outs
 #
-# All are read from the same knock-outs of {glue:text}`n_candidates` candidate value fetchers, those
-# that make up {glue:text}`share:.0%` of the group's effect; the number is the share of them that
-# stays.
+# All are read from the same knock-outs of {glue:text}`n_candidates` candidate {term}`value fetchers
+# <value fetcher>`, those that make up {glue:text}`share:.0%` of the group's effect; the number is
+# the share of them that stays.
 #
 # - The released Goat and FLoat circuits equal their candidates pruned at **0 %**, the Llama circuit
 #   at 1 %.
@@ -141,11 +141,11 @@ glue(
 # %% [markdown]
 # ## Discovery: where stage D reads the corrupt prompt
 #
-# The effect of the strongest structure readers is {glue:text}`discovery_off` without the slip and
-# {glue:text}`discovery_on` with it. The corrupt prompt's question names no box, so there is no
-# earlier label to read from. The released code takes that of a **random** box, drawn anew for every
-# head and batch: noise on top of the effect. With {glue:text}`n_noisy` pairs only a large change
-# would show.
+# The effect of the strongest {term}`structure readers <structure reader>` is
+# {glue:text}`discovery_off` without the slip and {glue:text}`discovery_on` with it. The corrupt
+# prompt's question names no box, so there is no earlier label to read from. The released code takes
+# that of a **random** box, drawn anew for every head and batch: noise on top of the effect. With
+# {glue:text}`n_noisy` pairs only a large change would show.
 
 # %%
 both = encode_pairs(model.tokenizer, pairs(n_pairs, split="discovery", seed=seed))
@@ -181,7 +181,7 @@ show(tables.switched(desiderata, "Slips of desiderata"))
 # %% [markdown]
 # ## DCM: two slips in choosing a mask
 #
-# DCM notes masks while it learns, and keeps the one that validates best
+# DCM notes {term}`masks <mask>` while it learns, and keeps the one that validates best
 # ({doc}`06_what_the_heads_carry`). Here it learns with the released penalty and rate, in
 # {glue:text}`n_steps` steps instead of {glue:text}`n_steps_published`.
 #
@@ -262,7 +262,7 @@ show(tables.switched([between], "The slip of input patching between models"))
 # The accuracy of {glue:text}`adapter` is {glue:text}`adapter_off` as it is and
 # {glue:text}`adapter_on` with the slip. Goat is a LoRA on q, k, v and o. Hooked runs multiply by
 # the *base* weight of o_proj, so its update is **dropped** there, while Goat's own accuracy is
-# measured without hooks. We drop it from {glue:text}`adapter`.
+# measured without {term}`hooks <hook>`. We drop it from {glue:text}`adapter`.
 
 # %%
 dropped = slips.dropped_o_proj(model, tuned, n_scenes=n_scenes, seed=seed)

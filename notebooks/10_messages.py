@@ -7,14 +7,14 @@
 # helps. Here no answer can leak. A version reads one prompt, {glue:text}`base_name` reads another,
 # and we ask whose position {glue:text}`base_name` follows.
 #
-# That {glue:text}`base_name` follows a better version's position transmitters (B) more often than
-# its own: *{glue:text}`verdict_message_B`*. That better versions follow the transmitters of
-# {glue:text}`base_name` more often than {glue:text}`base_name` does:
+# That {glue:text}`base_name` follows a better version's {term}`position transmitters <position
+# transmitter>` (B) more often than its own: *{glue:text}`verdict_message_B`*. That better versions
+# follow the transmitters of {glue:text}`base_name` more often than {glue:text}`base_name` does:
 # *{glue:text}`verdict_reading_B`*. Better on these prompts are {glue:text}`better_list`.
 #
 # This test is ours; the paper's finding (iii) {cite:p}`prakash2024finetuning` rests on patches on
-# one prompt. *Objectives:* tell a sender from a receiver; take a gain apart into parts that add up.
-# *Time:* 20 minutes. *Before it:* {doc}`08_what_improved`.
+# one prompt. *Objectives:* tell a {term}`sender` from a {term}`receiver`; take a gain apart into
+# parts that add up. *Time:* 20 minutes. *Before it:* {doc}`08_what_improved`.
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
@@ -97,12 +97,13 @@ glue(expected=drawn[0].alternatives["position"])
 #
 # ## Two senders, two receivers
 #
-# Value fetchers (A), position transmitters (B) and position detectors (C) of the circuit of
-# {glue:text}`base_short` are sent by {glue:text}`base_short` and by each version, and received by
-# both. (Structure readers carry none of the contents asked for here, and are left out.) A score is
-# the share of {glue:text}`n_prompts` pairs on which the receiver answers as the message says, less
-# the same share with nothing patched (its *floor*). Everything is paired. As a control, *all other
-# heads* at the token of B are sent as well.
+# {term}`Value fetchers <value fetcher>` (A), position transmitters (B) and {term}`position
+# detectors <position detector>` (C) of the {term}`circuit` of {glue:text}`base_short` are sent by
+# {glue:text}`base_short` and by each version, and received by both. ({term}`Structure readers
+# <structure reader>` carry none of the contents asked for here, and are left out.) A score is the
+# share of {glue:text}`n_prompts` pairs on which the receiver answers as the message says, less the
+# same share with nothing patched (its *{term}`floor`*). Everything is paired. As a control, *all
+# other heads* at the token of B are sent as well.
 
 # %%
 others = tuple(
@@ -141,10 +142,10 @@ show(tables.cells(found, patches=told))
 
 # %% [markdown]
 # *Caveats.* Following a message is not the same as doing the task: the share of pairs that follow
-# has a ceiling of its own, and a receiver that errs less on its own prompt has a lower floor. The
-# heads are those of the circuit of {glue:text}`base_short`; a version that has moved its message
-# into other heads would seem to send a poorer one. And a message may be followed because it is
-# louder, not because it is more often right: both count here.
+# has a {term}`ceiling` of its own, and a receiver that errs less on its own prompt has a lower
+# floor. The heads are those of the circuit of {glue:text}`base_short`; a version that has moved its
+# message into other heads would seem to send a poorer one. And a message may be followed because it
+# is louder, not because it is more often right: both count here.
 #
 # ## What we claim, what we find, verdict
 #

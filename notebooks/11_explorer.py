@@ -6,12 +6,13 @@
 # asked for, where each group of heads looks, and how likely every answer is before and after you
 # replace some heads by what they give elsewhere.
 #
-# The groups are those of the circuit of {glue:text}`base_name` ({doc}`03_circuit`). They hand a
-# message on: structure readers (D) look back at the box that is asked for, position detectors (C)
-# pass on where it stands, position transmitters (B) tell the value fetchers (A) where to look, and
-# these fetch the object. *Objectives:* predict what a patch does to one prompt, then check; see how
-# much single prompts differ. *Time:* 20 minutes. *Before it:* {doc}`06_what_the_heads_carry` and
-# {doc}`08_what_improved`.
+# The groups are those of the {term}`circuit` of {glue:text}`base_name` ({doc}`03_circuit`). They
+# hand a message on: {term}`structure readers <structure reader>` (D) look back at the box that is
+# asked for, {term}`position detectors <position detector>` (C) pass on where it stands,
+# {term}`position transmitters <position transmitter>` (B) tell the {term}`value fetchers <value
+# fetcher>` (A) where to look, and these fetch the object. *Objectives:* predict what a patch does
+# to one prompt, then check; see how much single prompts differ. *Time:* 20 minutes. *Before it:*
+# {doc}`06_what_the_heads_carry` and {doc}`08_what_improved`.
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/

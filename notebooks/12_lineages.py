@@ -3,20 +3,20 @@
 #
 # **Did training find a mechanism that was already in the model, or did it build one?** The paper's
 # title says that fine-tuning *enhances existing* mechanisms. It could not test the word *existing*:
-# all its models come from one base. Here we can train more than one. A *lineage* is a base and the
-# versions made from it. {glue:text}`base_name` was made from {glue:text}`below_name` by a few steps
-# on the task itself. The bases of other lineages ({glue:text}`others_list`) were made from the same
-# {glue:text}`below_name`, on other data.
+# all its models come from one base. Here we can train more than one. A *{term}`lineage`* is a base
+# and the versions made from it. {glue:text}`base_name` was made from {glue:text}`below_name` by a
+# few steps on the task itself. The bases of other lineages ({glue:text}`others_list`) were made
+# from the same {glue:text}`below_name`, on other data.
 #
 # If the bases do the task with the same heads, the training did not choose them: they were there.
-# The verdicts: value fetchers (A) *{glue:text}`verdict_lineage_heads_A`*, position transmitters (B)
-# *{glue:text}`verdict_lineage_heads_B`*, position detectors (C)
-# *{glue:text}`verdict_lineage_heads_C`*, structure readers (D)
-# *{glue:text}`verdict_lineage_heads_D`*. The circuit of one base in another:
-# *{glue:text}`verdict_lineage_circuit`*.
+# The verdicts: {term}`value fetchers <value fetcher>` (A) *{glue:text}`verdict_lineage_heads_A`*,
+# {term}`position transmitters <position transmitter>` (B) *{glue:text}`verdict_lineage_heads_B`*,
+# {term}`position detectors <position detector>` (C) *{glue:text}`verdict_lineage_heads_C`*,
+# {term}`structure readers <structure reader>` (D) *{glue:text}`verdict_lineage_heads_D`*. The
+# {term}`circuit` of one base in another: *{glue:text}`verdict_lineage_circuit`*.
 #
-# This test is ours. *Objectives:* know what a ceiling is and why a likeness needs one; tell "the
-# same layers" from "the same heads". *Time:* 20 minutes. *Before it:* {doc}`03_circuit`,
+# This test is ours. *Objectives:* know what a {term}`ceiling` is and why a likeness needs one; tell
+# "the same layers" from "the same heads". *Time:* 20 minutes. *Before it:* {doc}`03_circuit`,
 # {doc}`04_same_circuit`, {doc}`10_messages`.
 
 # %% tags=["parameters"]
@@ -74,8 +74,8 @@ glue(
 # One is made in {glue:text}`base_name` again, on *other prompts*: no other model can be more like
 # it than it is itself, so this is the **ceiling**. The other is made in the version that was
 # fine-tuned from it, {glue:text}`tuned_name`. And we look into {glue:text}`below_name` as it was
-# before any of this training, though it does the task badly: path patching asks what moves the
-# right object's probability, and that can move in a model that is mostly wrong.
+# before any of this training, though it does the task badly: {term}`path patching` asks what moves
+# the right object's probability, and that can move in a model that is mostly wrong.
 
 # %%
 OTHER_PROMPTS = "other prompts"
@@ -133,10 +133,10 @@ show(tables.likeness(alike, ceiling=OTHER_PROMPTS))
 glue(n_strongest=STRONGEST, n_own=n_pairs_own)
 
 # %% [markdown]
-# *Caveats.* Stages build on each other: the receivers of B, C and D are the heads found one stage
-# before, so a difference in A passes on. The search on other prompts has {glue:text}`n_own` pairs,
-# as all but the first, so its noise is theirs. And a head can do the same job with another effect
-# size.
+# *Caveats.* Stages build on each other: the {term}`receivers <receiver>` of B, C and D are the
+# heads found one stage before, so a difference in A passes on. The search on other prompts has
+# {glue:text}`n_own` pairs, as all but the first, so its noise is theirs. And a head can do the same
+# job with another effect size.
 #
 # ## Circuits exchanged
 #
