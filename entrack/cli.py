@@ -16,10 +16,10 @@ from entrack.book.chapters import EDITIONS, FULL, project
 from entrack.book.comparison import compare
 from entrack.book.execution import run
 from entrack.course_commands import COURSE_COMMANDS
-from entrack.display.model_list import family_text, models_text
 from entrack.errors import EntrackError, ParameterError
 from entrack.family_run import run_every_chapter
 from entrack.versions.families import families, family_file
+from entrack.versions.model_list import family_text, models_text
 from entrack.versions.weights import converted
 
 INTERRUPTED = (

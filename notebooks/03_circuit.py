@@ -56,7 +56,17 @@ settings = CircuitSettings(
 # there. Every head elsewhere gives its mean output over other prompts, which tells nothing about
 # this one (*{term}`mean ablation`*). If the model still answers, the work is done at those few
 # tokens.
-#
+
+# %%
+# figure: fig-how-ablation
+# caption: Mean ablation. A square is what the heads of a layer (from below) give at a token (from
+#   left to right).
+from entrack.display import schematic
+from entrack.display.cells import show
+
+show(schematic.mean_ablation())
+
+# %% [markdown]
 # The paper's {term}`circuit` for Llama works at three: the last token, the query label and the
 # *earlier label*. {doc}`Chapter 1 <01_task>` named them, and the *token after the earlier label*
 # beside them, which the paper does not use.
@@ -85,7 +95,6 @@ sets = {
 # %%
 from entrack.circuit.live_positions import live_positions
 from entrack.circuit.search import ablation_means
-from entrack.display.cells import show
 from entrack.tables import circuit as tables
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
@@ -159,6 +168,11 @@ glue(
     n_pairs_used=n_pairs,
     score_unit=direct.unit,
 )
+
+# %%
+# figure: fig-how-path
+# caption: Path patching of one sender. A square is what the heads of a layer give at a token.
+show(schematic.path_patching())
 
 # %% [markdown]
 # The first row is head {glue:text}`top_head`. It is the **{term}`sender`**: its output at the last

@@ -61,6 +61,14 @@ glue(version=model.name, n_prompts=len(prompts))
 # {glue:text}`n_readings` readings.
 
 # %%
+# figure: fig-how-knockout
+# caption: Attention knock-out of one reading, from some layer up. A square is what the heads of a
+#   layer (from below) give at a token (from left to right).
+from entrack.display import schematic
+
+show(schematic.knock_out())
+
+# %%
 # figure: fig-knockout
 # caption: Accuracy with one reading blocked in all layers from a depth up, as a share of the
 #   unblocked accuracy. Band: 95 % interval over scenes. Dashed: the paper's Llama-7B, 500 prompts,

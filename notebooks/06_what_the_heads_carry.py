@@ -87,6 +87,14 @@ train, validation, test = (
 # %% tags=["hide-input"]
 show(tables.pair(pairs["evaluation"][0]))
 
+# %%
+# figure: fig-how-interchange
+# caption: An interchange. A square is what the heads of a layer (from below) give at a token (from
+#   left to right).
+from entrack.display import schematic
+
+show(schematic.interchange())
+
 # %% [markdown]
 # Base and source have the same labels in another order, and no object in common. Their queried
 # positions always differ, and each is asked for once per scene. {term}`Masks <mask>` are learned,

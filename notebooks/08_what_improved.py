@@ -90,6 +90,14 @@ glue(
 # is one and the same.)
 
 # %%
+# figure: fig-how-cross
+# caption: Cross-model activation patching. A square is what the heads of a layer (from below) give
+#   at a token (from left to right).
+from entrack.display import schematic
+
+show(schematic.cross_model())
+
+# %%
 sizes = {"n_far": n_far, "n_random": n_random, "seed": seed}
 into_base = {
     v: cmap(models[v], models[base], circuit, scenes=asked, inputs=v == focus, **sizes)

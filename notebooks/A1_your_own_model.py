@@ -104,7 +104,7 @@ print(json.dumps(described, indent=1))
 # needs. Here is what it prints:
 
 # %%
-from entrack.display.model_list import family_text
+from entrack.versions.model_list import family_text
 
 print(family_text("mine"))
 

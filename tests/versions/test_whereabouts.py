@@ -12,12 +12,12 @@ from random_family import write_family
 from safetensors.torch import save_file
 from tiny_models import tiny_model
 
-from entrack.display.model_list import family_text, models_text
 from entrack.errors import ModelError
 from entrack.versions import needs as needs_module
 from entrack.versions import whereabouts as whereabouts_module
 from entrack.versions.families import families, focus, tuned_from, versions
 from entrack.versions.loading import load
+from entrack.versions.model_list import family_text, models_text
 from entrack.versions.needs import check_disk, check_memory, header_bytes, parameters
 from entrack.versions.whereabouts import check_ready, needs, whereabouts
 
