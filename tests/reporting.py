@@ -4,6 +4,8 @@ import ast
 import re
 from collections.abc import Iterator
 
+from entrack.book.notebooks import EXERCISE_CODE
+
 DISPLAY = {"show", "judge", "glue"}
 WORDS = ("display", "figures", "tables", "paper.claims", "paper.findings", "paper.published")
 """Rooms and modules that make words, rows and drawings of what was measured."""
@@ -53,9 +55,12 @@ def reporting_share(source: str) -> float:
 
 
 def without_parameters(source: str) -> str:
-    """A chapter without the cell that is tagged so; cells start with "# %%"."""
-    cells = re.split(r"(?m)^(?=# %%)", source)
-    return "".join(cell for cell in cells if '"parameters"' not in cell.partition("\n")[0])
+    """A chapter without the cell that is tagged so, and without those of exercises, which no
+    execution runs; cells start with "# %%".
+    """
+    cells, tags = re.split(r"(?m)^(?=# %%)", source), {"parameters", *EXERCISE_CODE}
+    first_lines = (set(re.findall(r'"([\w-]+)"', cell.partition("\n")[0])) for cell in cells)
+    return "".join(cell for cell, found in zip(cells, first_lines, strict=True) if not tags & found)
 
 
 def length(lines: list[str]) -> int:
