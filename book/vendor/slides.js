@@ -12,6 +12,15 @@
     history.replaceState(null, "", "#" + next.id);
   }
 
+  // A live figure that asks for more than the room of its slide, or of a printed page, gets the room.
+  function fit(room) {
+    document.querySelectorAll(".live-canvas").forEach(function (canvas) {
+      if (canvas._fullLayout && canvas._fullLayout.height > room) Plotly.relayout(canvas, { height: room });
+    });
+  }
+  window.addEventListener("load", () => fit(0.7 * innerHeight));
+  window.addEventListener("beforeprint", () => fit(440));
+
   const keys = { ArrowRight: 1, PageDown: 1, ArrowLeft: -1, PageUp: -1, Home: -Infinity, End: Infinity };
   document.addEventListener("keydown", function (event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;

@@ -28,6 +28,10 @@ _ASSETS = {
     'class="math': ("mathjax-tex-svg.js",),
 }
 _HEADINGS = ("h1", "h2", "h3")
+_TALL, _TOWER = (
+    0.75,
+    1.4,
+)  # height over width, from which a figure stands beside its caption; scrolls
 _DECK = """\
 <!DOCTYPE html>
 <html lang="en" data-theme="light">
@@ -55,7 +59,7 @@ class Slide:
     """One slide.
 
     Attributes:
-        kind: "title", "words", "figure" or "table", for its looks.
+        kind: "title", "words", "figure" or "table", for its looks; with " tall" or " tower".
         above: the small line over its heading; "" for none.
         heading: its heading, as HTML.
         body: the rest, as HTML.
@@ -135,13 +139,16 @@ def _of_chapter(chapter: Chapter, notebook: NotebookNode) -> list[Slide]:
     title = _text(page, "h1")
     above = escape(f"Chapter {number}: {title}")
     question = _found(page, "p")
-    slides = [Slide("title", f"Chapter {number}", escape(title), question.html())]
-    heading = escape(title)
+    heading, slides = escape(title), []
     for element in page.walk():
         if _is_heading(element):
             heading = escape(element.text())
         elif element.name == "figure":
-            slides.append(Slide("figure", above, heading, element.html()))
+            slides.append(Slide(_shape(element), above, heading, element.html()))
+    place = "" if slides else f"<p class='keys'>In the book: notebooks/{chapter.name}.html</p>"
+    slides.insert(
+        0, Slide("title", f"Chapter {number}", escape(title), f"{question.html()}\n{place}")
+    )
     judged = claims({chapter.name: notebook})
     if judged:
         rows = [
@@ -149,7 +156,7 @@ def _of_chapter(chapter: Chapter, notebook: NotebookNode) -> list[Slide]:
         ]
         header = ["claim", "the paper", "here", "verdict"]
         table = table_html(rows, header, caption=f"The claims of chapter {number}")
-        slides.append(Slide("table", above, "What the paper claims, what we find", table))
+        slides.append(Slide("table", above, "Claims and verdicts", table))
     return slides
 
 
@@ -178,6 +185,16 @@ def _slide(slide: Slide, number: int, of: int) -> str:
         f"<header>{above}<{level}>{slide.heading}</{level}></header>\n"
         f'<div class="body">{slide.body}</div>\n<footer>{number} / {of}</footer>\n</section>'
     )
+
+
+def _shape(figure: Element) -> str:
+    """The kind of slide for a figure, by the shape of its drawing."""
+    drawing = _found(figure, "svg")
+    if drawing is None or "viewbox" not in drawing.attributes:
+        return "figure"
+    *_, width, height = map(float, drawing.attributes["viewbox"].split())
+    ratio = height / width
+    return "figure tower" if ratio > _TOWER else "figure tall" if ratio > _TALL else "figure"
 
 
 def _assets(text: str) -> list[str]:

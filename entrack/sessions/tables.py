@@ -28,8 +28,9 @@ def run_times_html(session: Session, *, up: str) -> str:
             machines += [machine_words(record, memory=False)] if record else []
         rows.append(row)
     told = "; ".join(dict.fromkeys(machines)) or "not recorded"
+    caption = f"Run times; from nothing: with no result stored before ({told})"
     header = ["chapter", "quick", "quick, from nothing", "published", "published, from nothing"]
-    return table_html(rows, header, caption=f"Run times of the chapters ({told})")
+    return table_html(rows, header, caption=caption)
 
 
 def exercises_html(session: Session, *, up: str) -> str:
