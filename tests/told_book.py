@@ -41,7 +41,10 @@ BUILT_PAGE = """\
 <section id="project"><h2>Project</h2><p>Look elsewhere.</p></section>
 </section></article></body></html>
 """
-DRAWING = '<svg viewBox="0 0 {w} {h}" role="img" aria-label="A line that rises"><g/><path d="M0 0"/></svg>'
+DRAWING = (
+    '<svg viewBox="0 0 {w} {h}" role="img" aria-label="A line that rises"><g/>'
+    '<path d="M0 0"/></svg>'
+)
 BUILT_CHAPTER = """\
 <article class="bd-article"><section id="showing"><h1>Showing<a class="headerlink">#</a></h1>
 <p>Can it be <em>shown</em>? The answer is 42.</p>
