@@ -3,7 +3,9 @@
 #   make edition  execute the full sizes and publish them: hours on two cores; goes on where it was
 #   make sweep  run chapters on several lineages and seeds (workflow/)
 #   make html   render the committed outputs only: no model, about a minute
-#   make course the student, instructor and nbgrader editions, after make html
+#   make course the student, instructor and nbgrader editions and the slides, after make html
+#   make classroom  a folder for machines without a network: packages, model, student notebooks
+#   make lab    JupyterLab on the student notebooks
 #   make test   the tests
 #   make paper-7b   every chapter on the paper's models, given their weights (FAMILY=my/family.json)
 # Another interpreter: make PYTHON=/path/to/python3.11 book
@@ -17,12 +19,20 @@ FAMILY ?= llama-7b
 SWEEP_VENV := .venv-sweep
 SWEEP_STAMP := $(SWEEP_VENV)/.installed
 SWEEP_ARGS ?=
+CLASSROOM ?= _build/classroom
+LAB ?= jupyterlab
+
+# In a folder that `make classroom` made, packages and model come from the folder, not the network.
+ifneq ($(wildcard wheels/*.whl),)
+FROM := --no-index --find-links wheels
+export ENTRACK_CACHE ?= $(CURDIR)/cache
+endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book edition sweep html course test lint paper-7b clean
+.PHONY: help setup book edition sweep html course classroom lab test lint paper-7b clean
 
 help:
-	@sed -n '2,9s/^# *//p' Makefile
+	@sed -n '2,11s/^# *//p' Makefile
 
 setup: $(STAMP)
 
@@ -32,7 +42,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "entrack needs Python 3.11 or 3.12; $(PYTHON) is $$("$(PYTHON)" -V 2>&1). Run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; \
 	  exit 1; }
 	"$(PYTHON)" -m venv "$(VENV)"
-	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check $(FROM) -c constraints.txt -e '.[test]'
 	@touch "$@"
 
 book: $(STAMP)
@@ -58,6 +68,21 @@ html: $(STAMP)
 
 course: $(STAMP)
 	"$(BIN)/entrack" course
+
+# What git has, the pinned packages as wheels, the default model, and the student edition.
+classroom: $(STAMP)
+	@test -d _build/course/student || { echo "no student edition in _build/course; run: make html course" >&2; exit 1; }
+	rm -rf "$(CLASSROOM)"
+	mkdir -p "$(CLASSROOM)"
+	git archive HEAD | tar -x -C "$(CLASSROOM)"
+	"$(BIN)/python" -m pip wheel --quiet --disable-pip-version-check -w "$(CLASSROOM)/wheels" -r constraints.txt 'setuptools>=77' $(LAB)
+	ENTRACK_CACHE="$(abspath $(CLASSROOM))/cache" "$(BIN)/entrack" fetch
+	cp -r _build/course/student "$(CLASSROOM)/student"
+	@echo "copy $(CLASSROOM) to each machine; there: make lab"
+
+lab: $(STAMP)
+	"$(BIN)/python" -m pip install --quiet --disable-pip-version-check $(FROM) -c constraints.txt $(LAB)
+	"$(BIN)/jupyter" lab $(firstword $(wildcard student _build/course/student))
 
 test: $(STAMP)
 	"$(BIN)/python" -m pytest $(PYTEST_ARGS)

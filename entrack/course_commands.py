@@ -4,13 +4,18 @@ import argparse
 from pathlib import Path
 
 from entrack.book.chapters import project
-from entrack.course.editions import build_course
+from entrack.course.editions import build_course, published_pages
 from entrack.course.grade import DANGER, grade
+from entrack.sessions.slides import build_slides
 
 
 def make_course(options: argparse.Namespace) -> int:
-    """Write the editions and say where they lie."""
-    print(build_course(project()))
+    """Write the editions and the slides, and say where they lie."""
+    book = project()
+    pages = published_pages(book)
+    folder = build_course(book, pages)
+    build_slides(book, pages)
+    print(folder)
     return 0
 
 
@@ -29,7 +34,7 @@ COURSE_COMMANDS = {
     "course": (
         make_course,
         lambda sub: None,
-        "Prove the exercises and write the course's editions to _build/course.",
+        "Prove the exercises and write the course's editions and slides to _build/course.",
     ),
     "grade": (
         grade_folder,

@@ -19,9 +19,11 @@ from browser import CHROMIUM, visit
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PROSE = sorted((ROOT / "book").glob("*.md")) + sorted(
-    (ROOT / "notebooks").glob("[0-9A-Z][0-9]_*.py")
-)
+PROSE = [
+    *sorted((ROOT / "book").glob("*.md")),
+    *sorted((ROOT / "book/course").glob("*.md")),
+    *sorted((ROOT / "notebooks").glob("[0-9A-Z][0-9]_*.py")),
+]
 MAX_PAGE = 1_000_000
 CUT = ["unshare", "-rn"]
 

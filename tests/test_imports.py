@@ -39,6 +39,7 @@ LAYERS = [
     ["finetune."],
     ["book."],
     ["course."],
+    ["sessions."],
     ["course_commands"],
     ["family_run", "sweep."],
     ["cli"],

@@ -6,7 +6,10 @@ executed chapters.
 ```{findings}```           a card for each of the paper's findings: how its claims came out
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from difflib import get_close_matches
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -15,6 +18,39 @@ from sphinx.errors import ExtensionError
 from sphinx.util.docutils import SphinxRole
 
 from entrack.book import pages
+from entrack.display.tables import badge
+
+FINDINGS = {
+    "i": "The same circuit is there",
+    "ii": "It does the same job",
+    "iii": "It does the job better",
+}
+"""What the paper found, in its order."""
+
+
+def badge_html(claim: pages.JudgedClaim, *, link: str) -> str:
+    """The verdict of a claim as a badge that leads to `link`."""
+    told = f"{claim.record['text']}: {claim.verdict_words}"
+    title = f' title="{escape(told)}"'
+    return f'<a class="reference internal" href="{link}"{title}>{badge(claim.verdict_words)}</a>'
+
+
+def findings_html(found: Sequence[pages.JudgedClaim], *, up: str) -> str:
+    """A card for each of the paper's findings: how its claims came out, and those of ours about it.
+
+    up: the way from the page to the book's root."""
+    cards = []
+    for finding, title in FINDINGS.items():
+        mine = [claim for claim in found if claim.record["finding"] == finding]
+        lines = [f'<p class="title">({finding}) {title}</p>']
+        for ours, whose in ((False, "The paper's claims"), (True, "Tests of ours")):
+            counts = Counter(c.verdict_words for c in mine if c.record["ours"] == ours)
+            badges = ", ".join(f"{n} {badge(verdict)}" for verdict, n in counts.items())
+            lines += [f"<p>{whose}: {badges}</p>"] if badges else []
+        chapters = dict.fromkeys((claim.chapter, claim.title) for claim in mine)
+        links = "; ".join(f'<a href="{up}notebooks/{c}.html">{escape(t)}</a>' for c, t in chapters)
+        cards.append(f"<section>{''.join(lines)}<p>{links or 'not run here'}</p></section>")
+    return f'<div class="entrack-findings">{"".join(cards)}</div>'
 
 
 def judged(environment):
@@ -45,7 +81,7 @@ class OfClaim(SphinxRole):
 
 class Verdict(OfClaim):
     def told(self, claim, part):
-        made = pages.badge_html(claim, link=link(self.env, claim))
+        made = badge_html(claim, link=link(self.env, claim))
         return nodes.raw("", made, format="html")
 
 
@@ -65,7 +101,7 @@ class Findings(Directive):
     def run(self):
         environment = self.state.document.settings.env
         claims = list(judged(environment).values())
-        made = pages.findings_html(claims, up="../" * environment.docname.count("/"))
+        made = findings_html(claims, up="../" * environment.docname.count("/"))
         return [nodes.raw("", made, format="html")]
 
 

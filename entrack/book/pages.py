@@ -10,29 +10,23 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import groupby
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from entrack.book.chapters import NUMBER, Project
+from entrack.book.chapters import NUMBER, Chapter, Project
 from entrack.book.freshness import get_stamp
+from entrack.book.parameters import Value
 from entrack.display.cells import CLAIMS
-from entrack.display.tables import badge, table_html
+from entrack.display.tables import table_html
 from entrack.errors import ChapterError
 from entrack.stats.rules import OF_OURS, VERDICTS
 
 STATUS_FILES = {"full": "status.json", "quick": "quick_status.json"}  # in notebooks/, committed
 _STATUS_FILES = ("_build/timings.json", "notebooks/status.json")  # executed here, and published
 
-FINDINGS = {
-    "i": "The same circuit is there",
-    "ii": "It does the same job",
-    "iii": "It does the job better",
-}
-"""What the paper found, in its order."""
 EDITION = "entrack_edition"  # in a page's metadata: which edition it shows, if not the full one
 
 
@@ -56,6 +50,14 @@ class JudgedClaim:
         """The verdict as readers see it."""
         verdict = str(self.record["verdict"])
         return OF_OURS.get(verdict, verdict) if self.record["ours"] else verdict
+
+    @property
+    def paper_words(self) -> str:
+        """The paper's number with its source; "-" for a claim of our own."""
+        if self.record["ours"]:
+            return "-"
+        source = f" ({self.record['source']})" if self.record["source"] else ""
+        return f"{self.record['paper']}{source}"
 
 
 def claims(notebooks: Mapping[str, NotebookNode]) -> list[JudgedClaim]:
@@ -125,7 +127,7 @@ def claims_html(found: Sequence[JudgedClaim], *, link: str) -> str:
         rows = [
             [
                 c.record["text"],
-                _paper(c.record),
+                c.paper_words,
                 c.record["measured"],
                 c.verdict_words,
                 c.record["rule"],
@@ -136,37 +138,6 @@ def claims_html(found: Sequence[JudgedClaim], *, link: str) -> str:
         header = ["claim", "the paper", "here", "verdict", "rule"]
         parts.append(table_html(rows, header, caption=caption))
     return '<div class="entrack-claims">' + "".join(parts) + "</div>"
-
-
-def badge_html(claim: JudgedClaim, *, link: str) -> str:
-    """The verdict of a claim as a badge that leads to `link`."""
-    told = f"{claim.record['text']}: {claim.verdict_words}"
-    title = f' title="{escape(told)}"'
-    return f'<a class="reference internal" href="{link}"{title}>{badge(claim.verdict_words)}</a>'
-
-
-def findings_html(found: Sequence[JudgedClaim], *, up: str) -> str:
-    """A card for each of the paper's findings: how its claims came out, and those of ours about it.
-
-    up: the way from the page to the book's root."""
-    cards = []
-    for finding, title in FINDINGS.items():
-        mine = [claim for claim in found if claim.record["finding"] == finding]
-        lines = [f'<p class="title">({finding}) {title}</p>']
-        for ours, whose in ((False, "The paper's claims"), (True, "Tests of ours")):
-            counts = Counter(c.verdict_words for c in mine if c.record["ours"] == ours)
-            badges = ", ".join(f"{n} {badge(verdict)}" for verdict, n in counts.items())
-            lines += [f"<p>{whose}: {badges}</p>"] if badges else []
-        chapters = dict.fromkeys((claim.chapter, claim.title) for claim in mine)
-        links = "; ".join(f'<a href="{up}notebooks/{c}.html">{escape(t)}</a>' for c, t in chapters)
-        cards.append(f"<section>{''.join(lines)}<p>{links or 'not run here'}</p></section>")
-    return f'<div class="entrack-findings">{"".join(cards)}</div>'
-
-
-def _paper(record: Mapping[str, object]) -> str:
-    if record["ours"]:
-        return "-"
-    return f"{record['paper']} ({record['source']})" if record["source"] else str(record["paper"])
 
 
 def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
@@ -202,7 +173,7 @@ def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
                 _seconds(record, "seconds"),
                 _seconds(record, "seconds_from_nothing"),
                 values or "none",
-                _machine(record) or "not recorded",
+                machine_words(record) or "not recorded",
             ]
         )
     return table_html(
@@ -226,8 +197,8 @@ def notice(edition: str, values: Mapping[str, object], record: Mapping) -> str:
     return (
         f":::{{admonition}} {edition.capitalize()} edition\n:class: important\n"
         f"Executed {record.get('executed', 'at a time not recorded')} on"
-        f" {_machine(record) or 'a machine not recorded'} in {_seconds(record, 'seconds')}, {told}."
-        " The published numbers come from the full edition.\n:::"
+        f" {machine_words(record) or 'a machine not recorded'} in {_seconds(record, 'seconds')},"
+        f" {told}. The published numbers come from the full edition.\n:::"
     )
 
 
@@ -247,21 +218,13 @@ def editions_html(project: Project) -> str:
     """
     rows = []
     for chapter in project.chapters():
-        for name, file in STATUS_FILES.items():
-            path = project.notebooks / file
-            records = json.loads(path.read_bytes()) if path.is_file() else {}
-            record = records.get(chapter.name, {})
-            values = {p.name: p.default for p in chapter.parameters if p.kind in ("int", "float")}
-            values |= project.edition(name).of(chapter)
-            values.pop("seed", None)
+        for name in STATUS_FILES:
+            values, record = recorded(chapter, name)
             sizes = ", ".join(f"{key} = {value}" for key, value in values.items())
-            # Of an execution with other sizes, the times say nothing about these.
-            given = record.get("parameters", {})
-            ran = bool(record) and all(given.get(key) == value for key, value in values.items())
             times = [_seconds(record, key) for key in ("seconds", "seconds_from_nothing")]
             rows.append(
                 [chapter.title, name, sizes or "none"]
-                + ([*times, _machine(record) or "not recorded"] if ran else ["not run"] * 3)
+                + ([*times, machine_words(record) or "not recorded"] if record else ["not run"] * 3)
             )
     return table_html(
         rows,
@@ -270,26 +233,34 @@ def editions_html(project: Project) -> str:
     )
 
 
+def recorded(chapter: Chapter, edition: str) -> tuple[dict[str, Value], Mapping]:
+    """{parameter: value} of a chapter's sizes in an edition, and the record of its execution with
+    them; {} where there is none: of an execution with other sizes, the times say nothing.
+    """
+    path = chapter.project.notebooks / STATUS_FILES[edition]
+    records = json.loads(path.read_bytes()) if path.is_file() else {}
+    record = records.get(chapter.name, {})
+    values = {p.name: p.default for p in chapter.parameters if p.kind in ("int", "float")}
+    values |= chapter.project.edition(edition).of(chapter)
+    values.pop("seed", None)
+    given = record.get("parameters", {})
+    return values, record if all(given.get(k) == v for k, v in values.items()) else {}
+
+
 def _seconds(record: Mapping, name: str) -> str:
     return f"{record[name]:.0f} s" if name in record else "not recorded"
 
 
-def _machine(record: Mapping) -> str:
-    """The device, its name, threads and memory of a recorded execution, in words."""
+def machine_words(record: Mapping, *, memory: bool = True) -> str:
+    """The device, its name, threads and, with `memory`, the memory of a recorded execution."""
     words = [str(record[key]) for key in ("device", "device_name") if record.get(key)]
-    words += (
-        [f"{record['torch_threads']} thread{'' if record['torch_threads'] == 1 else 's'}"]
-        if "torch_threads" in record
-        else []
-    )
-    return ", ".join(
-        words
-        + (
-            [f"{record['peak_memory_mb'] / 1000:.1f} GB at most"]
-            if "peak_memory_mb" in record
-            else []
+    if "torch_threads" in record:
+        words.append(
+            f"{record['torch_threads']} thread{'' if record['torch_threads'] == 1 else 's'}"
         )
-    )
+    if memory and "peak_memory_mb" in record:
+        words.append(f"{record['peak_memory_mb'] / 1000:.1f} GB at most")
+    return ", ".join(words)
 
 
 def read_notebooks(folder: Path) -> dict[str, NotebookNode]:

@@ -76,19 +76,29 @@ class Material:
     seconds: Mapping[str, float]
 
 
-def build_course(project: Project, *, log: Callable[[str], None] = print) -> Path:
+def published_pages(project: Project) -> dict[str, NotebookNode]:
+    """{chapter: its published outputs with today's prose}.
+
+    Raises ChapterError for a chapter whose published outputs are not fresh."""
+    return {chapter.name: _page(chapter) for chapter in project.chapters()}
+
+
+def build_course(
+    project: Project,
+    pages: Mapping[str, NotebookNode],
+    *,
+    log: Callable[[str], None] = print,
+) -> Path:
     """Write the three editions and their zips to `_build/course`; returns that folder.
 
     Args:
-        project: whose chapters must be fresh, with the pages built (`make html`).
+        project: whose pages are built (`make html`).
+        pages: what `published_pages` gave.
         log: takes each line about progress.
 
     Raises:
         ExerciseError: an exercise does not hold, an answer would leak, or a page is not built.
-        ChapterError: a chapter's published outputs are not fresh.
     """
-    chapters = project.chapters()
-    pages = {chapter.name: _page(chapter) for chapter in chapters}
     sheets = [read_sheet(name, page) for name, page in pages.items()]
     log(f"proving {sum(len(sheet.coded) for sheet in sheets)} exercises")
     seconds = proven(sheets)
@@ -107,10 +117,27 @@ def build_course(project: Project, *, log: Callable[[str], None] = print) -> Pat
             contents["nbgrader"][f"source/{sheet.chapter}/{file}"] = exported
     contents["nbgrader"]["nbgrader_config.py"] = CONFIG.encode()
     for name, files in contents.items():
-        _write(folder / name, files)
-        _zip(folder / f"{name}.zip", files)
-        log(f"{name}: {len(files)} files in {folder / name}, and {folder / name}.zip")
+        write_edition(folder, name, files, log=log)
     return folder
+
+
+def write_edition(
+    folder: Path, name: str, files: Mapping[str, bytes], *, log: Callable[[str], None]
+) -> Path:
+    """Make `folder / name` hold exactly `files`, {path in it: content}, and a zip of them lie
+    beside it; returns the former. Says so in one line to `log`.
+    """
+    kept = {folder / name / path for path in files}
+    for path in sorted((folder / name).rglob("*")):
+        if path.is_file() and path not in kept:
+            path.unlink()
+    for path, data in files.items():
+        write_atomic(folder / name / path, data)
+    with zipfile.ZipFile(folder / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path, data in sorted(files.items()):
+            archive.writestr(zipfile.ZipInfo(path, _MOMENT), data, zipfile.ZIP_DEFLATED)
+    log(f"{name}: {len(files)} files in {folder / name}, and {folder / name}.zip")
+    return folder / name
 
 
 def material_of(
@@ -268,17 +295,3 @@ def _notebook(material: Material, cells: list[NotebookNode]) -> NotebookNode:
             cell.metadata["jupyter"] = how
     notebook.metadata[METADATA] = {"chapter": material.sheet.chapter}
     return notebook
-
-
-def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    for path in sorted(folder.rglob("*")) if folder.exists() else ():
-        if path.is_file() and path.relative_to(folder).as_posix() not in files:
-            path.unlink()
-    for name, data in files.items():
-        write_atomic(folder / name, data)
-
-
-def _zip(path: Path, files: Mapping[str, bytes]) -> None:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in sorted(files.items()):
-            archive.writestr(zipfile.ZipInfo(name, _MOMENT), data, zipfile.ZIP_DEFLATED)

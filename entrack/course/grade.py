@@ -5,6 +5,7 @@ and hidden; nothing else of a submission is executed. What one answer does costs
 
 import csv
 import io
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -25,7 +26,8 @@ from entrack.course_errors import ExerciseError
 from entrack.errors import ChapterError
 from entrack.store.digests import write_atomic
 
-SECONDS = 20
+TIMES, LEAST, MOST = 10, 2, 20
+"""An answer may take so many times what the solution takes, in seconds within these two."""
 DANGER = (
     "Grading runs the students' code as you, on this machine: it can read, change and delete your"
     " files. A time limit, a process of its own and no network are protection against mistakes, not"
@@ -69,7 +71,8 @@ def grade(folder: Path, project: Project, *, log: Callable[[str], None] = print)
         log: takes each line about progress, and the danger first.
 
     Raises:
-        ExerciseError: no submission, or none that holds an exercise of this book.
+        ExerciseError: no submission, or none that holds an exercise of this book; or a solution
+            that does not pass its own checks here, so that no answer could.
     """
     log(DANGER)
     log(CUT if cut() else NO_CUT)
@@ -153,7 +156,7 @@ def _marked(
         worker = workers.get()
         try:
             marks = {
-                e.label: worker.mark(e, answer)
+                e.label: worker.mark(e, answer, seconds=limits[e.label])
                 for e in exercises
                 if (answer := _answer(submission, e)) is not None
             }
@@ -164,8 +167,9 @@ def _marked(
         return marks
 
     many = min(len(submissions), os.cpu_count() or 1)
-    made = [Worker(seconds=SECONDS, network=False) for _ in range(many)]
+    made = [Worker(network=False) for _ in range(many)]
     try:
+        limits = {e.label: _limit(e, made[0]) for e in exercises}
         for worker in made:
             workers.put(worker)
         with ThreadPoolExecutor(many) as pool:
@@ -174,6 +178,24 @@ def _marked(
     finally:
         for worker in made:
             worker.close()
+
+
+def time_limit(seconds: float) -> int:
+    """Whole seconds that an answer may take where the solution takes `seconds`: a folder of endless
+    loops then costs minutes, and an answer that is merely slow is not cut off.
+    """
+    return min(MOST, max(LEAST, math.ceil(TIMES * seconds)))
+
+
+def _limit(exercise: Exercise, worker: Worker) -> int:
+    solved = worker.mark(exercise, exercise.answer, seconds=MOST)
+    failed = next((o.said for o in solved.outcomes if not o.passed), None)
+    if failed:
+        raise ExerciseError(
+            f"the solution of {exercise.label} does not pass its own checks here, so no answer can"
+            f" be graded: {failed} `python -m entrack.course.proof` says more."
+        )
+    return time_limit(solved.seconds)
 
 
 def _answer(submission: Submission, exercise: Exercise) -> str | None:

@@ -35,15 +35,15 @@ def prove(sheet: Sheet) -> list[Proof]:
     Costs a process with the imports of the set-up, seconds, and then what the answers take."""
     if not sheet.coded:
         return []
-    with Worker(seconds=SECONDS, network=True) as worker:
+    with Worker(network=True) as worker:
         return [_proof(exercise, worker) for exercise in sheet.coded]
 
 
 def _proof(exercise: Exercise, worker: Worker) -> Proof:
     label, problems = exercise.label, []
-    solved = worker.mark(exercise, exercise.answer)
+    solved = worker.mark(exercise, exercise.answer, seconds=SECONDS)
     problems += [f"{label}: the solution fails, {o.said}" for o in _failed(solved)]
-    stub = worker.mark(exercise, exercise.stub)
+    stub = worker.mark(exercise, exercise.stub, seconds=SECONDS)
     problems += [
         f"{label}: the check {o.sentence!r} passes the stub; let it call {exercise.function}."
         for o in stub.outcomes
@@ -51,7 +51,7 @@ def _proof(exercise: Exercise, worker: Worker) -> Proof:
     ]
     visible = exercise.visible_points
     for slip, code in exercise.wrong.items():
-        marked = worker.mark(exercise, code)
+        marked = worker.mark(exercise, code, seconds=SECONDS)
         if marked.problem:
             problems.append(f"{label}: the wrong answer {slip!r} did not run, {marked.problem}")
         elif all(o.passed for o in marked.outcomes[:visible]):

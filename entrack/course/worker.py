@@ -62,12 +62,11 @@ class Worker:
     """Marks answers one after the other; a context manager.
 
     Args:
-        seconds: each answer's limit, its checks included.
         network: whether answers may use it; False cuts it where `cut` can.
     """
 
-    def __init__(self, *, seconds: float, network: bool):
-        self.seconds, self.command = seconds, [] if network else cut()
+    def __init__(self, *, network: bool):
+        self.command = [] if network else cut()
         self._process: subprocess.Popen | None = None
 
     def __enter__(self) -> "Worker":
@@ -76,28 +75,30 @@ class Worker:
     def __exit__(self, *about: object) -> None:
         self.close()
 
-    def mark(self, exercise: Exercise, answer: str) -> Marked:
-        """`answer` held to the checks of `exercise`; whatever it does, this comes back."""
+    def mark(self, exercise: Exercise, answer: str, *, seconds: float) -> Marked:
+        """`answer` held to the checks of `exercise`, all of which may take `seconds`; whatever it
+        does, this comes back.
+        """
         job = {
             "setup": exercise.setup,
             "answer": answer,
             "function": exercise.function,
             "tests": exercise.checks + exercise.hidden,
-            "seconds": self.seconds,
+            "seconds": seconds,
         }
         told = self._ask(job)
         try:
             seen = {o["sentence"]: Outcome(**o) for o in told["outcomes"]}
-            problem, seconds = str(told["problem"]), float(told["seconds"])
+            problem, took = str(told["problem"]), float(told["seconds"])
         except (KeyError, TypeError, ValueError):
             # The fork that reports runs the answer's code, which can write anything there.
-            seen, problem, seconds = {}, "what it reported cannot be read.", 0.0
+            seen, problem, took = {}, "what it reported cannot be read.", 0.0
         missing = problem or "the check was not reached."
         outcomes = (
             seen.get(s, Outcome(exercise.label, s, False, f"{exercise.label}: {missing}"))
             for s in sentences(exercise.checks + exercise.hidden)
         )
-        return Marked(tuple(outcomes), problem, seconds)
+        return Marked(tuple(outcomes), problem, took)
 
     def _ask(self, job: dict) -> dict:
         if self._process is None or self._process.poll() is not None:
@@ -105,7 +106,7 @@ class Worker:
         try:
             self._process.stdin.write(json.dumps(job).encode() + b"\n")
             self._process.stdin.flush()
-            line = _line(self._process.stdout.fileno(), self.seconds + SETUP_SECONDS)
+            line = _line(self._process.stdout.fileno(), job["seconds"] + SETUP_SECONDS)
             return json.loads(line)
         except (OSError, ValueError):
             self.close()

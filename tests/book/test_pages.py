@@ -2,6 +2,7 @@
 sentence, cards and stamps as pages.
 """
 
+import importlib
 import json
 from xml.etree import ElementTree
 
@@ -123,12 +124,19 @@ def of_finding(slug, finding, here, **options):
     return claim(slug, here, finding=finding, **options)
 
 
-def test_each_finding_has_a_card_that_counts_its_claims_and_leads_to_its_chapters():
+@pytest.fixture
+def claim_roles(monkeypatch):
+    """The Sphinx hook that puts claims into prose."""
+    monkeypatch.syspath_prepend(project().root / "book" / "_ext")
+    return importlib.import_module("claim_roles")
+
+
+def test_each_finding_has_a_card_that_counts_its_claims_and_leads_to_its_chapters(claim_roles):
     made = {
         "03_x": notebook(of_finding("a", "i", HELPS), of_finding("b", "i", HELPS)),
         "08_y": notebook(of_finding("mine", "iii", HARMS, paper="", ours=True)),
     }
-    tree = ElementTree.fromstring(pages.findings_html(pages.claims(made), up="../"))
+    tree = ElementTree.fromstring(claim_roles.findings_html(pages.claims(made), up="../"))
     first, second, third = ("".join(card.itertext()) for card in tree)
     assert "(i) The same circuit is there" in first and "2 replicates" in first
     assert "Tests of ours" not in first and "not run here" in second
@@ -150,11 +158,8 @@ class Reading:
 
 
 @pytest.fixture
-def role(tmp_path, monkeypatch):
+def role(tmp_path, monkeypatch, claim_roles):
     """A role of `claim_roles` on a page of a book with one chapter, by name and text."""
-    monkeypatch.syspath_prepend(project().root / "book" / "_ext")
-    import claim_roles
-
     (tmp_path / "notebooks").mkdir()
     judged = notebook(claim("a", {"code": HELPS, "math": UNCLEAR}))
     nbformat.write(judged, tmp_path / "notebooks" / "01_x.ipynb")

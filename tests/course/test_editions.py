@@ -119,7 +119,7 @@ def built(tmp_path_factory):
     book = taught_book(tmp_path_factory.mktemp("course"))
     build(book, publish=True, log=lambda line: None)
     lines = []
-    folder = editions.build_course(book, log=lines.append)
+    folder = editions.build_course(book, editions.published_pages(book), log=lines.append)
     return book, folder, lines
 
 
@@ -247,4 +247,4 @@ def test_a_book_without_pages_says_what_to_do(tmp_path):
 
 def test_an_unexecuted_chapter_makes_no_edition(tmp_path):
     with pytest.raises(ChapterError, match="01_double is unexecuted"):
-        editions.build_course(taught_book(tmp_path), log=lambda line: None)
+        editions.published_pages(taught_book(tmp_path))

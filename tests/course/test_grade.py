@@ -5,6 +5,7 @@ import json
 
 import nbformat
 import pytest
+from small_book import edit
 from taught_book import taught_book
 
 from entrack import cli
@@ -59,7 +60,6 @@ def graded(tmp_path_factory):
     (folder / "kim").mkdir()
     nbformat.write(submission(RIGHT, tags=False), folder / "kim" / "03_means.ipynb")
     patch = pytest.MonkeyPatch()
-    patch.setattr(grade, "SECONDS", 2)
     patch.setenv("ENTRACK_ROOT", str(book.root))
     try:
         assert cli.main(["grade", str(folder)]) == 0
@@ -140,6 +140,33 @@ def test_the_danger_is_said_first(tmp_path, monkeypatch):
     lines.clear()
     grade.grade(folder, book, log=lines.append)
     assert lines[1] == grade.NO_CUT
+
+
+@pytest.mark.parametrize("seconds, limit", [(0.001, 2), (0.25, 3), (0.5, 5), (1.9, 19), (9, 20)])
+def test_an_answer_may_take_ten_times_what_the_solution_takes(seconds, limit):
+    assert grade.time_limit(seconds) == limit
+
+
+def test_a_slow_solution_gives_more_time(tmp_path):
+    book = taught_book(tmp_path / "book")
+    source = book.notebooks / "03_means.py"
+    edit(source, "import functools\n", "import functools\nimport time\n")
+    slow = "    total_of_numbers = sum(numbers)\n"
+    edit(source, slow, slow + "    time.sleep(0.1)\n")
+    patient = HEAD + "    time.sleep(0.8)\n    return sum(numbers) / len(numbers)"
+    nbformat.write(submission(patient), tmp_path / "ada.ipynb")
+    lines = []
+    grade.grade(tmp_path, book, log=lines.append)
+    assert lines[2:] == ["ada: 3 of 3"]
+
+
+def test_a_solution_that_does_not_hold_here_grades_nobody(tmp_path):
+    book = taught_book(tmp_path / "book")
+    edit(book.notebooks / "03_means.py", "_numbers / len(numbers)", "_numbers // len(numbers)")
+    nbformat.write(submission(RIGHT), tmp_path / "ada.ipynb")
+    with pytest.raises(ExerciseError, match="the solution of ex-mean does not pass its own checks"):
+        grade.grade(tmp_path, book, log=lambda line: None)
+    assert not (tmp_path / "grades.csv").exists()
 
 
 def test_the_help_tells_the_danger(capsys):
