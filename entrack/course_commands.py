@@ -34,7 +34,7 @@ COURSE_COMMANDS = {
     "course": (
         make_course,
         lambda sub: None,
-        "Prove the exercises and write the course's editions and slides to _build/course.",
+        "Prove the exercises; write editions and slides to _build/course.",
     ),
     "grade": (
         grade_folder,
