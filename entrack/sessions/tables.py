@@ -45,7 +45,7 @@ def exercises_html(session: Session, *, up: str) -> str:
             rows.append([(exercise.title, place), kind, chapter.title])
     if not rows:
         return "<p>The chapters of this session have no exercises.</p>"
-    caption = f"{len(rows)} exercises, of which {by_themselves} check themselves"
+    caption = f"Exercises: {len(rows)}, of which {by_themselves} with checks"
     return table_html(rows, ["exercise", "kind", "chapter"], caption=caption)
 
 

@@ -72,7 +72,7 @@ def test_exercises_are_listed_with_links_and_kinds(tmp_path):
     edit(book.root / "book/course/sessions.toml", '["02_show"]', '["02_show", "03_means"]')
     (session,) = sessions(book)
     html = exercises_html(session, up="../../")
-    assert "2 exercises, of which 1 check themselves" in html
+    assert "Exercises: 2, of which 1 with checks" in html
     assert 'href="../../notebooks/03_means.html#ex-mean">Mean of a list</a>' in html
     assert ">write</td>" in html and ">in words</td>" in html and ">Means</td>" in html
 
