@@ -119,7 +119,9 @@ class Likeness:
         prompts: 1 = as alike as two searches in one model. Both share the first map.
         """
         value = self.correlation.value / ceiling.correlation.value
-        half = 1.96 * float(np.std(self.draws / ceiling.draws))
+        # Quantiles, for a resampled ceiling near 0 gives a share without bounds.
+        low, high = np.quantile(self.draws / ceiling.draws, [0.025, 0.975])
+        half = float(high - low) / 2
         return Estimate(value, value - half, value + half, self.correlation.n)
 
 
