@@ -377,8 +377,8 @@ judge(
 # better, *{glue:text}`verdict_improved_values`*, and so do its position transmitters (B),
 # *{glue:text}`verdict_improved_positions`*. That they bring more than all the other heads at the
 # same token: A *{glue:text}`verdict_improved_over_others_A`*, B
-# *{glue:text}`verdict_improved_over_others_B`*. On one prompt a head may help by spelling the answer,
-# so that this alone does not tell which part of the work got better.
+# *{glue:text}`verdict_improved_over_others_B`*. On one prompt a head may help by spelling the
+# answer, so that this alone does not tell which part of the work got better.
 #
 # *Next:* {doc}`09_as_published` checks the paper's code, and {doc}`10_messages` asks the question
 # again where no answer can leak.
