@@ -357,6 +357,8 @@ over_random = {v: more for v in better if (more := into_base[v].over_random("A")
 over_rest = {x: {v: more for v in gains(x) if (more := into_base[v].over_others(x))} for x in "ABC"}
 taken = {v: (from_base[v].gain("A"), share) for v, share in shares(from_base, "A").items()}
 fetched = into_below.over("q of A", chance) if into_below else None
+
+# %% tags=["hide-input"]
 judge(
     claim("improved_values", gains("A")),
     claim("improved_positions", gains("B")),

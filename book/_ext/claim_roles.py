@@ -45,8 +45,8 @@ def findings_html(found: Sequence[pages.JudgedClaim], *, up: str) -> str:
         lines = [f'<p class="title">({finding}) {title}</p>']
         for ours, whose in ((False, "The paper's claims"), (True, "Tests of ours")):
             counts = Counter(c.verdict_words for c in mine if c.record["ours"] == ours)
-            badges = ", ".join(f"{n} {badge(verdict)}" for verdict, n in counts.items())
-            lines += [f"<p>{whose}: {badges}</p>"] if badges else []
+            badges = (f"<li>{n} {badge(verdict)}</li>" for verdict, n in counts.items())
+            lines += [f"<p>{whose}</p><ul>{''.join(badges)}</ul>"] if counts else []
         chapters = dict.fromkeys((claim.chapter, claim.title) for claim in mine)
         links = "; ".join(f'<a href="{up}notebooks/{c}.html">{escape(t)}</a>' for c, t in chapters)
         cards.append(f"<section>{''.join(lines)}<p>{links or 'not run here'}</p></section>")

@@ -138,7 +138,7 @@ def _free_corner(
 
 def effects_in_two(first: Discovery, second: Discovery, *, names: tuple[str, str]) -> Picture:
     """A panel per group: the mean effect of every head with a path in both, in the first model (x)
-    and in the second (y); the strongest of either are dark and named.
+    and in the second (y); the strongest of either are dark, the first two of each named.
     """
     told = []
     with style.look():
@@ -154,7 +154,8 @@ def effects_in_two(first: Discovery, second: Discovery, *, names: tuple[str, str
                 if reached[head.layer, head.head]:
                     place = tuple(float(grid[head.layer, head.head]) for grid in grids)
                     axes.plot(*place, "o", color=style.GROUPS[name])
-                    axes.annotate(str(head), place, xytext=(4, 4), textcoords="offset points")
+                    if head in (*top[0][:2], *top[1][:2]):  # more names would lie on each other
+                        axes.annotate(str(head), place, xytext=(5, 2), textcoords="offset points")
             low = float(min(x.min(), y.min(), 0)) if len(x) else -1.0
             axes.plot([low, 0], [low, 0], color="black", lw=0.8, ls=":")
             axes.set(title=f"{group.letter} {group.title}", xlabel=names[0], ylabel=names[1])
