@@ -129,12 +129,13 @@ alike = {
     for name, one in maps.items()
     if name != reference
 }
+show(tables.shares_of_ceiling(alike, ceiling=OTHER_PROMPTS))
 show(tables.likeness(alike, ceiling=OTHER_PROMPTS))
 glue(n_strongest=STRONGEST, n_own=n_pairs_own)
 
 # %% [markdown]
-# The last row of each group is the model before any of this training. What it shares with its base
-# was not made by training on the task.
+# The last row is the model before any of this training. What it shares with its base was not made
+# by training on the task.
 #
 # *Caveats.* Stages build on each other: the {term}`receivers <receiver>` of B, C and D are the
 # heads found one stage before, so a difference in A passes on. The search on other prompts has

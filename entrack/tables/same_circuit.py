@@ -230,3 +230,25 @@ def likeness(found: Mapping[str, Mapping[str, Likeness | None]], *, ceiling: str
         ],
         "Effects of all heads beside those in the reference, by group and search",
     )
+
+
+def shares_of_ceiling(found: Mapping[str, Mapping[str, Likeness | None]], *, ceiling: str) -> Table:
+    """A row per search and a column per group: the correlation with the reference as a share of the
+    ceiling's; the row of the ceiling has its correlation. Arguments as for `likeness`.
+    """
+    rows = []
+    for search, alike in found.items():
+        row: list = [search]
+        for name in GROUPS:
+            one, most = alike[name], found[ceiling][name]
+            if one is None or most is None:
+                row.append("too few heads")
+            else:
+                row.append(one.correlation if search == ceiling else one.share_of(most))
+        rows.append(row)
+    return Table(
+        rows,
+        ["search", *(f"{group.letter} {group.title}" for group in GROUPS.values())],
+        f"How alike the effects are to those of the reference. First row, {ceiling}: the"
+        " correlation, which is the ceiling; below it, shares of that.",
+    )

@@ -10,7 +10,7 @@ from small_circuit import CIRCUIT
 from entrack.circuit.completeness import Completeness
 from entrack.circuit.faithfulness import Faithfulness, grow
 from entrack.circuit.minimality import Minimality
-from entrack.circuit.overlap import overlaps
+from entrack.circuit.overlap import Likeness, overlaps
 from entrack.display.svg import figure_svg
 from entrack.figures import same_circuit as figures
 from entrack.sites import GROUPS, Head
@@ -156,3 +156,23 @@ def test_growing_fills_one_group_at_a_time(model):
     rows = tables.grown(rest, ["the circuit", "more"]).rows
     assert [row[0] for row in rows] == ["the circuit", "more", "whole model"]
     assert [row[2].value for row in rows] == [0, 0.25, 0.5]
+
+
+def alike(correlation, shared, share=1.0):
+    """A likeness with these numbers, whose resamples do not spread."""
+    value = Estimate(correlation, correlation - 0.1, correlation + 0.1, N)
+    return Likeness("x", shared, 0.5, 0.01, value, value, 0.1, np.full(10, correlation * share))
+
+
+def test_likeness_has_a_row_for_each_group_and_search_and_shares_one_for_each_search():
+    found = {
+        "again": {name: alike(0.8, 5) for name in GROUPS},
+        "other": {name: alike(0.6, 3) for name in GROUPS} | {"structure_reader": None},
+    }
+    rows = tables.likeness(found, ceiling="again").rows
+    assert [row[0] for row in rows[:3]] == ["A, again", "A, other", "B, again"]
+    assert rows[0][1] == "5 (0.5 by chance)" and rows[0][6] == "-"
+    assert rows[1][6].value == pytest.approx(0.75) and rows[-1][1:] == ["too few heads"] * 6
+    first, second = tables.shares_of_ceiling(found, ceiling="again").rows
+    assert first[1].value == 0.8 and second[1].value == pytest.approx(0.75)
+    assert second[4] == "too few heads"
