@@ -885,8 +885,8 @@ def through_query(clean, sent, layer, head):
 # ::::
 
 # %% [markdown] tags=["teacher", "ex-circuit-scores"]
-# Let them guess what a fall from 0.999 to 0.99 counts in either score, and a rise from 0.001 to
-# 0.003. Then ask which of the two a circuit should be chosen by. The ratio of two means is the
+# Let them guess what a fall from `0.999` to `0.99` counts in either score, and a rise from `0.001`
+# to `0.003`. Then ask which of the two a circuit should be chosen by. The ratio of two means is the
 # usual slip, and it hides the trouble: pairs with a small probability do not count in it at all.
 
 # %% [markdown]

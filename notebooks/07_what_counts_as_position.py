@@ -378,7 +378,7 @@ def predictions(base, labels, query, before, after):
 
 # %% [markdown] tags=["teacher", "ex-position-separating"]
 # Most compare every rival with the order and forget to compare rivals with each other, and with the
-# base's own answer. Ask what a bar "own answer" of 0.4 would mean if a rival named the same box.
+# base's own answer. Ask what a bar "own answer" of `0.4` would mean if a rival named the same box.
 
 # %% [markdown]
 # :::{solution-start} ex-position-separating

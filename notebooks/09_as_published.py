@@ -651,7 +651,7 @@ def verdicts_turned(before, without, threshold):
 # changes. Head by head is the paired comparison; the number kept is the unpaired one.
 #
 # With 100 prompts every accuracy has two decimals already and there is nothing to round. But then
-# one prompt is a step of 0.01, as large as the threshold.
+# one prompt is a step of `0.01`, as large as the threshold.
 #
 # :::{solution-end}
 # :::

@@ -333,7 +333,7 @@ def shuffled_in_layers(effects, generator):
 # :label: ex-lineage-ceiling
 # :class: write
 #
-# A correlation of 0.7 between two models says little by itself: two searches in one model also
+# A correlation of `0.7` between two models says little by itself: two searches in one model also
 # differ, because each has its own prompts. Write the share of the ceiling.
 #
 # :::{admonition} Hint

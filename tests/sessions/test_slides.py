@@ -44,8 +44,9 @@ def test_a_deck_has_title_objectives_figures_verdicts_and_questions(tmp_path):
     assert "<li><p>See it.</p></li>" in text and "<li><p>Did you?</p></li>" in text
     assert "Can it be <em>shown</em>? The answer is 42." in text
     assert 'aria-label="A line that rises"' in text and "A line that rises.</p>" in text
-    for cell in ("the line rises", "0.3 (Table 1)", "+0.2 [+0.1, +0.3]", "replicates"):
+    for cell in ("the line rises", "0.3 (Table 1)", "+0.2 [+0.1, +0.3]"):
         assert f">{cell}</t" in text
+    assert 'data-verdict="replicates">replicates</span>' in text
     assert "7 / 7" in text and "8 / " not in text
 
 
