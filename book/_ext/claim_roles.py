@@ -9,6 +9,7 @@ executed chapters.
 from collections import Counter
 from collections.abc import Sequence
 from difflib import get_close_matches
+from functools import cache
 from html import escape
 from pathlib import Path
 
@@ -56,8 +57,14 @@ def findings_html(found: Sequence[pages.JudgedClaim], *, up: str) -> str:
 def judged(environment):
     """{slug: claim} of the notebooks that are being rendered."""
     environment.note_reread()  # it reads files that Sphinx does not know of
-    found = pages.claims(pages.read_notebooks(Path(environment.srcdir) / "notebooks"))
-    return {claim.record["slug"]: claim for claim in found}
+    folder = Path(environment.srcdir) / "notebooks"
+    return _read(folder, max(path.stat().st_mtime_ns for path in folder.glob("*.ipynb")))
+
+
+@cache
+def _read(folder, changed):
+    """Read once for all roles of a build: `changed` is when the newest notebook was written."""
+    return {claim.record["slug"]: claim for claim in pages.claims(pages.read_notebooks(folder))}
 
 
 def link(environment, claim):

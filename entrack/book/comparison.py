@@ -160,6 +160,10 @@ def _short(value: object) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(
+            "entrack: one name for the edition is needed, such as 2. Give it behind the module."
+        )
     try:
         keep(project(), sys.argv[1])
     except EntrackError as error:

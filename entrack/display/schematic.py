@@ -21,7 +21,7 @@ SIDE = 0.72  # of a square, in units of the grid
 
 
 @dataclass(frozen=True)
-class Run:
+class Drawn:
     """One run in a drawing.
 
     Attributes:
@@ -44,9 +44,11 @@ def path_patching() -> Picture:
     frozen = {(layer, token): FROZEN for layer in range(LAYERS) for token in range(TOKENS)}
     return _drawing(
         [
-            Run("clean run", CLEAN, says="apple"),
-            Run("corrupt run", OTHER, says="key"),
-            Run("clean run, patched", CLEAN, {**frozen, sender: OTHER}, says="apple, less likely"),
+            Drawn("clean run", CLEAN, says="apple"),
+            Drawn("corrupt run", OTHER, says="key"),
+            Drawn(
+                "clean run, patched", CLEAN, {**frozen, sender: OTHER}, says="apple, less likely"
+            ),
         ],
         arrows=[((1, *sender), (2, *sender))],
         alt="Path patching. The clean and the corrupt prompt are run. In a third run, on the clean"
@@ -67,8 +69,8 @@ def mean_ablation() -> Picture:
     }
     return _drawing(
         [
-            Run("many other prompts", OTHER),
-            Run(
+            Drawn("many other prompts", OTHER),
+            Drawn(
                 "this prompt, the circuit alone",
                 CLEAN,
                 means | dict.fromkeys(circuit, ANEW),
@@ -86,7 +88,7 @@ def knock_out() -> Picture:
     """A reading that is forbidden, from some layer up."""
     later = {(layer, token): ANEW for layer in range(1, LAYERS) for token in (3,)}
     return _drawing(
-        [Run("one prompt, a reading forbidden", CLEAN, later, says="apple?")],
+        [Drawn("one prompt, a reading forbidden", CLEAN, later, says="apple?")],
         forbidden=((0.0, 1), (3, 3)),
         alt="Attention knock-out. From a layer up, no head at the last token may read one earlier"
         " token. What the last token holds from there on is computed anew without it. If the answer"
@@ -96,15 +98,9 @@ def knock_out() -> Picture:
 
 def interchange() -> Picture:
     """A group's output from a source prompt, put into a base prompt."""
-    anew = {(layer, 3): ANEW for layer in (2, 3)}
-    return _drawing(
-        [
-            Run("source prompt", OTHER, says="key"),
-            Run(
-                "base prompt, patched", CLEAN, {**anew, (1, 3): OTHER}, says="apple, watch or key?"
-            ),
-        ],
-        arrows=[((0, 1, 3), (1, 1, 3))],
+    return _handed_over(
+        ("source prompt", "key"),
+        ("base prompt, patched", "apple, watch or key?"),
         alt="An interchange. A group of heads gives, on the base prompt, what it gave on the source"
         " prompt, and everything after it is computed anew. The answer tells what came with it: the"
         " source's object, or the base's own object at the source's position.",
@@ -113,21 +109,30 @@ def interchange() -> Picture:
 
 def cross_model() -> Picture:
     """A group's output from another version, on the same prompt."""
-    anew = {(layer, 3): ANEW for layer in (2, 3)}
-    return _drawing(
-        [
-            Run("donor: fine-tuned version", OTHER, says="apple"),
-            Run("receiver: base, same prompt", CLEAN, {**anew, (1, 3): OTHER}, says="apple?"),
-        ],
-        arrows=[((0, 1, 3), (1, 1, 3))],
+    return _handed_over(
+        ("donor: fine-tuned version", "apple"),
+        ("receiver: base, same prompt", "apple?"),
         alt="Cross-model activation patching. Donor and receiver read the same prompt. A group of"
         " heads of the receiver gives what it gave in the donor, and everything after it is"
         " computed anew. Where the receiver becomes right, what it lacked was handed over.",
     )
 
 
+def _handed_over(giver: tuple[str, str], taker: tuple[str, str], *, alt: str) -> Picture:
+    """One square of a run put into another; each run is told by its title and what it says."""
+    anew = {(layer, 3): ANEW for layer in (2, 3)}
+    return _drawing(
+        [
+            Drawn(giver[0], OTHER, says=giver[1]),
+            Drawn(taker[0], CLEAN, {**anew, (1, 3): OTHER}, says=taker[1]),
+        ],
+        arrows=[((0, 1, 3), (1, 1, 3))],
+        alt=alt,
+    )
+
+
 def _drawing(
-    runs: Sequence[Run],
+    runs: Sequence[Drawn],
     *,
     alt: str,
     arrows: Sequence[tuple[tuple[int, int, int], tuple[int, int, int]]] = (),
@@ -158,7 +163,7 @@ def _drawing(
     return Picture(figure, alt)
 
 
-def _grid(axes: Axes, run: Run, x: float) -> None:
+def _grid(axes: Axes, run: Drawn, x: float) -> None:
     for layer in range(LAYERS):
         for token in range(TOKENS):
             look = _look(run.marks.get((layer, token), run.colour))
@@ -181,7 +186,7 @@ def _look(mark: str) -> dict:
     return {"facecolor": mark, "edgecolor": mark, "alpha": 0.8}
 
 
-def _keys(runs: Sequence[Run]) -> list[Rectangle]:
+def _keys(runs: Sequence[Drawn]) -> list[Rectangle]:
     """A key for each kind of square that the drawing has."""
     marks = {mark for run in runs for mark in run.marks.values()}
     words = {
