@@ -137,8 +137,8 @@ glue(n_strongest=STRONGEST, n_own=n_pairs_own)
 # The last row is the model before any of this training. What it shares with its base was not made
 # by training on the task.
 #
-# *Caveats.* Stages build on each other: the {term}`receivers <receiver>` of B, C and D are the heads
-# found one stage before, so a difference in A passes on. The search on other prompts has
+# *Caveats.* Stages build on each other: the {term}`receivers <receiver>` of B, C and D are the
+# heads found one stage before, so a difference in A passes on. The search on other prompts has
 # {glue:text}`n_own` pairs, as all but the first, so its noise is theirs. Where a few heads carry a
 # group, other pairs can move its correlation far, and the interval of the share is wide: *partly*
 # below then says that the heads agree beyond their layers, and leaves open how near to the ceiling.
