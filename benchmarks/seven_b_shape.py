@@ -23,7 +23,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from entrack.model.activations import CHUNK
 from entrack.model.decoder import Model
-from entrack.paper.released import N_LAYERS, released_circuit
+from entrack.paper.published import N_LAYERS, released_circuit
 from entrack.patching.path_patching import PathConfig, path_patching
 from entrack.sites import GROUPS, STRUCTURE_ROLES, Head
 from entrack.task.draws import pairs

@@ -373,7 +373,7 @@ show(attention_masses(looks, columns))
 # caption: Relative depth of the circuit's heads by group, ours above and the released Llama-7B
 #   circuit below. Bar: median.
 from entrack.figures.circuit import depths
-from entrack.paper.released import N_LAYERS, released_circuit
+from entrack.paper.published import N_LAYERS, released_circuit
 
 llama = released_circuit("llama")
 side_by_side = {

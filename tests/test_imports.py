@@ -37,6 +37,7 @@ LAYERS = [
     ["figures."],
     ["tables."],
     ["finetune."],
+    ["across."],
     ["book."],
     ["course."],
     ["sessions."],

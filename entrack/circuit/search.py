@@ -92,9 +92,36 @@ def find_circuit(model: Model, settings: CircuitSettings = CircuitSettings()) ->
     clean, corrupt = encode_pairs(
         model.tokenizer, pairs(settings.n_pairs, split="discovery", **options)
     )
-    discovery = discover(model, clean, corrupt=corrupt, config=settings.discovery)
-    means = ablation_means(model, settings)
     held_out = encode(model.tokenizer, examples(settings.n_held_out, split="pruning", **options))
+    return search_circuit(
+        model,
+        clean,
+        corrupt=corrupt,
+        held_out=held_out,
+        means=ablation_means(model, settings),
+        settings=settings,
+    )
+
+
+def search_circuit(
+    model: Model,
+    clean: Prompts,
+    *,
+    corrupt: Prompts,
+    held_out: Prompts,
+    means: Means,
+    settings: CircuitSettings,
+) -> FoundCircuit:
+    """The search on prompts of any task whose roles are those of `boxes.ROLES`.
+
+    Args:
+        clean, corrupt: pairs for path patching, of equal lengths pair by pair.
+        held_out: prompts on which the size is chosen and minimality is judged.
+        means: mean head outputs that ablate.
+        settings: only its rules are used, `discovery` and `minimality`.
+
+    Raises SiteError when a group comes out empty."""
+    discovery = discover(model, clean, corrupt=corrupt, config=settings.discovery)
     curve = choose_size(model, held_out, discovery=discovery, means=means, shares=SHARES)
     minimality = measure_minimality(
         model, held_out, circuit=curve.circuit, means=means, config=settings.minimality
@@ -132,7 +159,11 @@ def ablation_means(model: Model, settings: CircuitSettings = CircuitSettings()) 
         seed=settings.seed + 1,
         format=settings.format,
     )
-    prompts: Prompts = encode(model.tokenizer, [pair.corrupt for pair in drawn])
+    return means_over(model, encode(model.tokenizer, [pair.corrupt for pair in drawn]))
+
+
+def means_over(model: Model, prompts: Prompts) -> Means:
+    """Mean head outputs over `prompts`. Stored."""
     z = torch.from_numpy(_mean_z(model, prompts))
     return Means(z=z.to(model.device, model.dtype), n=len(prompts))
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from functools import partial
 
 from entrack.errors import ConfigError
-from entrack.paper import circuit_claims, findings, published
+from entrack.paper import circuit_claims, findings, mechanism_claims, published
 from entrack.sites import GROUPS
 from entrack.stats.claims import Claim, Here
 from entrack.stats.declarations import Declaration
@@ -278,7 +278,7 @@ CLAIMS: dict[str, Declaration] = {
         _improved,
         _slips,
         _messages,
-        circuit_claims.lineages,
+        mechanism_claims.declared,
     )
     for declaration in part()
 }

@@ -10,7 +10,7 @@ Every item carries tags that say how far it can be trusted:
 
 Models and circuits are keyed "llama", "vicuna", "goat", "float" (of 7B parameters, 32 layers of 32
 heads), groups by their names in `sites.GROUPS`, plus "all" in overlaps. A head is a pair (layer,
-head), both from 0. No function takes arguments or can fail; a file is read once."""
+head), both from 0. No function can fail; a file is read once."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
+from entrack.circuits import Circuit
 from entrack.paper.published_rows import (
     CompletenessRow,
     DonatedRow,
@@ -37,6 +38,12 @@ from entrack.paper.published_rows import (
     StageRow,
     VariationRow,
 )
+from entrack.sites import Head
+
+N_LAYERS = 32
+"""Layers of the paper's four models, all of the size of Llama-7B."""
+STRUCTURE_ROLE = "prev_query_label"
+"""Where the structure readers of the released circuits act (paper, section 4.1)."""
 
 Values = TypeVar("Values")
 
@@ -101,6 +108,17 @@ def cross_evaluation() -> Published[Mapping[str, Mapping[str, tuple[float, float
 def circuits() -> Published[Mapping[str, Mapping[str, tuple[LayerHead, ...]]]]:
     """values[circuit][group], heads by path-patching score, strongest first."""
     return _item("circuits", _map(_map(_heads)))
+
+
+def released_circuit(name: str = "llama") -> Circuit:
+    """One of the three released circuits, "llama", "goat" or "float", as a circuit of this
+    package.
+    """
+    groups = {
+        group: tuple(sorted(Head(*head) for head in heads))
+        for group, heads in circuits().values[name].items()
+    }
+    return Circuit(groups, models().values[name]["title"], STRUCTURE_ROLE)
 
 
 def overlap() -> Published[Mapping[str, Mapping[str, OverlapRow]]]:
