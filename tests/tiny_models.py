@@ -11,12 +11,14 @@ from entrack.sites import Head
 KV_HEADS = {"mha": 4, "gqa": 2, "mqa": 1}
 
 
-def tiny_model(kind: str = "gqa", *, n_layers: int = 5, seed: int = 0) -> Model:
+def tiny_model(
+    kind: str = "gqa", *, n_layers: int = 5, seed: int = 0, more: tuple[str, ...] = ()
+) -> Model:
     """A random Llama of `n_layers` with 4 heads of 8 dimensions; large heads, so that effects are
-    large.
+    large. Its tokenizer knows `more` words.
     """
     torch.manual_seed(seed)
-    tokenizer = make_tokenizer()
+    tokenizer = make_tokenizer(more=more)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -37,7 +39,7 @@ def tiny_model(kind: str = "gqa", *, n_layers: int = 5, seed: int = 0) -> Model:
         hf,
         tokenizer,
         name=f"tiny/{kind}",
-        digest=f"tiny-{kind}-{n_layers}-{seed}",
+        digest=f"tiny-{kind}-{n_layers}-{seed}" + "".join(more),
         family="tiny",
         version=kind,
     )

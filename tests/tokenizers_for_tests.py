@@ -2,6 +2,8 @@
 files.
 """
 
+from collections.abc import Sequence
+
 from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.processors import TemplateProcessing
@@ -21,12 +23,14 @@ BARE = NOUNS[
 ]  # nouns that are one token without a space too; the others then are the unknown token
 
 
-def make_tokenizer(*, bos: bool = False, eos: bool = False) -> PreTrainedTokenizerFast:
+def make_tokenizer(
+    *, bos: bool = False, eos: bool = False, more: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE whose words with a space before them are one token, save those in
     TWO_PIECES.
 
-    `bos` puts "<s>" before every text, as Llama's tokenizer does; `eos` puts "</s>" behind it,
-    which the task refuses."""
+    `more` words are one token too, with a space before them. `bos` puts "<s>" before every text, as
+    Llama's tokenizer does; `eos` puts "</s>" behind it, which the task refuses."""
     specials = ["<s>", "</s>", "<unk>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {token: index for index, token in enumerate([*specials, *alphabet])}
@@ -40,6 +44,7 @@ def make_tokenizer(*, bos: bool = False, eos: bool = False) -> PreTrainedTokeniz
     ]
     for word in [
         *words,
+        *(SPACE + word for word in more),
         *(SPACE + first for first, _ in halves),
         *(second for _, second in halves),
         *BARE,

@@ -180,6 +180,13 @@ def _lineages(c: Chapter) -> float:
     return searches + 4 * c.alone(c.values["n_evaluation"], 5) + spoken
 
 
+def _two_tasks(c: Chapter) -> float:
+    searches = c.search() + 2 * c.search("n_pairs_own") + 3 * c.search("n_pairs_own") / 2
+    circuits = 3 + c.values["n_random"]
+    spoken = 2 * 4 * c.pairs(c.prompts("n_scenes"), 4)
+    return searches + 3 * 2 * c.alone(c.values["n_evaluation"], circuits) + spoken
+
+
 CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "01": _task,
     "02": _hooks,
@@ -193,6 +200,7 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "10": _messages,
     "11": _explorer,
     "12": _lineages,
+    "13": _two_tasks,
 }
 """Number of a chapter -> its operations."""
 
@@ -200,6 +208,6 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
 def operations(
     number: str, values: Mapping[str, float], *, shape: Shape, text: Text, compared: int = 5
 ) -> float:
-    """Operations of chapter `number` ("01" to "12") with its parameters `values`, comparing
+    """Operations of chapter `number` ("01" to "13") with its parameters `values`, comparing
     `compared` versions, with no stored result to go on."""
     return CHAPTERS[number](Chapter(shape, text, values, compared))

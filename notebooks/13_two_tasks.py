@@ -1,0 +1,298 @@
+# %% [markdown]
+# # One mechanism, two tasks?
+#
+# **Why does training on something else make a model better at boxes?** The paper
+# {cite:p}`prakash2024finetuning` finds that it does, and that the circuit stays. It leaves open why
+# practice on *other* data should reach this circuit at all. Here is an answer that can be tested:
+# the other task is done with the same heads. {glue:text}`focus_name` was fine-tuned on small
+# look-ups in code, without a box. If look-ups need the same
+# {term}`position transmitters <position transmitter>` as boxes do, practice on the one is practice
+# on the other.
+#
+# So each scene is told twice, as boxes and as code. That {glue:text}`focus` does look-ups with the
+# heads of boxes: {term}`value fetchers <value fetcher>` (A) *{glue:text}`verdict_task_heads_A`*,
+# position transmitters (B) *{glue:text}`verdict_task_heads_B`*,
+# {term}`position detectors <position detector>` (C) *{glue:text}`verdict_task_heads_C`*,
+# {term}`structure readers <structure reader>` (D) *{glue:text}`verdict_task_heads_D`*. That
+# transmitters which read a *look-up* are followed in *boxes*, as if they had read boxes:
+# *{glue:text}`verdict_task_message_B`*.
+#
+# This test is ours. *Objectives:* tell "the same heads" from "the same message"; read a patch
+# across two texts that share no sentence. *Time:* 25 minutes. *Before it:*
+# {doc}`06_what_the_heads_carry`, {doc}`10_messages`, {doc}`12_lineages`.
+
+# %% tags=["parameters"]
+family: str = "smollm2"  # a family in models/
+base: str = ""  # the version whose circuit it is; empty: the reference
+focus: str = ""  # the version that does both tasks; empty: as the family's file says
+n_pairs: int = 70  # clean and corrupt pairs behind the circuit of base [7, 700]
+n_pairs_own: int = 42  # the same for every other search [7, 700]
+n_evaluation: int = 252  # scenes on which circuits are scored [14, 5000]
+n_random: int = 4  # random circuits [1, 1000]
+n_scenes: int = 21  # scenes of seven pairs for messages [2, 1000]
+structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
+seed: int = 0  # of all prompts [0, 1000000]
+
+# %% tags=["hide-input"]
+from dataclasses import replace
+
+from entrack.across import look_up_tables as tables
+from entrack.across import look_ups
+from entrack.across.look_ups import BOXES, LOOK_UPS
+from entrack.circuit.contents import CONTENT, whole_groups
+from entrack.circuit.discovery import DiscoveryConfig
+from entrack.circuit.faithfulness import measure_faithfulness
+from entrack.circuit.overlap import STRONGEST, likeness
+from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
+from entrack.display.cells import glue, judge, listed, show
+from entrack.errors import ChapterError
+
+# %% tags=["hide-input"]
+from entrack.figures import same_circuit as figures
+from entrack.paper.claims import claim
+from entrack.patching.patches import Patch
+from entrack.sites import GROUPS, all_heads
+from entrack.tables import same_circuit as likeness_tables
+from entrack.task.counterfactual_pairs import interchanges
+from entrack.task.draws import examples
+from entrack.task.prompts import encode
+from entrack.versions import families
+from entrack.versions.loading import load
+
+# %%
+base, focus = base or families.reference(family), focus or families.focus(family)
+below = families.lineage(family, base)[:-1][-1:]
+models = {v: load(f"{family}/{v}") for v in dict.fromkeys([*below, base, focus])}
+role = structure_role or families.structure_role(family)
+settings = CircuitSettings(
+    n_pairs=n_pairs, seed=seed, discovery=DiscoveryConfig(structure_role=role)
+)
+own = replace(settings, n_pairs=n_pairs_own)
+glue(
+    base=base,
+    focus=focus,
+    focus_name=models[focus].name,
+    below_name=listed(below, none="nothing below it"),
+)
+
+# %% [markdown]
+# ## One scene, told twice
+#
+# Every word that matters has its counterpart: the object, the label after it, the label in the
+# question, and a last token where the answer is due. All else differs. There is no box and no "is
+# in" in the code, and no arrow in the sentence.
+
+# %%
+asked = examples(n_evaluation, split="evaluation", seed=seed)
+show(tables.tellings(asked[0]))
+
+# %% [markdown]
+# ```{admonition} Predict before you read on
+# :class: tip
+# {glue:text}`base` was primed on boxes and never on look-ups. Will it do them? And if it does not,
+# will its transmitters still note *where* the asked name stood in the code?
+# ```
+#
+# ## The circuit of boxes, in the other task
+#
+# Four circuits run alone, with all other heads at their mean over prompts of the task: that of
+# {glue:text}`base` on boxes, that of {glue:text}`focus` on boxes, and the one that the same search
+# finds in {glue:text}`focus` when its pairs are look-ups. Random heads stand beside them.
+
+# %%
+found = {
+    (base, BOXES): find_circuit(models[base], settings),
+    (focus, BOXES): find_circuit(models[focus], own),
+    (focus, LOOK_UPS): look_ups.find_look_up_circuit(models[focus], own),
+}
+circuits = {f"{task} ({version})": search.circuit for (version, task), search in found.items()}
+prompts = {
+    BOXES: encode(models[base].tokenizer, asked),
+    LOOK_UPS: look_ups.encode_look_ups(models[base].tokenizer, asked),
+}
+
+# %%
+means = {BOXES: ablation_means, LOOK_UPS: look_ups.look_up_means}
+scores = {
+    (version, task): measure_faithfulness(
+        model,
+        prompts[task],
+        circuits=list(circuits.values()),
+        means=means[task](model, settings),
+        n_random=n_random,
+    )
+    for version, model in models.items()
+    for task in look_ups.TASKS
+}
+by_place = {f"{version}, {task}": score for (version, task), score in scores.items()}
+
+# %%
+# figure: fig-two-tasks
+# caption: Accuracy of circuits alone (rows, with the number of their heads) in each version and
+#   task (columns), on the same scenes. Last row: the whole version.
+show(figures.cross_grid(by_place, owners=list(circuits)))
+
+# %% tags=["hide-input"]
+show(tables.circuits_in_tasks(by_place, owners=list(circuits)))
+glue(
+    n_scenes_asked=n_evaluation,
+    look_ups_base=f"{scores[base, LOOK_UPS].full_accuracy():.2f}",
+    look_ups_focus=f"{scores[focus, LOOK_UPS].full_accuracy():.2f}",
+)
+
+# %% [markdown]
+# On {glue:text}`n_scenes_asked` scenes told as look-ups {glue:text}`base` answers
+# {glue:text}`look_ups_base` right and {glue:text}`focus` {glue:text}`look_ups_focus`. Any token of
+# the vocabulary counts as an answer here, so a model that has no idea is far below one in seven.
+#
+# ## Head by head
+#
+# A circuit is a choice with thresholds. The effects behind it are not. A point is a head, with its
+# effect on boxes and on look-ups, both in {glue:text}`focus`.
+
+# %%
+# figure: fig-heads-in-two-tasks
+# caption: Effect of every head of {glue:text}`focus` (nats of log odds; negative: the head helps)
+#   in look-ups and in boxes, by group. Dark: the strongest heads of either. Dotted: equal effects.
+maps = {f"{version}, {task}": search.discovery for (version, task), search in found.items()}
+here, there = f"{focus}, {LOOK_UPS}", f"{focus}, {BOXES}"
+show(figures.effects_in_two(maps[here], maps[there], names=(LOOK_UPS, BOXES)))
+
+# %% [markdown]
+# How alike is that? The *{term}`ceiling`* is a second search on other look-ups in
+# {glue:text}`focus`. Below it stand boxes in {glue:text}`focus`, boxes in {glue:text}`base`, and
+# look-ups in the versions that were never trained on them. As in {doc}`12_lineages`, what counts is
+# the correlation beyond that of heads shuffled within their layers, and its share of the ceiling.
+
+# %%
+OTHER_PROMPTS = "other look-ups"
+maps[OTHER_PROMPTS] = look_ups.look_up_maps(models[focus], replace(own, seed=seed + 1))
+untrained = [v for v in models if v != focus]
+maps |= {f"{v}, {LOOK_UPS}": look_ups.look_up_maps(models[v], own) for v in untrained}
+order = [OTHER_PROMPTS, *(name for name in maps if name not in (OTHER_PROMPTS, here))]
+alike = {
+    name: {group: likeness(maps[here], maps[name], group=group, seed=seed) for group in GROUPS}
+    for name in order
+}
+
+# %% tags=["hide-input"]
+show(likeness_tables.shares_of_ceiling(alike, ceiling=OTHER_PROMPTS))
+show(likeness_tables.likeness(alike, ceiling=OTHER_PROMPTS))
+glue(n_strongest=STRONGEST, n_own=n_pairs_own)
+
+# %% [markdown]
+# *Caveat.* The two tasks are told by the same scenes, but a head may also be strong in both because
+# it reads any text. The shuffle within layers does not exclude that. The next test does.
+#
+# ## Does one task's message reach the other?
+#
+# Heads of the {term}`circuit` of boxes read a *look-up*. Their output is patched into a *boxes*
+# prompt of another scene. If they say "the third", whatever the text, the model should name the
+# third object of its own boxes. In this pair:
+
+# %%
+pairs = interchanges(n_scenes, split="evaluation", seed=seed)
+patches = whole_groups(found[base, BOXES].circuit, *CONTENT)
+titles = {name: f"{GROUPS[name].letter}: {CONTENT[name]}" for name in patches}
+if not patches:
+    raise ChapterError(
+        f"the circuit of {models[base].name} has none of the groups A, B and C; this chapter"
+        " patches them. Take more pairs (n_pairs), or another family."
+    )
+show(tables.pair(pairs[0]))
+
+# %%
+circuit_heads = found[base, BOXES].circuit.at("last")
+others = [
+    h for h in all_heads(models[base].n_layers, models[base].n_heads) if h not in circuit_heads
+]
+sent = {**patches, "others": Patch("last", tuple(others))}
+content = {name: CONTENT.get(name, "position") for name in sent}
+spoken = {
+    v: look_ups.task_messages(models[v], pairs, patches=sent, content=content)
+    for v in dict.fromkeys([focus, base])
+}
+
+# %%
+# figure: fig-followed-across
+# caption: How often the answer follows heads that read another prompt, above the floor, by group
+#   (panel), version and task of the prompt that is answered (row). Full: the heads read a prompt of
+#   the same task; hollow: of the other task. Whiskers: 95 % intervals over scenes.
+show(tables.followed(spoken, patches=titles))
+
+# %% tags=["hide-input"]
+told = titles | {"others": "all others at the last token: position"}
+show(tables.messages(spoken, patches=told))
+glue(n_messages=len(pairs))
+
+# %% [markdown]
+# Read one row of the panel B. The full mark is what {doc}`06_what_the_heads_carry` measures. Where
+# the hollow mark lies on it, it makes no difference to the answer which task the heads were
+# reading: the message "where" is the same. Then look at the rows of {glue:text}`base`, which was
+# never trained on look-ups.
+#
+# The two texts also settle an old doubt. A line of code has fewer tokens than a segment with its
+# box, so the third entry of the one stands where the second box of the other does. If heads counted
+# *tokens*, the answer would slip to another box. The table counts only pairs on which the two ideas
+# differ.
+
+# %% tags=["hide-input"]
+positions = {n: t for n, t in titles.items() if CONTENT[n] == "position"}
+show(tables.order_or_tokens(spoken[focus], patches=positions))
+
+# %% [markdown]
+# *Caveats.* Shares are of {glue:text}`n_messages` pairs. A position is easy to agree on: both texts
+# tell the same number of things in a row. What the test shows is that the same heads write it in
+# the same code, not that this code was made for boxes. And value fetchers (A) that read a look-up
+# *name* its object, which any model can pass on.
+#
+# ## What we claim, what we find, verdict
+
+# %% tags=["hide-input"]
+ceiling = alike[OTHER_PROMPTS]
+heads = {
+    g: None if alike[there][g] is None else (alike[there][g].beyond, share)
+    for g in GROUPS
+    for share in [alike[there][g].share_of(ceiling[g]) if alike[there][g] else None]
+}
+place = {name: index for index, name in enumerate(found)}
+in_look_ups, in_boxes = scores[focus, LOOK_UPS], scores[focus, BOXES]
+ours, theirs = place[base, BOXES], place[focus, LOOK_UPS]
+
+# %% tags=["hide-input"]
+followed = {
+    name: (spoken[focus].score(LOOK_UPS, BOXES, name), spoken[focus].kept(BOXES, name))
+    for name in patches
+}
+before = {name: spoken[base].score(LOOK_UPS, BOXES, name) for name in patches}
+letters = {name: GROUPS[name].letter for name in GROUPS}
+by_order = {name: tables.leads(spoken[focus], name) for name in positions}
+POSITIONS = [name for name, what in CONTENT.items() if what == "position"]
+
+# %% tags=["hide-input"]
+judge(
+    *(claim(f"task_heads_{letters[name]}", heads[name]) for name in GROUPS),
+    claim("task_circuit", tables.share_of_own(in_look_ups, ours, theirs), n=n_evaluation),
+    claim("task_circuit_back", tables.share_of_own(in_boxes, theirs, ours), n=n_evaluation),
+    *(claim(f"task_message_{letters[name]}", followed.get(name)) for name in CONTENT),
+    *(claim(f"task_order_{letters[name]}", by_order.get(name)) for name in POSITIONS),
+    *(claim(f"task_before_{letters[name]}", before.get(name)) for name in CONTENT),
+    caption="Finding (iii), why other data helps: one mechanism, two tasks?",
+)
+
+# %% [markdown]
+# What would refute it? Heads that are strong in look-ups and idle in boxes, or a message from code
+# that boxes do not follow. What remains open is whether this is *why* {glue:text}`focus` improved:
+# for that, training that leaves these heads out would have to fail. {doc}`14_along_training` looks
+# at when they change.
+
+# %% [markdown]
+# ## In three sentences
+#
+# The same scenes are told as boxes and as look-ups in code, and searched, ablated and patched
+# alike. That both tasks use the same position transmitters (B),
+# *{glue:text}`verdict_task_heads_B`*; that their message crosses from one task to the other,
+# *{glue:text}`verdict_task_message_B`*. That {glue:text}`base` has this message before any training
+# on look-ups, *{glue:text}`verdict_task_before_B`*.
+#
+# *Next:* {doc}`14_along_training` asks when the circuit changes.
