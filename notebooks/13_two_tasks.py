@@ -296,3 +296,148 @@ judge(
 # on look-ups, *{glue:text}`verdict_task_before_B`*.
 #
 # *Next:* {doc}`14_along_training` asks when the circuit changes.
+
+# %% [markdown]
+# ## Exercises
+#
+# The function works on positions of tokens; no model is needed.
+
+# %% tags=["exercise-setup"]
+import random
+
+from entrack.course.checks import check
+
+
+def told(n_segments, length, first):
+    """Positions of the labels of a text whose segments have `length` tokens each."""
+    return [first + length * i for i in range(n_segments)]
+
+
+boxes_labels, code_labels = told(7, 7, 5), told(7, 5, 3)
+N_BOXES_TOKENS, N_CODE_TOKENS = 53, 39
+
+# %% [markdown]
+# ::::{exercise} What a head that counts tokens would say
+# :label: ex-tasks-tokens
+# :class: write
+#
+# A head reads a source and notes where the asked label stands *in tokens*. Patched into a base
+# prompt of another length, it points at the label that stands nearest to this place. Which box is
+# that, if tokens are counted from the start, and if they are counted from the end?
+#
+# :::{admonition} Hint
+# :class: dropdown
+# Counted from the end, the last token of the one text corresponds to the last token of the other.
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-tasks-tokens"]
+# Let students list, for all seven source segments, which box each way of counting predicts, and
+# mark where it differs from the order. For some segments the rivals agree with the order: these
+# prompts say nothing, and the chapter leaves them out.
+
+# %% [markdown]
+# :::{solution-start} ex-tasks-tokens
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-tasks-tokens"]
+def box_by_tokens(source_place, base_labels, *, from_end=None):
+    """The index of the label in `base_labels` (positions, ascending) nearest to where the source's
+    label stands at `source_place`; of two as near, the earlier.
+
+    from_end: None to count tokens from the start; else (length of the source, length of the base),
+        to count them from the end.
+    """
+    place = source_place
+    if from_end is not None:
+        source_length, base_length = from_end
+        place = base_length - (source_length - source_place)
+    return min(range(len(base_labels)), key=lambda box: abs(base_labels[box] - place))
+
+
+# %% [markdown]
+# `min` takes the first of several that are equal, hence the earlier label.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-tasks-tokens"]
+with check("ex-tasks-tokens", "between two prompts of one form both ways agree with the order"):
+    for box, place in enumerate(boxes_labels):
+        assert box_by_tokens(place, boxes_labels) == box
+        lengths = (N_BOXES_TOKENS, N_BOXES_TOKENS)
+        assert box_by_tokens(place, boxes_labels, from_end=lengths) == box
+
+with check("ex-tasks-tokens", "counted from the start, later lines of code point at earlier boxes"):
+    found = [box_by_tokens(place, boxes_labels) for place in code_labels]
+    assert found == [0, 0, 1, 2, 3, 3, 4]
+
+with check("ex-tasks-tokens", "counted from the end, early lines of code point at later boxes"):
+    lengths = (N_CODE_TOKENS, N_BOXES_TOKENS)
+    found = [box_by_tokens(place, boxes_labels, from_end=lengths) for place in code_labels]
+    assert found == [2, 2, 3, 4, 5, 5, 6]
+
+# %% tags=["hidden-test", "ex-tasks-tokens"]
+with check("ex-tasks-tokens", "of two labels as near, the earlier one is taken"):
+    assert box_by_tokens(5, [2, 8, 20]) == 0
+
+with check("ex-tasks-tokens", "it holds for any texts"):
+    rng = random.Random(0)
+    for _ in range(20):
+        labels = sorted(rng.sample(range(50), 5))
+        place = rng.randrange(60)
+        best = min(abs(label - place) for label in labels)
+        assert abs(labels[box_by_tokens(place, labels)] - place) == best
+
+
+# %% tags=["wrong-answer", "ex-tasks-tokens"]
+# slip: the difference of the lengths is taken the wrong way round
+def box_by_tokens(source_place, base_labels, *, from_end=None):
+    place = source_place
+    if from_end is not None:
+        source_length, base_length = from_end
+        place = source_place - (base_length - source_length)
+    return min(range(len(base_labels)), key=lambda box: abs(base_labels[box] - place))
+
+
+# %% tags=["wrong-answer", "ex-tasks-tokens"]
+# slip: tokens are counted from the start either way
+def box_by_tokens(source_place, base_labels, *, from_end=None):
+    return min(range(len(base_labels)), key=lambda box: abs(base_labels[box] - source_place))
+
+
+# %% [markdown]
+# :::{exercise} What would an impostor do?
+# :label: ex-tasks-impostor
+#
+# Two groups of heads could pass the test of messages without any notion of a position. One writes
+# the *object* that it has read. One writes nothing and leaves the base prompt to itself. What would
+# the answers be with each of them patched, and how does a pair of prompts tell them from heads that
+# say "the third"?
+# :::
+#
+# :::{solution} ex-tasks-impostor
+# :class: dropdown
+#
+# The first makes the model name the source's object, which stands in no box of the base; the second
+# leaves the base's own answer. A pair is drawn so that both differ from the base's object at the
+# source's place. So only the third kind of head makes the answer that is counted.
+# :::
+#
+# :::{exercise} From likeness to cause
+# :label: ex-tasks-cause
+#
+# Two tasks share their heads, and training on one improves the other. Name an experiment that would
+# show that the second *follows* from the first, and what it would have to give if it does not.
+# :::
+#
+# :::{solution} ex-tasks-cause
+# :class: dropdown
+#
+# Fine-tune on look-ups with the circuit's heads frozen. If the shared heads are the reason, boxes
+# do not improve, or far less. Beside it, freeze as many other heads of the same layers: that must
+# not hurt. If boxes improve all the same with the circuit frozen, the gain came by another way, and
+# the shared heads are a coincidence.
+# :::
