@@ -362,6 +362,31 @@ columns = {
 show(attention_masses(looks, columns))
 
 # %% [markdown]
+# ## What the value fetchers write
+#
+# A head that names the answer need not look at it: what it reads at its own token may be there
+# already. So we take each value fetcher's output out of the last {term}`residual stream` and see
+# which logits fall. A head that *fetches* lifts the right object above the others. A head that
+# lifts all of them says that some object is due, and a *negative head* speaks against the right
+# one. Of {glue:text}`n_fetchers` value fetchers {glue:text}`n_lifting` clearly lift the right
+# object above the others, and {glue:text}`n_negative` clearly speak against it.
+
+# %%
+from entrack.heads.writes import writes
+
+fetching = found.kept("value_fetcher")
+written = writes(model, held_out, heads=fetching)
+glue(
+    n_fetchers=len(fetching),
+    n_lifting=sum(w.lead.low > 0 for w in written.values()),
+    n_negative=sum(w.lead.high < 0 for w in written.values()),
+)
+show(tables.writes(list(written.values())))
+
+# %% [markdown]
+# *Caveat.* This is the direct way to the answer alone. A head can also help by what later layers
+# make of its output, and the effects above count that too.
+#
 # ## Beside Llama-7B
 #
 # The paper's Llama circuit has {glue:text}`llama_size` heads, counted once per group, in a model of

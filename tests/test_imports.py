@@ -29,6 +29,7 @@ LAYERS = [
     ["model."],
     ["versions."],
     ["circuits"],
+    ["heads."],
     ["patching."],
     ["cross_model."],
     ["circuit."],

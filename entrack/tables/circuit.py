@@ -10,6 +10,7 @@ from entrack.circuits import Circuit
 from entrack.display.style import ROLE_WORDS
 from entrack.display.tables import Table
 from entrack.figures.circuit import target
+from entrack.heads.writes import Writes
 from entrack.patching.head_scores import HeadScores
 from entrack.sites import GROUPS
 
@@ -102,6 +103,15 @@ def attention(looks: Sequence[HeadAttention], *, n_prompts: int) -> Table:
         ],
         ["group and head", "looks from", "should look at", "share of attention there"],
         f"The two strongest kept heads of each group, mean over {n_prompts} prompts.",
+    )
+
+
+def writes(found: Sequence[Writes]) -> Table:
+    """A row per head: what it adds to the logits of the right object and of the others, the lead."""
+    return Table(
+        [[str(one.head), one.of_right, one.of_others, one.lead] for one in found],
+        ["head", "right object", "other objects", "right minus others"],
+        "What each value fetcher adds to the logits of the scene's objects, directly",
     )
 
 

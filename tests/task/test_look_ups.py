@@ -60,5 +60,5 @@ def test_roles_are_tokens_of_their_words():
 
 
 def test_a_last_word_of_several_tokens_is_refused():
-    with pytest.raises(TaskError, match="'prints' is 6 tokens .* every object and label must be one"):
+    with pytest.raises(TaskError, match="'prints' is 6 tokens .* must be one"):
         encode(make_tokenizer(), [as_look_up(Example(SCENE, 1))])
