@@ -107,7 +107,7 @@ def attention(looks: Sequence[HeadAttention], *, n_prompts: int) -> Table:
 
 
 def writes(found: Sequence[Writes]) -> Table:
-    """A row per head: what it adds to the logits of the right object and of the others, the lead."""
+    """A row per head: what it adds to the logit of the right object and of the others."""
     return Table(
         [[str(one.head), one.of_right, one.of_others, one.lead] for one in found],
         ["head", "right object", "other objects", "right minus others"],
