@@ -5,22 +5,23 @@ Three things may happen to a circuit while its model gets better: it may appear,
 heads, or stay where it is and work better. Accuracy, the effects of all heads, and what the groups
 carry tell these apart, if they are measured at the same steps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 
-from entrack.across.checkpoints import adapter_at, model_at, recipe_of, wanted_steps
+from entrack.across.checkpoints import adapter_at, model_at, recipe_of
 from entrack.circuit.contents import CONTENT, content_of_groups
 from entrack.circuit.discovery import Discovery, DiscoveryConfig, stage_scores
 from entrack.circuit.overlap import Likeness, likeness
 from entrack.circuits import Circuit, role_of
 from entrack.errors import SiteError
+from entrack.finetune.recipes import Recipe
 from entrack.model.decoder import Model
 from entrack.patching.accuracy import TaskScores, score_task
 from entrack.patching.head_scores import HeadScores
 from entrack.patching.patches import Patched
-from entrack.sites import GROUPS, Head
+from entrack.sites import GROUPS, Head, group
 from entrack.stats.metrics import Difference, Estimate, difference, ratio
 from entrack.task.draws import pairs, scenes
 from entrack.task.prompts import encode_pairs
@@ -110,7 +111,7 @@ class Course:
         on other prompts.
         """
         return {
-            step: {group: likeness(reference, one, group=group, seed=seed) for group in FOLLOWED}
+            step: {name: likeness(reference, one, group=name, seed=seed) for name in FOLLOWED}
             for step, one in self.maps.items()
         }
 
@@ -133,10 +134,6 @@ class Course:
         """The groups that were patched, which are those that have heads."""
         return list(self.carried[self.first].patches)
 
-    def strongest(self, group: str, n: int) -> list[Head]:
-        """The heads of a group with the most helpful effect at the last step."""
-        return self.maps[self.last].scores[group].ranked()[:n]
-
     def _above(self, letter: str, step: int):
         """1, 0 or -1: whether the patched answer is what the message says, less the same with
         nothing patched [example].
@@ -147,11 +144,41 @@ class Course:
 
 
 def _content(letter: str) -> str:
-    return next(CONTENT[name] for name in CONTENT if GROUPS[name].letter == letter)
+    return CONTENT[group(letter).name]
+
+
+def standing(one: Likeness | None, ceiling: Likeness | None) -> tuple[Estimate, Estimate] | None:
+    """What a claim about likeness is judged by: the correlation beyond that of heads shuffled in
+    their layers, and its share of the ceiling; None where too few heads have a path.
+    """
+    if one is None or ceiling is None:
+        return None
+    return one.beyond, one.share_of(ceiling)
+
+
+def least_alike(alike: Mapping[int, Mapping[str, Likeness | None]], name: str) -> Likeness | None:
+    """Of all checkpoints, the one whose effects of a group are least like the reference's; None
+    where none can be compared.
+    """
+    found = [one[name] for one in alike.values() if one[name] is not None]
+    return min(found, key=lambda one: one.correlation.value, default=None)
+
+
+def wanted_steps(steps: Sequence[int], recipe: Recipe) -> tuple[int, ...]:
+    """The steps at which a course of `recipe` is looked at, ascending: those that are asked for,
+    its start (0) and its end. What lies beyond the end is left out, so that one list serves the
+    longer and the shorter recipes.
+    """
+    return tuple(sorted({0, recipe.steps, *(s for s in steps if 0 < s < recipe.steps)}))
 
 
 def follow(
-    family: str, version: str, *, steps: str, circuit: Circuit, settings: CourseSettings
+    family: str,
+    version: str,
+    *,
+    steps: Sequence[int],
+    circuit: Circuit,
+    settings: CourseSettings,
 ) -> Course | None:
     """Train a version of `family` once more and measure it on its way. None for a version without
     a recipe.
@@ -162,11 +189,10 @@ def follow(
     that version (`checkpoints.distance` says how near), and not always on it.
 
     Args:
-        steps: as text, `checkpoints.wanted_steps` says how.
+        steps: where to look, beside the first and the last (`wanted_steps`).
         circuit: whose groups are patched at every step.
 
     Raises:
-        ConfigError: steps that are no numbers.
         ModelError: the version that it starts from is missing or damaged.
         SiteError: no head of a stage helps at some step, so that the next has no receivers.
 
