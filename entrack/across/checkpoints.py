@@ -16,7 +16,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 
-from entrack.errors import ConfigError
 from entrack.finetune.data import items
 from entrack.finetune.recipes import RECIPES, Recipe
 from entrack.finetune.train import fit
@@ -44,21 +43,6 @@ def recipe_of(family: str, version: str) -> Recipe | None:
     was not made here (the first of a family, a model from a hub).
     """
     return RECIPES.get(family, {}).get(version)
-
-
-def wanted_steps(text: str, recipe: Recipe) -> tuple[int, ...]:
-    """The steps written in `text`, spaces between, at which a course of `recipe` is looked at.
-
-    The start (0) and the recipe's last step always belong to them, and what lies beyond the last
-    is left out, so that one text serves the longer and the shorter recipes. Ascending.
-
-    Raises ConfigError for what is no number of steps."""
-    words = text.split()
-    if not all(word.isdecimal() for word in words):
-        raise ConfigError(
-            f'steps {text!r}; whole numbers with spaces between are needed. Write "10 50 100", say.'
-        )
-    return tuple(sorted({0, recipe.steps, *(int(w) for w in words if int(w) < recipe.steps)}))
 
 
 @stored("adapter")
