@@ -17,7 +17,7 @@ CHAPTERS = [
     for chapter in project().chapters()
     if "family" in {parameter.name for parameter in chapter.parameters}
 ]
-NEED_A_CIRCUIT = ("03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13")
+NEED_A_CIRCUIT = ("03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14")
 SENTENCE = re.compile(r"^(Chapter|Config|Site|Task)Error: .+\. \S.+\.$", re.MULTILINE)
 LEAST = {"n_scenes": 4, "n_pairs": 7, "n_means": 14}
 """Sizes that every chapter allows and that a random model needs no more than."""

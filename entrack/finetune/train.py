@@ -115,7 +115,7 @@ def fit(
 
     Args:
         data: step s takes items s*batch to (s+1)*batch, so an interrupted run sees the same stream.
-        checkpoint: file to save to every CHECKPOINT_EVERY steps, and to go on from.
+        checkpoint: file to save to every CHECKPOINT_EVERY steps and at the end, and to go on from.
         validate: called with (model, tokenizer) every `recipe.validate_every` steps.
 
     Returns: the adapter's float32 weights under peft's names, and the curve: {"step", "loss" (mean
@@ -156,7 +156,7 @@ def fit(
                 }
             curve, losses = [*curve, row], []
             bar.write(json.dumps(row), file=sys.stderr)
-        if checkpoint and done % CHECKPOINT_EVERY == 0:
+        if checkpoint and (done % CHECKPOINT_EVERY == 0 or done == recipe.steps):
             _save_checkpoint(checkpoint, trained, optimiser, done, curve, losses)
     return {k: v.detach().clone() for k, v in get_peft_model_state_dict(model).items()}, curve
 

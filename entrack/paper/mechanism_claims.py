@@ -1,5 +1,5 @@
 """Claims about where the mechanism comes from and how it changes, as data: other lineages (12),
-another task (13)."""
+another task (13), and the way there while a version is trained (14)."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ HIGHER = Sign(+1)
 
 def declared() -> list[Declaration]:
     """All of them, in the order of the book."""
-    return [*_lineages(), *_tasks()]
+    return [*_lineages(), *_tasks(), *_training()]
 
 
 def _lineages() -> list[Declaration]:
@@ -114,5 +114,59 @@ def _tasks() -> list[Declaration]:
                 HIGHER,
             )
             for group in letters.values()
+        ),
+    ]
+
+
+def _training() -> list[Declaration]:
+    """Chapter 14: findings (i) and (iii), while a version is trained. Structure readers are not
+    followed.
+    """
+    followed = [group for name, group in GROUPS.items() if name != "structure_reader"]
+    found = partial(Declaration, finding="i", ours=True, each="course")
+    better = partial(Declaration, finding="iii", ours=True, each="course")
+    alike = Graded(
+        (HIGHER, AtLeast(0.8)),
+        ("correlation of effects beyond that of heads shuffled in their layers", "of the ceiling"),
+    )
+    return [
+        *(
+            found(
+                f"course_found_{group.letter}",
+                f"While the base is made, its {group.title.lower()}s ({group.letter}) are there"
+                " before half of its gain in accuracy",
+                alike,
+            )
+            for group in followed
+        ),
+        *(
+            found(
+                f"course_stays_{group.letter}",
+                f"While a version is made from the base, the {group.title.lower()}s"
+                f" ({group.letter}) stay the base's, at the checkpoint where they are least like"
+                " them",
+                alike,
+            )
+            for group in followed
+        ),
+        *(
+            better(
+                f"course_carries_{group.letter}",
+                f"In the course of training, the {group.title.lower()}s ({group.letter}) of the"
+                " base's circuit come to carry more",
+                HIGHER,
+            )
+            for group in followed
+        ),
+        *(
+            better(
+                f"course_pace_{group.letter}",
+                "When half of the gain in accuracy is made, so is half of what the"
+                f" {group.title.lower()}s ({group.letter}) come to carry",
+                AtLeast(0.5),
+                spec=".2f",
+                note="share of the rise in what they carry",
+            )
+            for group in followed
         ),
     ]

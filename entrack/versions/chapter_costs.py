@@ -34,6 +34,10 @@ LATER = {
 }
 """Role tokens from a group's own on."""
 
+TRAINED, CHECKPOINTS, FOR_EACH_STEP = 124, 10, 20
+"""Steps of training and checkpoints of chapter 14 on the default family; passes of one step, which
+goes forward and back through 16 texts that are shorter than the prompts."""
+
 
 @dataclass(frozen=True)
 class Chapter:
@@ -62,19 +66,23 @@ class Chapter:
         slots = self.text.slots[role]
         return replayed(self.shape, self.text, slots=slots, layers=share * self.shape.n_layers)
 
+    def stages(self) -> dict[str, float]:
+        """Each stage of a search, for one pair."""
+        receivers = {
+            name: [round(self.shape.n_layers * (depth + step)) for step in (-0.1, 0, 0.1)]
+            for name, depth in DEPTHS.items()
+        }
+        return stages(self.shape, self.text, receivers)
+
     def search(self, pairs: str = "n_pairs") -> float:
         """The whole search for one circuit."""
         n, values = self.shape.n_layers, self.values
-        receivers = {
-            name: [round(n * (depth + step)) for step in (-0.1, 0, 0.1)]
-            for name, depth in DEPTHS.items()
-        }
         sets = HEADS * (HEADS + 1) / 2 + 1 + 2 * HEADS
         pruned = 2 * ablated(self.shape, self.text, circuits=1) + sets * sum(
             replayed(self.shape, self.text, slots=slots, layers=n / 3) for slots in LATER.values()
         )
         return (
-            values[pairs] * sum(stages(self.shape, self.text, receivers).values())
+            values[pairs] * sum(self.stages().values())
             + self.passes(values.get("n_means", MEANS))
             + self.alone(FOR_EACH_PAIR * values[pairs], 8)
             + FOR_EACH_PAIR * values[pairs] * pruned
@@ -187,6 +195,15 @@ def _two_tasks(c: Chapter) -> float:
     return searches + 3 * 2 * c.alone(c.values["n_evaluation"], circuits) + spoken
 
 
+def _along(c: Chapter) -> float:
+    found = c.stages()
+    effects = c.values["n_pairs_own"] * (sum(found.values()) - found["structure_reader"])
+    asked = c.values["n_scenes"] * scene(c.shape, c.text)
+    carried = c.pairs(c.prompts("n_contents"), 3)
+    trained = c.passes(TRAINED * FOR_EACH_STEP)
+    return c.search() + trained + (CHECKPOINTS + 1) * effects + CHECKPOINTS * (asked + carried)
+
+
 CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "01": _task,
     "02": _hooks,
@@ -201,6 +218,7 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "11": _explorer,
     "12": _lineages,
     "13": _two_tasks,
+    "14": _along,
 }
 """Number of a chapter -> its operations."""
 
@@ -208,6 +226,6 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
 def operations(
     number: str, values: Mapping[str, float], *, shape: Shape, text: Text, compared: int = 5
 ) -> float:
-    """Operations of chapter `number` ("01" to "13") with its parameters `values`, comparing
+    """Operations of chapter `number` ("01", "02", ...) with its parameters `values`, comparing
     `compared` versions, with no stored result to go on."""
     return CHAPTERS[number](Chapter(shape, text, values, compared))
