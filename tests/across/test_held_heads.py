@@ -1,0 +1,104 @@
+"""Training with heads held: their adapter is nothing, others learn, a cut changes nothing."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import CIRCUIT, tiny_model
+
+from entrack.across import held_heads
+from entrack.across.held_heads import CIRCUIT as HELD
+from entrack.across.held_heads import FREE, adapter_without, neighbours, train_held
+from entrack.errors import SiteError
+from entrack.finetune import train as trainer
+from entrack.finetune.boxes_data import BoxesData
+from entrack.finetune.recipes import Recipe
+from entrack.sites import GROUPS, Head
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+RECIPE = Recipe(
+    "tiny", on="gqa", data=BoxesData((2, 3)), steps=4, horizon=8, warmup=2, batch=4,
+    rank=2, alpha=4, lr=1e-2, dtype="float32",
+)  # fmt: skip
+D, HEADS = 8, [Head(2, 1), Head(3, 3)]
+
+
+def update(adapter, layer, matrix):
+    """The change of one matrix, B times A [out, in]."""
+    key = f"base_model.model.model.layers.{layer}.self_attn.{matrix}_proj.lora_"
+    parts = (torch.from_numpy(adapter.weights[f"{key}{x}.weight"]).float() for x in "BA")
+    b, a = parts
+    return b @ a
+
+
+def test_held_heads_are_as_before_and_the_others_learn():
+    adapter = adapter_without(tiny_model(), RECIPE, 4, heads=HEADS)
+    for layer in range(5):
+        q, o = update(adapter, layer, "q"), update(adapter, layer, "o")
+        for head in range(4):
+            rows, kv = slice(head * D, (head + 1) * D), slice(head // 2 * D, (head // 2 + 1) * D)
+            held = Head(layer, head) in HEADS
+            assert bool((q[rows] == 0).all()) == held
+            assert bool((o[:, rows] == 0).all()) == held
+            shares = any(h.layer == layer and h.head // 2 == head // 2 for h in HEADS)
+            for matrix in "kv":
+                assert bool((update(adapter, layer, matrix)[kv] == 0).all()) == shares
+
+
+def test_a_held_head_gives_what_it_gave_for_the_same_input():
+    """Where nothing below it changes either: all heads of layers 0 and 1 are held."""
+    everything = [Head(layer, head) for layer in range(2) for head in range(4)]
+    parent = tiny_model()
+    adapter = adapter_without(parent, RECIPE, 4, heads=everything)
+    model = held_heads.model_at(parent, RECIPE, adapter)
+    tokens = torch.arange(12)[None] + 3
+    with torch.no_grad():
+        before, after = (
+            m.hf(tokens, output_hidden_states=True).hidden_states for m in (parent, model)
+        )
+    assert torch.equal(before[2], after[2]) and not torch.equal(before[5], after[5])
+
+
+def test_an_interrupted_training_goes_on(monkeypatch):
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 2)
+    loss, made = trainer._loss, []
+
+    def counted(*args):
+        if len(made) == 3:
+            raise KeyboardInterrupt
+        made.append(1)
+        return loss(*args)
+
+    monkeypatch.setattr(trainer, "_loss", counted)
+    with pytest.raises(KeyboardInterrupt):
+        adapter_without(tiny_model(), RECIPE, 4, heads=HEADS)
+    made[:] = [1] * 4  # no more interruptions
+    found = adapter_without(tiny_model(), RECIPE, 4, heads=HEADS)
+    assert len(made) == 6, "two steps were kept"
+    monkeypatch.setattr(trainer, "_loss", loss)
+    monkeypatch.setenv("ENTRACK_CACHE", str(held_heads.cache_dir() / "anew"))
+    straight = adapter_without(tiny_model(), RECIPE, 4, heads=HEADS)
+    assert all(np.array_equal(found.weights[n], w) for n, w in straight.weights.items())
+
+
+def test_neighbours_are_others_of_the_same_layers():
+    own = {head for name in GROUPS for head in CIRCUIT.groups[name]}
+    draws = [neighbours(CIRCUIT, n_heads=4, seed=seed) for seed in range(4)]
+    for drawn in draws:
+        assert not own & set(drawn)
+        count = {layer: sum(h.layer == layer for h in own) for layer in range(5)}
+        assert count == {layer: sum(h.layer == layer for h in drawn) for layer in range(5)}
+    assert len(set(draws)) > 1
+
+
+def test_courses_have_names_and_the_free_one_is_the_recipe_s():
+    found = train_held(tiny_model(), RECIPE, 2, circuit=CIRCUIT, n_random=2)
+    assert list(found.models) == [FREE, HELD, "neighbours held, draw 1", "neighbours held, draw 2"]
+    assert found.held == dict(zip(found.models, (0, 7, 7, 7), strict=True))
+    assert len({model.digest for model in found.models.values()}) == 4
+    assert found.models[HELD].name == "tiny/tiny at step 2, circuit held"
+
+
+def test_a_head_that_does_not_exist_is_refused():
+    with pytest.raises(SiteError, match="no head 9.0 in tiny/gqa; it has 5 layers of 4 heads"):
+        adapter_without(tiny_model(), RECIPE, 1, heads=[Head(9, 0)])
