@@ -225,10 +225,10 @@ judge(
 )
 
 # %% [markdown]
-# "Before half of the gain" is step {glue:text}`before_base` here, the last stop before it. *Partly*,
-# for heads, says: still more alike than heads shuffled within their layers, and not surely within
-# eight tenths of the ceiling. The last three rows look only at courses in which a group clearly
-# comes to carry more, and half of the gain is made before the end.
+# "Before half of the gain" is step {glue:text}`before_base` here, the last stop before it. For
+# heads, *partly* says: still more alike than heads shuffled within their layers, and not surely
+# within eight tenths of the ceiling. The last three rows look only at courses in which a group
+# clearly comes to carry more, and half of the gain is made before the end.
 #
 # What would refute "found, not built"? Heads that are no more alike than shuffled ones until the
 # accuracy has risen. And "stays"? A stop on the way to {glue:text}`tuned_name` at which they are no
