@@ -25,11 +25,11 @@
 family: str = "smollm2"  # a family in models/
 with_tuned: bool = True  # follow the fine-tuning too; it takes most of the time
 steps_base: tuple[int, ...] = (8, 16, 24)  # stops on the way to the reference [1, 100000]
-steps_tuned: tuple[int, ...] = (10, 25, 50, 100)  # stops on the way from it [1, 100000]
+steps_tuned: tuple[int, ...] = (10, 25, 50, 75, 100, 150)  # stops on the way from it [1, 100000]
 n_scenes: int = 36  # scenes of seven prompts behind every accuracy [2, 1000]
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit of the reference [7, 700]
 n_pairs_own: int = 21  # the same behind the effects of heads at every checkpoint [7, 700]
-n_contents: int = 14  # scenes of seven pairs behind what the groups carry [2, 1000]
+n_contents: int = 28  # scenes of seven pairs behind what the groups carry [2, 1000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
@@ -146,8 +146,6 @@ glue(
     gain_base=making.gain if making else NOT,
     gain_tuned=tuning.gain if tuning else NOT,
 )
-if courses:
-    show(tables.checkpoints(courses, alike, ceiling=ceiling))
 
 # %% [markdown]
 # The first course gains {glue:text}`gain_base` in accuracy and has made half of it by step
@@ -155,6 +153,17 @@ if courses:
 # {glue:text}`half_tuned`. What appears rises with the accuracy. What was there and stays is flat
 # while the accuracy rises. A circuit that moves in the second course would show as a middle curve
 # that falls.
+
+# %%
+if courses:
+    show(tables.changes(courses, alike, ceiling=ceiling))
+    show(tables.checkpoints(courses, alike, ceiling=ceiling))
+
+# %% [markdown]
+# *Likeness, first* in the first course belongs to the model before any of this training: how like
+# its heads are to those of {glue:text}`reference_name` was not made here. The last columns tell
+# whether the same heads then say more. A version can gain while one of its groups is followed no
+# more than before, or less: then what it gained lies elsewhere.
 #
 # ## Head by head
 #
@@ -216,13 +225,16 @@ judge(
 )
 
 # %% [markdown]
-# The last three rows look only at courses in which a group clearly comes to carry more, and half of
-# the gain is made before the end. What would refute "found, not built"? Heads that are no more like
-# those of the finished version than heads shuffled within their layers, until the accuracy has
-# risen. What would refute "stays"? A checkpoint on the way to {glue:text}`tuned_name` whose heads
-# are clearly less than eight tenths as like as they could be. And what they carry could rise after
-# the accuracy, or not at all: then the model would have improved in another way. Rising together is
-# not yet causing; for that, a group is handed over ({doc}`08_what_improved`, {doc}`10_messages`).
+# "Before half of the gain" is step {glue:text}`before_base` here, the last stop before it. For
+# heads, *partly* says: still more alike than heads shuffled within their layers, and not surely
+# within eight tenths of the ceiling. The last three rows look only at courses in which a group
+# clearly comes to carry more, and half of the gain is made before the end.
+#
+# What would refute "found, not built"? Heads that are no more alike than shuffled ones until the
+# accuracy has risen. And "stays"? A stop on the way to {glue:text}`tuned_name` at which they are no
+# more alike than that; heads that drift away leave it at *partly*. What a group carries could rise
+# after the accuracy, or not at all: then the model improves in another way. Rising together is not
+# yet causing; for that, a group is handed over ({doc}`08_what_improved`, {doc}`10_messages`).
 
 # %% [markdown]
 # ## In three sentences

@@ -43,6 +43,44 @@ def checkpoints(
     )
 
 
+def changes(
+    found: Sequence[Course],
+    alike: Sequence[Mapping[int, Mapping[str, Likeness | None]]],
+    *,
+    ceiling: Mapping[str, Likeness | None],
+) -> Table:
+    """A row per course and group: likeness to the reference at both ends, as a share of the
+    ceiling, and how often the group's message is followed there, with the paired change.
+    """
+    rows = []
+    for course, likenesses in zip(found, alike, strict=True):
+        ends = (course.first, course.last)
+        for name in FOLLOWED:
+            letter = GROUPS[name].letter
+            rise = course.rise(letter) if letter in course.letters() else "no head"
+            rows.append(
+                [
+                    f"{course.start} to {course.version}, {letter}",
+                    *(_share(likenesses[step][name], ceiling[name]) for step in ends),
+                    *(_carried(course, letter, step) for step in ends),
+                    rise,
+                ]
+            )
+    return Table(
+        rows,
+        [
+            "course and group",
+            "likeness, first",
+            "likeness, last",
+            "followed, first",
+            "followed, last",
+            "rise (paired)",
+        ],
+        "First and last step: likeness of the heads as a share of the ceiling, and how often a"
+        " group's message is followed, above the floor",
+    )
+
+
 def _share(one: Likeness | None, most: Likeness | None):
     return "too few heads" if one is None or most is None else one.share_of(most)
 

@@ -230,3 +230,17 @@ def test_a_row_for_every_checkpoint():
     assert rows[1][7] == STAYS.carries("B", 10)
     alike[10]["value_fetcher"] = None
     assert tables.checkpoints([STAYS], [alike], ceiling=CEILING).rows[1][3] == "too few heads"
+
+
+def test_both_ends_of_a_course_with_what_changed():
+    made = course(RISING, EARLY, [moved(TRUTH), TRUTH, TRUTH, TRUTH])
+    alike = made.alike(REFERENCE)
+    rows = tables.changes([made], [alike], ceiling=CEILING).rows
+    assert [row[0] for row in rows] == [f"base to tuned, {letter}" for letter in LETTERS]
+    _, first, last, *followed, rise = rows[1]
+    assert first.value < 0.5 < 0.95 < last.value
+    assert [e.value for e in followed] == pytest.approx([0.1, 0.7]) and rise == made.rise("B")
+    found = {step: dataclasses.replace(p, patches={"A": p.patches["A"]}, answers=p.answers[:1])
+             for step, p in made.carried.items()}  # fmt: skip
+    rows = tables.changes([dataclasses.replace(made, carried=found)], [alike], ceiling=CEILING).rows
+    assert rows[1][3:] == ["no head"] * 3
