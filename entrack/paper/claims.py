@@ -217,6 +217,11 @@ def _improved() -> list[Declaration]:
             for letter in "ABC"
         ),
         ours(
+            "improved_share",
+            "The circuit's heads at the last token (A and B) bring most of what all heads there do",
+            Graded((AtLeast(0.5), HIGHER), ("share of that gain", "A and B less all the others")),
+        ),
+        ours(
             "improved_reverse",
             "base's A takes the gain away from the fine-tuned version",
             Graded((LOWER, AtLeast(0.5)), ("change of accuracy", "share of the gain that goes")),
