@@ -80,6 +80,12 @@ def _flow() -> list[Declaration]:
             LOWER,
             ours=True,
         ),
+        declare(
+            "readings_in_better",
+            "the readings that the reference needs, every better version needs too",
+            lambda readings: Every(LOWER, readings),
+            ours=True,
+        ),
     ]
 
 
