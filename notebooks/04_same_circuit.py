@@ -14,8 +14,8 @@
 # This is the paper's finding (i) {cite:p}`prakash2024finetuning`, with five additions: every
 # circuit pruned at the same threshold, random circuits drawn without replacement and within layers,
 # all heads compared and not only those kept, {term}`completeness` with a greedy search, and
-# intervals throughout. *Objectives:* tell faithfulness from accuracy; judge an overlap against chance; read
-# what a circuit leaves out. *Time:* 25 minutes. *Before it:* {doc}`03_circuit`.
+# intervals throughout. *Objectives:* tell faithfulness from accuracy; judge an overlap against
+# chance; read what a circuit leaves out. *Time:* 25 minutes. *Before it:* {doc}`03_circuit`.
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
