@@ -18,6 +18,8 @@ family: str = "smollm2"  # a family in models/
 version: str = ""  # the version that is looked into; empty: the reference of the family
 format: str = "alternative"  # text format {alternative, standard}
 n_scenes: int = 42  # scenes of seven boxes; every box of each is asked for [2, 1000]
+others: str = ""  # versions compared with it, spaces between; empty: all from the reference on
+n_others: int = 28  # scenes for comparing versions, seven prompts each [2, 1000]
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit [7, 700]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
@@ -29,9 +31,11 @@ from entrack.display.cells import glue, judge, listed, show
 from entrack.figures import flow as figures
 from entrack.paper import findings
 from entrack.paper.claims import claim
-from entrack.patching.attention_knockout import BOTH, EDGES, knock_out
+from entrack.patching.attention_knockout import BOTH, EDGES, RANDOM, knock_out
 from entrack.patching.attention_mass import attention_mass
 from entrack.sites import GROUPS
+from entrack.stats.claims import direction
+from entrack.stats.metrics import difference
 from entrack.tables import flow as tables
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
@@ -100,6 +104,61 @@ show(tables.readings(found))
 # panel blocks both tokens at once. Its change is {glue:text}`beyond_sum` less the sum of the
 # changes with either blocked: where this is below 0, each stands in for the other to some extent.
 #
+# ## The same readings in every version
+#
+# If fine-tuning improves a mechanism and leaves it what it is, a better version needs the readings
+# that {glue:text}`version_short` needs. So each reading is blocked in all layers of every version,
+# on {glue:text}`n_prompts_others` prompts. Clearly better than {glue:text}`version_short` on these:
+# {glue:text}`better_list`.
+
+# %%
+below = families.lineage(family, families.reference(family))[:-1]
+compared = others.split() or [v for v in families.versions(family) if v not in below]
+fixed = tuple(edge for edge in EDGES if RANDOM not in edge)
+asked = scenes(n_others, split="evaluation", seed=seed)
+few = encode(model.tokenizer, all_queries(asked, format=format))
+by_version = {
+    v: knock_out(load(f"{family}/{v}"), few, edges=fixed, layers=(0,), seed=seed)
+    for v in dict.fromkeys([version, *compared])
+}
+
+# %%
+# figure: fig-readings-by-version
+# caption: Change in accuracy with one reading blocked in all layers, as a share of the version's
+#   unblocked accuracy; -1: no answer is right any more. Whiskers: 95 % intervals over scenes.
+show(figures.readings_by_version(by_version))
+
+# %% tags=["hide-input"]
+show(tables.readings_by_version(by_version))
+own = by_version[version]
+edges = {v: difference(k.plain, own.plain, clusters=k.scenes) for v, k in by_version.items()}
+better = [v for v, edge in edges.items() if direction(edge) == "higher"]
+best = max(by_version, key=lambda v: by_version[v].plain.mean())
+glue(
+    version_short=version,
+    n_prompts_others=len(few),
+    better_list=listed(better),
+    best_version=best,
+)
+
+# %% tags=["hide-input"]
+named = {"label": EDGES[2], "after": EDGES[-2], "both": EDGES[-1]}
+for when, v in (("own", version), ("best", best)):
+    lost = {name: figures.share_lost(by_version[v], edge) for name, edge in named.items()}
+    glue(**{f"{name}_lost_{when}": f"{-share.value:.0%}" for name, share in lost.items()})
+
+# %% [markdown]
+# What changes with accuracy? Compare {glue:text}`version_short` with the most accurate version,
+# {glue:text}`best_version`. Without the earlier label, the query label costs
+# {glue:text}`label_lost_own` of the right answers in the first and {glue:text}`label_lost_best` in
+# the second; without the token after it, {glue:text}`after_lost_own` and
+# {glue:text}`after_lost_best`; without both, {glue:text}`both_lost_own` and
+# {glue:text}`both_lost_best`.
+#
+# *Caveat.* A reading that is needed in two versions may carry different things in them, by
+# different heads. And a version that gets more answers right has more to lose, which is why the
+# figure shows shares.
+#
 # ## Where the heads of each group look
 #
 # Each group gives the token that its role names {glue:text}`least_times` to {glue:text}`most_times`
@@ -166,6 +225,8 @@ glue(
 
 # %% tags=["hide-input"]
 told = ", ".join(map(tables.depth_words, depths))
+words = [figures.edge_words(edge) for edge, _ in needed]
+in_better = {v: tuple(by_version[v].loss(e, 0) for e, _ in needed) for v in better if needed}
 judge(
     claim("last_reads_object", change[fetch]),
     claim("last_reads_query_label", change[pass_on]),
@@ -173,6 +234,7 @@ judge(
     claim("last_skips_earlier_label", change[direct]),
     claim("order_of_readings", steps, given=None not in depths, depths=told),
     claim("query_label_reads_after", change[after]),
+    claim("readings_in_better", in_better, readings=listed(words, none="none")),
     caption="Finding (ii), first part: the way of the answer through the prompt",
 )
 

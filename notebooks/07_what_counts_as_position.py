@@ -33,6 +33,7 @@ seed: int = 0  # of all prompts [0, 1000000]
 # %% tags=["hide-input"]
 from functools import partial
 
+from entrack.across.understood import understood
 from entrack.circuit import wordings
 from entrack.circuit.contents import whole_groups
 from entrack.circuit.search import circuit_of
@@ -42,6 +43,8 @@ from entrack.figures import position
 from entrack.paper import findings
 from entrack.paper.claims import claim
 from entrack.sites import GROUPS
+from entrack.stats.power import units_needed
+from entrack.stats.rules import MARGIN
 from entrack.tables import position as tables
 from entrack.task.boxes import FORMATS
 from entrack.versions import families
@@ -137,13 +140,44 @@ own = {wording.title: wordings.source_accuracy(model, wording) for wording in ri
 # %% tags=["hide-input"]
 show(tables.understood(rivals, own=own))
 
+# %% tags=["hide-input"]
+answered = [pairs for wording in rivals if (pairs := understood(model, wording))]
+if answered:
+    show(tables.leads(answered, understood=True))
+
 # %% [markdown]
-# *Caveats.* With seven boxes in base and source, the number counted from the start cannot be told
-# from that counted from the end; only the wordings with an extra segment can (see the exercise).
-# Filler is text that the versions were not tuned on, and the table above says how well this one
-# reads it; unpatched bars show the base prompt, which has none. A rival that no head follows still
-# gets the errors that fall on its box. Each claim below is judged by its smallest lead, so it needs
-# more pairs than one lead alone would.
+# *Order, or the end?* The smallest lead of the order over tokens from the end is
+# {glue:text}`end_lead_B` for B and {glue:text}`end_lead_C` for C. Are these too few scenes, or is
+# there no lead? The width of an interval goes with one over the root of their number. If value and
+# spread stayed as they are with these {glue:text}`n_rivals` scenes, leaving out 0 would take
+# {glue:text}`end_above_B` scenes for B and {glue:text}`end_above_C` for C; ending below
+# {glue:text}`margin`, which our rule takes for no lead, {glue:text}`end_none_B` and
+# {glue:text}`end_none_C`. Or does the filler confuse the model? Among the sources that it answers
+# right, the smallest leads are {glue:text}`end_right_B` and {glue:text}`end_right_C`.
+
+# %% tags=["hide-input"]
+glue(n_rivals=n_rivals, margin=MARGIN)
+for name in ("position_transmitter", "position_detector"):
+    lead, right = (wordings.weakest_lead(w, name, "token_from_end") for w in (rivals, answered))
+    counts = {
+        goal: units_needed(lead, n_units=n_rivals, to_exclude=level) if lead else None
+        for goal, level in (("above", 0), ("none", MARGIN))
+    }
+    told = {goal: f"{n:,}" if n else "no number of" for goal, n in counts.items()}
+    told |= {
+        goal: f"{found:+.2f}" if found else "not measured"
+        for goal, found in (("lead", lead), ("right", right))
+    }
+    glue(**{f"end_{goal}_{GROUPS[name].letter}": words for goal, words in told.items()})
+
+# %% [markdown]
+# *Caveats.* A number of scenes that follows from a lead is as unsure as the lead. With seven boxes
+# in base and source, the number counted from the start cannot be told from that counted from the
+# end; only the wordings with an extra segment can (see the exercise). Filler is text that the
+# versions were not tuned on, and a table above says how well this one reads it; unpatched bars show
+# the base prompt, which has none. A rival that no head follows still gets the errors that fall on
+# its box. Each claim below is judged by its smallest lead, so it needs more pairs than one lead
+# alone would.
 #
 # ## The other text format
 #

@@ -41,6 +41,7 @@ import numpy as np
 
 from entrack.circuit.contents import content_changes, content_of_groups
 from entrack.circuit.search import circuit_of
+from entrack.cross_model.at_last import EVERY, INSIDE, REST, at_last
 from entrack.cross_model.cmap_suite import cmap, graft_scores
 from entrack.cross_model.weight_swap import update_norms
 from entrack.display.cells import glue, judge, listed, show
@@ -134,6 +135,37 @@ show(tables.published_gains())
 # {glue:text}`n_prompts_far` prompts of few scenes decide little about D and the full circuit. We
 # call a change clear only if its interval leaves out 0; the sign test over scenes asks for more,
 # because it sees only in which scenes accuracy rose and in which it fell.
+#
+# ## How much is "primarily"?
+#
+# The paper's word is a share. So all heads at the last token are handed over at once, which brings
+# {glue:text}`at_last_all`. Alone, the circuit's heads there (A and B) bring
+# {glue:text}`at_last_inside` of that, and all the others {glue:text}`at_last_rest`. By the number
+# of heads, one of A or B brings {glue:text}`at_last_times` what one of the others does.
+
+# %%
+last = {
+    v: found for v in better if (found := at_last(models[v], models[base], circuit, scenes=asked))
+}
+if last:
+    show(tables.shares_at_last(last))
+
+# %% tags=["hide-input"]
+none = "not measured, for no version is better"
+of_whole = {p: [f"{f.share(p).value:.0%} ({v})" for v, f in last.items()] for p in (INSIDE, REST)}
+times = [f"{f.per_head(INSIDE).value / f.per_head(REST).value:.0f} times" for f in last.values()]
+glue(
+    at_last_all=listed((f"{f.gain(EVERY):+.2f} ({v})" for v, f in last.items()), none=none),
+    at_last_inside=listed(of_whole[INSIDE], none=none),
+    at_last_rest=listed(of_whole[REST], none=none),
+    at_last_times=listed(times, none=none),
+)
+
+# %% [markdown]
+# *Caveat.* The two shares add up to more than all: many prompts are repaired by either part. So
+# the circuit's heads are enough for the gain at this token, and the others are not needed for it;
+# they carry some of it a second time. This is about one token. Where in the *weights* the gain was
+# made is asked below, and has another answer.
 #
 # ## What is repaired, what is broken
 #
@@ -366,6 +398,7 @@ judge(
     claim("improved_full", shares(into_base, "full circuit"), n=min(n_far, n_scenes) * 7),
     claim("improved_specific", over_random),
     *(claim(f"improved_over_others_{x}", over_rest[x]) for x in "ABC"),
+    claim("improved_share", {v: (f.share(INSIDE), f.over_rest()) for v, f in last.items()}),
     claim("improved_reverse", taken),
     claim("improved_weights", {focus: onto.over_random()}),
     claim("improved_raw", fetched),

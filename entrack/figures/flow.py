@@ -18,7 +18,7 @@ from entrack.paper import findings, published
 from entrack.patching.attention_knockout import Knockouts
 from entrack.patching.attention_mass import KINDS
 from entrack.sites import GROUPS
-from entrack.stats.metrics import Estimate
+from entrack.stats.metrics import Estimate, ratio
 
 Shares = Mapping[str, Mapping[str, float]]
 KIND_WORDS = {
@@ -69,6 +69,47 @@ def knockout_curves(found: Knockouts, *, version: str) -> Picture:
             figure.legend(handles=handles, loc="outside upper left", ncols=2)
     intro = "Accuracy with one reading blocked, as a share of the unblocked accuracy. "
     return Picture(figure, f"{intro}{'; '.join(told)}.")
+
+
+def readings_by_version(found: Mapping[str, Knockouts]) -> Picture:
+    """A row per edge, a mark per version: the change in accuracy with the edge blocked in all
+    layers, as a share of the version's unblocked accuracy.
+
+    found: version -> what was blocked in it, the same edges in each.
+    """
+    edges, told = list(next(iter(found.values())).hits), []
+    with style.look():
+        figure, axes = plt.subplots(figsize=(style.WIDTH, 0.62 * len(edges) + 1.2))
+        for place, (version, one) in enumerate(found.items()):
+            shares = [share_lost(one, edge) for edge in edges]
+            shift = 0.7 * ((place + 0.5) / len(found) - 0.5)
+            axes.errorbar(
+                [share.value for share in shares],
+                [row + shift for row in range(len(edges))],
+                xerr=[[s.value - s.low for s in shares], [s.high - s.value for s in shares]],
+                fmt=style.version_marker(version),
+                color=style.version_colour(version),
+                lw=1.2,
+                label=version,
+            )
+            words = (f"{edge_words(e)} {s.value:+.2f}" for e, s in zip(edges, shares, strict=True))
+            told.append(f"{version}: {', '.join(words)}")
+        axes.axvline(0, color="black", lw=0.8)
+        titles = [edge_words(edge).replace(" reads ", "\nreads ") for edge in edges]
+        axes.set(yticks=range(len(edges)), yticklabels=titles, ylim=(len(edges) - 0.5, -0.5))
+        axes.set_xlabel("change in accuracy, share of unblocked")
+        axes.grid(axis="y", visible=False)
+        figure.legend(loc="outside upper left", ncols=len(found))
+    intro = "Change in accuracy with one reading blocked in all layers, as a share of unblocked. "
+    return Picture(figure, f"{intro}{'; '.join(told)}.")
+
+
+def share_lost(found: Knockouts, edge: findings.Edge) -> Estimate:
+    """Change in accuracy with an edge blocked from the lowest first layer up, over the unblocked
+    accuracy: 0 = nothing changes, -1 = no answer is right any more. NaN where none was.
+    """
+    change = found.hits[edge][0].astype(float) - found.plain
+    return ratio(change, found.plain, clusters=found.scenes)
 
 
 def attention_shares(groups: Mapping[str, Mapping[str, Estimate]], *, average: Shares) -> Picture:

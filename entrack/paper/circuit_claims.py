@@ -141,6 +141,14 @@ def _same_circuit() -> list[Declaration]:
             spec=".2f",
         ),
         declare(
+            "circuit_over_base",
+            "the circuit of the reference, alone in fine-tuned versions, does better than the whole"
+            " reference",
+            HIGHER,
+            findings.circuit_over_base(),
+            "abstract, Table 1",
+        ),
+        declare(
             "overlap",
             "fine-tuned versions' own circuits share heads with it, beyond chance",
             lambda tests: Beyond(tests=tests),
@@ -149,6 +157,19 @@ def _same_circuit() -> list[Declaration]:
             spec="+.1f",
             given="each own circuit has a faithfulness of 0.5 or more",
             each="group",
+        ),
+        declare(
+            "same_heads",
+            "head by head, effects in fine-tuned versions are those in the reference",
+            Graded(
+                (HIGHER, AtLeast(0.8)),
+                (
+                    "correlation beyond that of heads shuffled in their layers",
+                    "share of the ceiling",
+                ),
+            ),
+            ours=True,
+            each="group and version",
         ),
         declare(
             "incomplete",

@@ -80,6 +80,12 @@ def _flow() -> list[Declaration]:
             LOWER,
             ours=True,
         ),
+        declare(
+            "readings_in_better",
+            "the readings that the reference needs, every better version needs too",
+            lambda readings: Every(LOWER, readings),
+            ours=True,
+        ),
     ]
 
 
@@ -215,6 +221,11 @@ def _improved() -> list[Declaration]:
                 HIGHER,
             )
             for letter in "ABC"
+        ),
+        ours(
+            "improved_share",
+            "The circuit's heads at the last token (A and B) bring most of what all heads there do",
+            Graded((AtLeast(0.5), HIGHER), ("share of that gain", "A and B less all the others")),
         ),
         ours(
             "improved_reverse",

@@ -46,6 +46,19 @@ def gains(*models: str) -> str:
     return ", ".join(f"{title(model)} {full[model] - full[RECEIVER]:+.2f}" for model in models)
 
 
+def circuit_over_base() -> str:
+    """Accuracy of Llama's circuit alone in each fine-tuned model, less that of the whole Llama
+    (Table 1), in words.
+    """
+    rows = published.table1().values
+    more = {
+        title(model): row.circuit - rows[RECEIVER].full
+        for model, row in rows.items()
+        if model != RECEIVER
+    }
+    return in_words(more)
+
+
 def ends_over_middle() -> tuple[float, float]:
     """Accuracy where the first box is asked for, and where the last is, each less that of the boxes
     between, on an earlier set of prompts.

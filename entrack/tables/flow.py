@@ -11,7 +11,7 @@ from entrack.figures.flow import NOT_THERE, Shares, edge_words
 from entrack.paper import findings
 from entrack.patching.attention_knockout import Knockouts
 from entrack.sites import GROUPS
-from entrack.stats.metrics import Estimate
+from entrack.stats.metrics import Estimate, rate
 
 NO_LOSS = "no clear loss"
 
@@ -43,6 +43,27 @@ def readings(found: Knockouts) -> Table:
             "Llama-7B: half-way depth",
         ],
         "What each reading is worth, and where it happens",
+    )
+
+
+def readings_by_version(found: Mapping[str, Knockouts]) -> Table:
+    """A row per version, the least accurate first: its unblocked accuracy, and the change with each
+    reading blocked in all layers.
+    """
+    ordered = sorted(found.items(), key=lambda item: item[1].plain.mean())
+    edges = list(ordered[0][1].hits)
+    return Table(
+        [
+            [
+                version,
+                rate(one.plain, clusters=one.scenes),
+                *(one.loss(edge, one.layers[0]) for edge in edges),
+            ]
+            for version, one in ordered
+        ],
+        ["version", "unblocked", *map(edge_words, edges)],
+        "Change in accuracy with one reading blocked in all layers, in every version, on the same"
+        " prompts; the least accurate version first",
     )
 
 

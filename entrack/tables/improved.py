@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from entrack.circuit.contents import ContentChange
 from entrack.circuits import Circuit
+from entrack.cross_model.at_last import EVERY, INSIDE, REST, AtLast
 from entrack.cross_model.cmap_suite import CMAP
 from entrack.cross_model.weight_swap import MATRICES, UpdateNorms
 from entrack.display.tables import Table
@@ -37,6 +38,26 @@ def gains(cmaps: Sequence[CMAP]) -> Table:
         f"The version {base} with heads of each fine-tuned version. Gains over {base} alone are"
         " paired, with 95 % intervals over scenes; p: sign test over scenes. Last: gain in the"
         " right answer's log probability.",
+    )
+
+
+def shares_at_last(found: Mapping[str, AtLast]) -> Table:
+    """A row per donor and part of the heads at the last token: their number, gain, gain per head,
+    and the share of what all heads there bring; then A and B less all the others, paired.
+    """
+    rows: list[list] = []
+    for version, last in found.items():
+        for part in (INSIDE, REST, EVERY):
+            each, share = last.per_head(part).value, "-" if part == EVERY else last.share(part)
+            numbers = [last.n_heads[part], last.gain(part), f"{each:+.4f}", share]
+            rows.append([f"{version}: {part}", *numbers])
+        rows.append([f"{version}: {INSIDE} less {REST}", "-", last.over_rest(), "-", "-"])
+    return Table(
+        rows,
+        ["patched at the last token", "heads", "gain", "gain per head", "share of the whole gain"],
+        "What the circuit's heads at the last token bring, and what all the others there bring, as"
+        " a share of what all heads at this token bring; 95 % intervals over scenes. Shares need"
+        " not add up to 1.",
     )
 
 

@@ -64,8 +64,11 @@ def predictions(pair: Counterfactual) -> Table:
     )
 
 
-def leads(wordings: Sequence[Wording]) -> Table:
-    """Source, rival, and how far the order of boxes is ahead of it, for every group."""
+def leads(wordings: Sequence[Wording], *, understood: bool = False) -> Table:
+    """Source, rival, and how far the order of boxes is ahead of it, for every group; `understood`:
+    the pairs are those whose source the model answers right, as the caption then says.
+    """
+    which = "the runs whose source the model answers right" if understood else "the same runs"
     return Table(
         [
             [w.title, RIVALS[rival], *[w.lead(group, rival) for group in w.groups]]
@@ -74,7 +77,7 @@ def leads(wordings: Sequence[Wording]) -> Table:
         ],
         ["source", "rival", *_columns(wordings, "order less rival", colon=True)],
         "Share of answers that the order of boxes predicts, less the share that the rival predicts,"
-        " on the same runs; 95 % intervals over scenes.",
+        f" on {which}; 95 % intervals over scenes.",
     )
 
 

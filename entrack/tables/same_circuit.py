@@ -39,16 +39,24 @@ def faithfulness(scores: Mapping[str, Faithfulness]) -> Table:
 
 def gaps(scores: Mapping[str, Faithfulness], *, base: str) -> Table:
     """A row per version: accuracy of the first circuit less that of the whole, with the p-value of
-    no difference, and less that of the same circuit in `base`, all on the same prompts.
+    no difference, less that of the same circuit in `base`, and less that of the whole `base`, all
+    on the same prompts.
     """
     rows = []
     for name, score in scores.items():
         gap = difference(score.hits[0], score.full)
         change = "-" if name == base else difference(score.hits[0], scores[base].hits[0])
-        rows.append([name, gap, f"{gap.p_value:.2g}", change])
+        over = difference(score.hits[0], scores[base].full)
+        rows.append([name, gap, f"{gap.p_value:.2g}", change, over])
     return Table(
         rows,
-        ["version", "circuit less whole", "p", "circuit less that in the reference"],
+        [
+            "version",
+            "circuit less whole",
+            "p",
+            "circuit less that in the reference",
+            "circuit less whole reference",
+        ],
         "Differences in accuracy, on the same prompts",
     )
 

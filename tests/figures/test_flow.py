@@ -9,7 +9,13 @@ from small_circuit import CIRCUIT
 
 from entrack.display.svg import figure_svg
 from entrack.errors import SiteError
-from entrack.figures.flow import attention_shares, edge_words, knockout_curves
+from entrack.figures.flow import (
+    attention_shares,
+    edge_words,
+    knockout_curves,
+    readings_by_version,
+    share_lost,
+)
 from entrack.paper import published
 from entrack.patching.attention_knockout import EDGES, Knockouts
 from entrack.patching.attention_mass import KINDS, AttentionMass
@@ -83,3 +89,35 @@ def test_attention_bars_and_the_mean_of_all_heads():
 def test_no_group_is_said_in_a_sentence():
     with pytest.raises(SiteError, match="no group of the circuit has a head"):
         attention_shares({}, average={})
+
+
+def by_version():
+    """The first reading costs half of the right answers in one version, and all in a better one."""
+    first, second = EDGES[:2]
+    worse = {first: hits(0.2)[None], second: hits(0.4)[None]}
+    better = {first: hits(0.0)[None], second: hits(0.8)[None]}
+    made = {"better": (better, hits(0.8)), "worse": (worse, hits(0.4))}
+    return {
+        name: Knockouts(curves, plain, (0,), 4, np.arange(20), name)
+        for name, (curves, plain) in made.items()
+    }
+
+
+def test_versions_are_compared_by_the_share_that_they_lose():
+    found = by_version()
+    assert share_lost(found["worse"], EDGES[0]).value == pytest.approx(-0.5)
+    assert share_lost(found["better"], EDGES[0]).value == -1
+    picture = readings_by_version(found)
+    (axes,) = picture.figure.axes
+    drawn = [container.lines[0].get_xdata() for container in axes.containers]
+    assert [list(map(float, xs)) for xs in drawn] == [[-1, 0], [pytest.approx(-0.5), 0]]
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    assert labels == ["last token\nreads right object", "last token\nreads query label"]
+    assert "better: last token reads right object -1.00, last token" in picture.alt
+
+
+def test_rows_of_versions_begin_with_the_least_accurate():
+    worse, better = tables.readings_by_version(by_version()).rows
+    assert (worse[0], better[0]) == ("worse", "better") and worse[1].value == 0.4
+    assert worse[2].value == pytest.approx(-0.2) and better[2].value == pytest.approx(-0.8)
+    assert worse[3].value == better[3].value == 0

@@ -49,6 +49,8 @@ def test_gaps_are_paired_with_the_whole_and_with_the_reference():
     one, two, _ = tables.gaps(SCORES, base="one").rows
     assert one[1].value == pytest.approx(-0.4) and one[2] == "0.0078" and one[3] == "-"
     assert two[3].value == pytest.approx(0.2) and two[3].better == 4
+    assert one[4].value == pytest.approx(-0.4), "less the whole reference, also in itself"
+    assert two[4].value == pytest.approx(0.6 - 0.8)
 
 
 def test_the_grid_has_a_row_per_circuit_and_one_for_the_whole():

@@ -14,6 +14,11 @@ def test_gains_and_gaps_of_figure_4():
     assert findings.in_words(gains) == "+0.16 (Goat-7B), +0.16 (FLoat-7B)"
 
 
+def test_the_circuit_of_llama_less_the_whole_llama():
+    told = "-0.01 (Vicuna-7B), +0.07 (Goat-7B), +0.06 (FLoat-7B)"
+    assert findings.circuit_over_base() == told
+
+
 def test_scores_less_the_floor_that_they_share():
     assert findings.position_floor() == pytest.approx(0.134)
     assert findings.dcm_words("position_transmitter", "position") == "0.36 (5 of 7)"

@@ -1,0 +1,76 @@
+"""What a circuit is held against: all heads at its tokens, and random heads of its layers."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from small_circuit import CIRCUIT
+
+from entrack.across.bounds import Bounded, measure_bounded, random_in_layers
+from entrack.across.bounds_tables import bounds
+from entrack.circuit.faithfulness import Faithfulness, grow, measure_faithfulness
+from entrack.circuit.search import means_over
+from entrack.sites import Head
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+N = 20
+
+
+def test_random_heads_are_as_many_in_every_group_and_layer(model):
+    drawn = [random_in_layers(model, CIRCUIT, seed=seed) for seed in range(20)]
+    for circuit in drawn:
+        for name, heads in CIRCUIT.groups.items():
+            assert Counter(h.layer for h in circuit.groups[name]) == Counter(h.layer for h in heads)
+            assert all(0 <= h.head < model.n_heads for h in circuit.groups[name])
+    assert len({str(c.groups) for c in drawn}) > 10, "another draw for another seed"
+
+
+def test_groups_that_share_a_token_share_no_drawn_head(model):
+    layer = tuple(Head(2, head) for head in range(4))
+    halves = {"value_fetcher": layer[:2], "position_transmitter": layer[2:]}
+    full = replace(CIRCUIT, groups={**CIRCUIT.groups, **halves})
+    for seed in range(5):
+        drawn = random_in_layers(model, full, seed=seed).groups
+        assert {*drawn["value_fetcher"], *drawn["position_transmitter"]} == {*layer}
+
+
+def test_each_is_scored_as_it_is_alone(model, prompts):
+    means = means_over(model, prompts)
+    found = measure_bounded(
+        model, prompts, circuits=[CIRCUIT, CIRCUIT.only("value_fetcher")], means=means, n_random=2
+    )
+    every = grow(CIRCUIT, model)["all heads for all groups"]
+    drawn = [random_in_layers(model, CIRCUIT, seed=seed) for seed in range(2)]
+    alone = measure_faithfulness(model, prompts, circuits=[every, *drawn], means=means)
+    assert (found.ceiling == alone.hits[0]).all() and (found.floor == alone.hits[1:]).all()
+    assert found.scores.circuits == (CIRCUIT, CIRCUIT.only("value_fetcher"))
+    assert len(found.scores.hits) == len(found.scores.random) == 2
+    assert (found.scores.full == alone.full).all()
+
+
+def hits(share):
+    return np.arange(N) < share * N
+
+
+def test_rows_are_paired_with_the_first_circuit():
+    kept = (CIRCUIT, CIRCUIT.only("value_fetcher"))
+    scores = Faithfulness(
+        hits(0.9), np.stack([hits(0.4), hits(0.2)]), hits(0.1)[None], kept, "tiny"
+    )
+    found = Bounded(scores, hits(0.7), np.stack([hits(0.3), hits(0.1)]))
+    assert found.ceiling_accuracy().value == 0.7
+    assert found.floor_accuracy().value == pytest.approx(0.2)
+    table = bounds({"here": found}, owners=["base", "code"])
+    assert [row[0] for row in table.rows] == [
+        "base's circuit itself",
+        "code's circuit, more",
+        "all heads at the same tokens, more",
+        "random heads of the same layers, more",
+        "random heads, more",
+        "whole version, more",
+    ]
+    values = [row[1].value for row in table.rows]
+    assert values == pytest.approx([0.4, -0.2, 0.3, -0.2, -0.3, 0.5])
+    assert table.header[1:] == ["in here"]
