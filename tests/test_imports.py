@@ -32,6 +32,7 @@ LAYERS = [
     ["patching."],
     ["cross_model."],
     ["circuit."],
+    ["one_prompt"],
     ["paper."],
     ["display."],
     ["figures."],

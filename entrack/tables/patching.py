@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 from torch import Tensor
 
 from entrack.display.style import ROLE_WORDS
 from entrack.display.tables import Table
+from entrack.one_prompt import Asked
 from entrack.patching.residual_patching import ResidualPatching
 from entrack.sites import Head
 from entrack.task.counterfactual_prompts import CounterfactualPrompts
@@ -67,6 +69,23 @@ def carried(curves: Mapping[str, Mapping[str, ResidualPatching]]) -> Table:
         ["patched at", "carried", "best share", "floor", "layers"],
         "What each of the two tokens carries, and in which layers.",
     )
+
+
+def one_prompt(asked: Asked, ways: Mapping[str, np.ndarray], *, caption: str) -> Table:
+    """What one prompt may be answered, and how likely each word is in each way of running it.
+
+    Args:
+        asked: the words; the right one stands first and is marked, unless words are told by ideas.
+        ways: what was done -> the probability of each word [word].
+
+    The last row is the probability of all other words together, 0 at least.
+    """
+    right, *others = asked.words
+    names = [f"{right} (right)", *others] if right != "unchanged" else [right, *others]
+    names = [name.replace("_", " ") for name in names]
+    rows = [[name, *(float(probs[i]) for probs in ways.values())] for i, name in enumerate(names)]
+    rest = ["any other word", *(max(0.0, 1 - float(probs.sum())) for probs in ways.values())]
+    return Table([*rows, rest], ["answer", *ways], caption)
 
 
 def attention_parts(parts: Mapping[str, Iterable[float]], *, head: Head) -> Table:
