@@ -187,6 +187,52 @@ show(schematic.path_patching())
 # sure hardly moves it. So we rank heads by log odds, in which both count alike. The parameter
 # `score` goes back to the paper's. Here: {glue:text}`score_unit`.
 #
+# ## On one prompt
+#
+# The same patch on the clean prompt that you saw above, twice. First the sender is head
+# {glue:text}`top_head`, and what it read in the corrupt prompt may go to the answer directly. Then
+# the sender is head {glue:text}`one_sender`, and what it sends may only change the *queries* of the
+# {glue:text}`one_n_receivers` strongest heads of the first step, the **{term}`receivers
+# <receiver>`**. While the sender's message travels, the other {glue:text}`one_n_frozen` heads are
+# frozen.
+
+# %%
+from entrack import one_prompt
+
+asked = one_prompt.ask(one_clean)
+second = found.discovery.scores["position_transmitter"].ranked()[0]
+receivers = found.discovery.receivers["position_transmitter"]
+path = {"role": "last", "corrupt": one_corrupt}
+ways = {
+    "clean": one_prompt.alone(model, asked),
+    f"{top} to the answer": one_prompt.path_patched(model, asked, sender=top, **path),
+    f"{second} to queries": one_prompt.path_patched(
+        model, asked, sender=second, receivers=receivers, via="q", **path
+    ),
+}
+
+# %% tags=["hide-input"]
+from entrack.tables.patching import one_prompt as table_of_one
+
+show(table_of_one(asked, ways, caption="What the clean prompt is answered, by probability."))
+one_clean_p, one_direct_p, one_queries_p = (float(probs[0]) for probs in ways.values())
+glue(
+    one_sender=str(second),
+    one_n_receivers=len(receivers),
+    one_n_frozen=model.n_layers * model.n_heads - 1,
+    one_right=next(iter(asked.words)),
+    one_clean_p=one_clean_p,
+    one_direct_p=one_direct_p,
+    one_queries_p=one_queries_p,
+)
+
+# %% [markdown]
+# The right object, *{glue:text}`one_right`*, has a probability of {glue:text}`one_clean_p:.3f` in
+# the clean run. With head {glue:text}`top_head` as the sender it has
+# {glue:text}`one_direct_p:.3f`, and with head {glue:text}`one_sender`, through queries only,
+# {glue:text}`one_queries_p:.3f`. The difference between two columns is the effect of that head on
+# this prompt. The search takes the mean of such differences over all pairs, for every head.
+#
 # ```{admonition} Predict before you read on
 # :class: tip
 # The next stage patches the *queries* of these heads. At which token must the senders sit, if only
@@ -327,6 +373,29 @@ show(circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers))
 # question's label, reads from there which segment is meant. B brings that to the last token, and
 # A uses it to look up the object. This is the paper's reading of the groups; what they carry is
 # tested in {doc}`chapter 6 <06_what_the_heads_carry>`.
+#
+# ## The circuit reads one prompt
+#
+# Here is the clean prompt from above once more, once for each group, in the order in which they
+# work: D, C, B, A. The dashed frame marks the token from which a group looks. The darker another
+# token is, the more attention the group's heads give it.
+
+# %%
+from entrack.display.prompt_view import ReadingView
+
+strip = ReadingView(
+    one_prompt.reading(model, one_clean, circuit=found.circuit),
+    caption="Where each group of the circuit looks in one prompt. Shade: attention from the framed"
+    " token, mean over the group's heads. Numbers: tokens that get a tenth or more.",
+)
+glue(strip_words=strip.alt)
+strip
+
+# %% [markdown]
+# {glue:text}`strip_words` If the groups do what the paper says, the answer can be followed
+# backwards: A looks at the object; B tells it where, from what it finds at the query label; C has
+# worked out there which segment is meant, and D has marked that segment. Attention at the first
+# token is often a place to rest for a head that has nothing to read.
 #
 # ## Where the strongest heads look
 #

@@ -100,7 +100,7 @@ def test_a_circuit_alone_is_that_of_the_engine(model, prompts):
 
 
 def test_a_cut_is_the_knock_out(model, prompts):
-    edge = ("last", "correct_object")
+    edge, prompts = ("last", "correct_object"), prompts.subset(range(4))
     hits = knock_out(model, prompts, edges=[edge], layers=[0, model.n_layers]).hits[edge]
     moved = 0
     for index in range(len(prompts)):

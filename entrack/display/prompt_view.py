@@ -142,9 +142,10 @@ class ReadingView:
             for i, token in enumerate(self.reading.prompts.pieces[0])
         )
         role = next(r for r, places in self.reading.prompts.roles.items() if int(places[0]) == at)
+        colour = f"var(--entrack-{group.letter},{COLOURS[name]})"
         return (
-            f'<li style="--group:var(--entrack-{group.letter},{COLOURS[name]})"><p><b>{group.letter}'
-            f"</b> {escape(group.title.lower())}s, from the {_words(role)}</p><p>{tokens}</p></li>"
+            f'<li style="--group:{colour}"><p><b>{group.letter}</b> {escape(group.title.lower())}s,'
+            f" from the {_words(role)}</p><p>{tokens}</p></li>"
         )
 
     def _token(self, index: int, token: str, weight: float, *, acts: bool) -> str:
