@@ -70,15 +70,21 @@ def ask(prompts: Prompts, index: int = 0, *, words: Mapping[str, int] | None = N
 def candidates(
     data: CounterfactualPrompts, index: int = 0, *, expected: str = "label"
 ) -> dict[str, int]:
-    """What each idea of what is carried predicts for pair `index`: name of the idea -> token, the
-    base's own answer ("unchanged") first where it is among them.
+    """What each idea of what is carried predicts for pair `index`: "name of the idea: word" ->
+    token, the base's own answer ("unchanged") first where it is among them.
 
     Args:
         expected: the idea that `data.answers` stands for: "label" for interchanges.
     """
     found = {expected: data.answers, **data.alternatives}
-    order = sorted(found, key=lambda name: name != "unchanged")
-    return {name: int(found[name][index]) for name in order}
+    words = {
+        int(token): piece.strip()
+        for prompts in (data.source, data.base)
+        for token, piece in zip(prompts.tokens[index], prompts.pieces[index], strict=False)
+    }
+    tokens = {name: int(found[name][index]) for name in found}
+    order = sorted(tokens, key=lambda name: name != "unchanged")
+    return {f"{name}: {words.get(tokens[name], '?')}": tokens[name] for name in order}
 
 
 def first_repaired(receiver: Model, donor: Model, prompts: Prompts) -> int:

@@ -84,6 +84,47 @@ glue(
 )
 
 # %% [markdown]
+# ## On one prompt
+#
+# The first of the prompts, read by {glue:text}`base_short` and by {glue:text}`one_version`:
+#
+# > {glue:text}`one_text`
+#
+# Each version answers it twice, as it is and by the heads of the circuit alone.
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+
+one = one_prompt.ask(held_out)
+ways = {}
+for name in (base, *searched[:1]):
+    means = ablation_means(models[name], settings)
+    ways[name] = one_prompt.alone(models[name], one)
+    ways[f"{name}, circuit alone"] = one_prompt.circuit_alone(
+        models[name], one, circuit=circuit, means=means
+    )
+show(table_of_one(one, ways, caption="What one prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+*_, last_whole, last_alone = ways.values()
+glue(
+    one_text=one.prompt.texts[0],
+    one_version=next(iter(searched), base),
+    one_right=next(iter(one.words)),
+    one_base=float(ways[base][0]),
+    one_base_alone=float(ways[f"{base}, circuit alone"][0]),
+    one_last=float(last_whole[0]),
+    one_last_alone=float(last_alone[0]),
+)
+
+# %% [markdown]
+# In {glue:text}`base_short` the right object, *{glue:text}`one_right`*, has a probability of
+# {glue:text}`one_base:.3f`, and by the circuit alone {glue:text}`one_base_alone:.3f`. In
+# {glue:text}`one_version` it has {glue:text}`one_last:.3f`, and by the same heads alone
+# {glue:text}`one_last_alone:.3f`. On many prompts we only count whether the likeliest word is the
+# right one.
+#
 # ## Faithfulness
 #
 # The circuit of {glue:text}`base_short` runs alone in each version, with that version's own means.

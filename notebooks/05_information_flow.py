@@ -68,6 +68,43 @@ from entrack.display import schematic
 
 show(schematic.knock_out())
 
+# %% [markdown]
+# ## On one prompt
+#
+# > {glue:text}`one_text`
+#
+# The last token, "the", may not read the right object, *{glue:text}`one_right`*: first in no layer
+# at all, then in the upper half of the layers only, then from the lowest up.
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+
+one, cut = one_prompt.ask(prompts), ("last", "correct_object")
+starts = [model.n_layers // 2, model.n_layers // 4, 0]
+ways = {"nothing cut": one_prompt.alone(model, one)} | {
+    f"cut from layer {layer}": one_prompt.cut(model, one, edge=cut, layer=layer) for layer in starts
+}
+show(table_of_one(one, ways, caption="What one prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+open_, half, _, everywhere = ways.values()
+glue(
+    one_text=one.prompt.texts[0],
+    one_right=next(iter(one.words)),
+    one_open=float(open_[0]),
+    one_half=float(half[0]),
+    one_half_layer=starts[0],
+    one_cut=float(everywhere[0]),
+    one_best=one.best(everywhere),
+)
+
+# %% [markdown]
+# With nothing cut, *{glue:text}`one_right`* has a probability of {glue:text}`one_open:.3f`; cut
+# from layer {glue:text}`one_half_layer` up, {glue:text}`one_half:.3f`; cut in every layer,
+# {glue:text}`one_cut:.3f`, and the likeliest object is then *{glue:text}`one_best`*. The curves
+# below show the same for all layers and for other readings, as shares of many prompts.
+
 # %%
 # figure: fig-knockout
 # caption: Accuracy with one reading blocked in all layers from a depth up, as a share of the

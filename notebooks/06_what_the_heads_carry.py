@@ -96,6 +96,36 @@ from entrack.display import schematic
 show(schematic.interchange())
 
 # %% [markdown]
+# ## On one prompt
+#
+# The pair in the table above. The base prompt runs once with nothing patched, and then with all
+# heads of one group taken from the source prompt.
+
+# %%
+from entrack import one_prompt
+from entrack.patching.patches import Patch
+from entrack.tables.patching import one_prompt as table_of_one
+
+one = one_prompt.ask(test.base, words=one_prompt.candidates(test))
+ways = {"nothing patched": one_prompt.alone(model, one)}
+for name in groups:
+    patch = Patch(circuit.role(name), circuit.groups[name])
+    ways[f"{GROUPS[name].letter} patched"] = one_prompt.patched(model, one, test.source, patch)
+show(table_of_one(one, ways, caption="What the base prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+told = (f"with {way}, *{one.best(probs)}*" for way, probs in list(ways.items())[1:])
+glue(
+    one_own=one.best(ways["nothing patched"]),
+    one_own_p=float(ways["nothing patched"].max()),
+    one_patched=listed(told, none="no group was patched"),
+)
+
+# %% [markdown]
+# The name before each word says which rule predicts it. With nothing patched the likeliest of the
+# four words is *{glue:text}`one_own`*, with a probability of {glue:text}`one_own_p:.3f`. The
+# likeliest when a group is patched: {glue:text}`one_patched`.
+#
 # Base and source have the same labels in another order, and no object in common. Their queried
 # positions always differ, and each is asked for once per scene. {term}`Masks <mask>` are learned,
 # chosen and tested on scenes of different splits.

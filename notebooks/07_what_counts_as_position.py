@@ -121,6 +121,37 @@ rivals = [patched_from(name, n_scenes=n_rivals) for name in wordings.WITH_FILLER
 # %% tags=["hide-input"]
 show(tables.predictions(rivals[-1].pairs[0]))
 
+# %% [markdown]
+# The method on this one pair: the base prompt with nothing patched, and with all heads of a group
+# taken from the source. The name before each word says which idea predicts it; *order* stands for
+# the number of the box.
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+from entrack.task.counterfactual_prompts import encode_counterfactuals
+
+one_pair = encode_counterfactuals(model.tokenizer, rivals[-1].pairs[:1])
+one = one_prompt.ask(one_pair.base, words=one_prompt.candidates(one_pair, expected="order"))
+ways = {"nothing patched": one_prompt.alone(model, one)} | {
+    f"{GROUPS[name].letter} patched": one_prompt.patched(model, one, one_pair.source, patch)
+    for name, patch in patches.items()
+}
+show(table_of_one(one, ways, caption="What the base prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+told = (f"with {way}, *{one.best(probs)}*" for way, probs in list(ways.items())[1:])
+glue(
+    one_own=one.best(ways["nothing patched"]).replace("_", " "),
+    one_own_p=float(ways["nothing patched"].max()),
+    one_patched=listed(told).replace("_", " "),
+)
+
+# %% [markdown]
+# With nothing patched, the likeliest of these words is *{glue:text}`one_own`*, with a probability
+# of {glue:text}`one_own_p:.3f`. The likeliest when a group is patched: {glue:text}`one_patched`.
+# The figure counts such answers over many pairs.
+
 # %%
 # figure: fig-rivals
 # caption: Answers of the base prompt with all heads of a group (B or C) patched from a source with

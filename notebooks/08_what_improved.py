@@ -97,6 +97,52 @@ from entrack.display import schematic
 
 show(schematic.cross_model())
 
+# %% [markdown]
+# ## On one prompt
+#
+# The first prompt that {glue:text}`focus` answers right and {glue:text}`base_name` wrong (the very
+# first prompt, if there is no such one):
+#
+# > {glue:text}`one_text`
+
+# %%
+from entrack import one_prompt
+from entrack.patching.patches import Patch
+from entrack.tables.patching import one_prompt as table_of_one
+from entrack.task.draws import all_queries
+from entrack.task.prompts import encode
+
+receiver, donor = models[base], models[focus]
+tried = encode(receiver.tokenizer, all_queries(asked[:8]))
+one = one_prompt.ask(tried, one_prompt.first_repaired(receiver, donor, tried))
+ways = {base: one_prompt.alone(receiver, one), focus: one_prompt.alone(donor, one)}
+
+# %%
+from entrack.sites import GROUPS
+
+for name, heads in circuit.groups.items():
+    if heads:
+        ways[f"{base}, {GROUPS[name].letter} of {focus}"] = one_prompt.patched(
+            receiver, one, one.prompt, Patch(circuit.role(name), heads), donor=donor
+        )
+show(table_of_one(one, ways, caption="What one prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+told = (f"{probs[0]:.3f} ({way})" for way, probs in list(ways.items())[2:])
+glue(
+    one_text=one.prompt.texts[0],
+    one_right=next(iter(one.words)),
+    one_base=float(ways[base][0]),
+    one_focus=float(ways[focus][0]),
+    one_patched=listed(told, none="no group has heads"),
+)
+
+# %% [markdown]
+# {glue:text}`base_name` alone gives the right object, *{glue:text}`one_right`*, a probability of
+# {glue:text}`one_base:.3f`, and {glue:text}`focus` {glue:text}`one_focus:.3f`. With one group's
+# outputs handed over: {glue:text}`one_patched`. A prompt chosen for its difference shows how the
+# method works. How often it does, the next figure counts over all prompts.
+
 # %%
 sizes = {"n_far": n_far, "n_random": n_random, "seed": seed}
 into_base = {

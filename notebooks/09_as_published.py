@@ -78,6 +78,38 @@ glue(
 )
 
 # %% [markdown]
+# ## On one prompt
+#
+# One slip, to see what "with" and "without" mean below. A word after a space and the same word
+# without the space are different tokens for most tokenizers. The released code asks for the answer
+# that it expects in the second form. Take this prompt:
+#
+# > {glue:text}`one_text`
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+
+first = interchanges(1, split="evaluation", seed=seed)[0]
+first = replace(first, answer=first.base.answer)
+spaced, bare = (
+    encode_counterfactuals(model.tokenizer, [replace(first, bare_answer=without)])
+    for without in (False, True)
+)
+forms = {"with its space": int(spaced.answers[0]), "without its space": int(bare.answers[0])}
+one = one_prompt.ask(spaced.base, words=forms)
+ways = {model.name: one_prompt.alone(model, one)}
+
+# %% tags=["hide-input"]
+show(table_of_one(one, ways, caption="The right object as an answer, in both forms."))
+p_spaced, p_bare = ways[model.name].tolist()
+glue(one_text=first.base.text, one_right=first.base.answer, one_spaced=p_spaced, one_bare=p_bare)
+
+# %% [markdown]
+# The right object is *{glue:text}`one_right`*. After a space it has a probability of
+# {glue:text}`one_spaced:.3f`; without the space, {glue:text}`one_bare:.3f`. A score that asks for
+# the second form counts what the model says only if the two are one token.
+#
 # ## Pruning: three slips in one table of knock-outs
 #
 # All are read from the same knock-outs of {glue:text}`n_candidates` candidate {term}`value fetchers

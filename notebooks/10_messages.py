@@ -87,6 +87,39 @@ show(carry.pair(drawn[0]))
 glue(expected=drawn[0].alternatives["position"])
 
 # %% [markdown]
+# What {glue:text}`base_short` then says to its own prompt, with the {glue:text}`one_group` of two
+# senders on the source prompt:
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+
+focus = families.focus(family)
+name = "position_transmitter" if "position_transmitter" in patches else next(iter(patches))
+one = one_prompt.ask(data.base, words=one_prompt.candidates(data))
+ways = {"nothing patched": one_prompt.alone(model, one)}
+for v in (base, focus):
+    ways[f"{GROUPS[name].letter} of {v}"] = one_prompt.patched(
+        model, one, data.source, patches[name], donor=load(f"{family}/{v}")
+    )
+show(table_of_one(one, ways, caption=f"What {base} answers to the base prompt, by probability."))
+
+# %% tags=["hide-input"]
+place = next(i for i, told in enumerate(one.words) if told.startswith("position"))
+nothing, own_message, other_message = (float(probs[place]) for probs in ways.values())
+glue(
+    one_group=f"{GROUPS[name].title.lower()}s ({GROUPS[name].letter})",
+    one_focus=focus,
+    one_nothing=nothing,
+    one_own=own_message,
+    one_other=other_message,
+)
+
+# %% [markdown]
+# The word at the source's position, *{glue:text}`expected`*, has a probability of
+# {glue:text}`one_nothing:.3f` with nothing patched, {glue:text}`one_own:.3f` with the message of
+# {glue:text}`base_short`, and {glue:text}`one_other:.3f` with that of {glue:text}`one_focus`.
+#
 # ```{admonition} Predict before you read on
 # :class: tip
 # A version answers more prompts right than base does. Its transmitters are patched into base. Will

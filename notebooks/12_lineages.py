@@ -97,6 +97,47 @@ maps |= {
 }
 
 # %% [markdown]
+# ## On one prompt
+#
+# Head {glue:text}`one_head`, the strongest value fetcher of {glue:text}`base_name`, on one pair of
+# prompts and in two models. Its output is taken from the corrupt prompt and goes to the answer
+# directly, all other heads frozen. The clean prompt:
+#
+# > {glue:text}`one_text`
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+
+head = found[reference].discovery.scores["value_fetcher"].ranked()[0]
+beside = next(iter(others), tuned)
+one, ways = one_prompt.ask(clean), {}
+for name in (reference, beside):
+    ways[name] = one_prompt.alone(models[name], one)
+    ways[f"{name}, {head} patched"] = one_prompt.path_patched(
+        models[name], one, corrupt, role="last", sender=head
+    )
+show(table_of_one(one, ways, caption="What the clean prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+whole, without, their_whole, their_without = (float(probs[0]) for probs in ways.values())
+glue(
+    one_head=str(head),
+    one_text=one.prompt.texts[0],
+    one_right=next(iter(one.words)),
+    one_beside=beside,
+    one_whole=whole,
+    one_without=without,
+    one_their_whole=their_whole,
+    one_their_without=their_without,
+)
+
+# %% [markdown]
+# In {glue:text}`base_name` the patch takes the probability of *{glue:text}`one_right`* from
+# {glue:text}`one_whole:.3f` to {glue:text}`one_without:.3f`; in {glue:text}`one_beside` from
+# {glue:text}`one_their_whole:.3f` to {glue:text}`one_their_without:.3f`. Below, this is done with
+# every head and many pairs, and then we ask how alike two models are.
+#
 # ```{admonition} Predict before you read on
 # :class: tip
 # Two bases from one model, one trained on boxes, one on look-ups in another format. Where would you

@@ -148,8 +148,11 @@ def test_a_patch_of_no_head_changes_nothing_and_one_of_the_stream_is_refused(mod
 
 def test_candidates_begin_with_the_bases_own_answer(data):
     words = one_prompt.candidates(data, 3)
-    assert list(words)[0] == "unchanged" and words["label"] == int(data.answers[3])
-    assert words["position"] == int(data.alternatives["position"][3])
+    own, other = data.base.examples[3].answer, data.source.examples[3].answer
+    assert list(words)[0] == f"unchanged: {own}" and f"object: {other}" in words
+    assert int(data.answers[3]) == next(v for k, v in words.items() if k.startswith("label: "))
+    position = next(v for k, v in words.items() if k.startswith("position: "))
+    assert position == int(data.alternatives["position"][3])
     assert len(set(words.values())) == len(words) == 4
 
 

@@ -16,8 +16,8 @@ from entrack.one_prompt import Reading
 from entrack.sites import GROUPS
 from entrack.task.prompts import Prompts
 
-SHOWN = 0.1
-"""Attention from which a token of a reading is told in numbers."""
+SHADED, SHOWN = 0.03, 0.1
+"""Attention from which a token of a reading is shaded, and from which it is told in numbers."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class ReadingView:
         """A token as running text: shaded by its attention, framed where the group acts."""
         space = " " if token != token.lstrip() or not index else ""
         word = escape(token.strip() or token)
-        if weight < 0.01 and not acts:
+        if weight < SHADED and not acts:
             return f"{space}{word}"
         told = f"<small>{weight:.0%}</small>" if weight >= SHOWN else ""
         kind = ' class="acts"' if acts else ""

@@ -12,6 +12,9 @@ from entrack.patching.residual_patching import ResidualPatching
 from entrack.sites import Head
 from entrack.task.counterfactual_prompts import CounterfactualPrompts
 
+UNLIKELY = 0.01
+"""Probability below which an object gets no row of its own."""
+
 
 def shapes(seen: Mapping[str, tuple[str, Tensor]], *, layer: int) -> Table:
     """What hooks see: its name -> (the names of its axes, the tensor)."""
@@ -75,17 +78,24 @@ def one_prompt(asked: Asked, ways: Mapping[str, np.ndarray], *, caption: str) ->
     """What one prompt may be answered, and how likely each word is in each way of running it.
 
     Args:
-        asked: the words; the right one stands first and is marked, unless words are told by ideas.
+        asked: the words. Objects: the right one is marked, and those that stay unlikely in every
+            way share a row. Ideas, as `candidates` names them: a row each.
         ways: what was done -> the probability of each word [word].
 
     The last row is the probability of all other words together, 0 at least.
     """
-    right, *others = asked.words
-    names = [f"{right} (right)", *others] if right != "unchanged" else [right, *others]
-    names = [name.replace("_", " ") for name in names]
-    rows = [[name, *(float(probs[i]) for probs in ways.values())] for i, name in enumerate(names)]
-    rest = ["any other word", *(max(0.0, 1 - float(probs.sum())) for probs in ways.values())]
-    return Table([*rows, rest], ["answer", *ways], caption)
+    names, probs = list(asked.words), np.array(list(ways.values()), dtype=float)  # [way word]
+    kept = list(range(len(names)))
+    if not names[0].startswith("unchanged"):
+        kept = [i for i in kept if i == 0 or probs[:, i].max() >= UNLIKELY]
+    rows = [[names[i].replace("_", " "), *probs[:, i].tolist()] for i in kept]
+    if len(kept) < len(names):
+        left = [i for i in range(len(names)) if i not in kept]
+        rows.append([f"{len(left)} other objects", *probs[:, left].sum(1).tolist()])
+    if not names[0].startswith("unchanged"):
+        rows[0][0] += " (right)"
+    rows.append(["any other word", *np.clip(1 - probs.sum(1), 0, None).tolist()])
+    return Table(rows, ["answer", *ways], caption, digits=3)
 
 
 def attention_parts(parts: Mapping[str, Iterable[float]], *, head: Head) -> Table:
