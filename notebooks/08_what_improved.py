@@ -170,23 +170,23 @@ show(tables.gains([*into_base.values()]))
 show(tables.published_gains())
 
 # %% [markdown]
-# Look at the open squares too. The heads *outside* the circuit at the same token are many, and what
-# they bring together is the measure of "primarily": if the gain were the circuit's, the full mark
+# Look at the open squares too. There are many heads *outside* the circuit at the same token, and
+# the square shows what they bring together. If the gain were mainly the circuit's, the full mark
 # would stand well to the right of the square. Three claims at the end of this chapter say where it
 # does.
 #
-# *Caveat.* A value fetcher's output at the last token all but spells the answer. Giving base the
-# donor's A says little more than that the donor knew the answer and base can read it. And
-# {glue:text}`n_prompts_far` prompts of few scenes decide little about D and the full circuit. We
-# call a change clear only if its interval leaves out 0; the sign test over scenes asks for more,
-# because it sees only in which scenes accuracy rose and in which it fell.
+# *Caveat.* A value fetcher's output at the last token nearly gives the answer away. That base
+# improves with the donor's A says little more than that the donor knew the answer and base can read
+# it. And {glue:text}`n_prompts_far` prompts of few scenes decide little about D and the full
+# circuit. We call a change clear only if its interval leaves out 0; the sign test over scenes asks
+# for more, because it sees only in which scenes accuracy rose and in which it fell.
 #
 # ## What is repaired, what is broken
 #
 # So we look only at prompts on which base was **wrong**, and ask what share each group repairs; and
 # only at those on which it was **right**, and ask what share it breaks. A group that brings
-# information repairs more than random heads do. One that does not fit its new surroundings breaks
-# more.
+# information repairs more than random heads do. One that does not work together with base's other
+# heads breaks more.
 
 # %%
 # figure: fig-repaired
@@ -252,7 +252,8 @@ show(tables.losses([*from_base.values()]))
 # %% [markdown]
 # A loss shows that the version *needs* its own group; it may also come from a message that the
 # version reads differently by now. So where a group brings base little, and base's copy of it costs
-# the version much, the group is not where the gain sits: the version only needs it to be its own.
+# the version much, the gain does not sit in this group: the version needs its own copy for another
+# reason.
 #
 # ## Does it match what the groups carry?
 #

@@ -147,8 +147,8 @@ glue(
 #
 # ## Head by head
 #
-# A point is a head. Its place tells its effect in one base and in the other: far down and left is a
-# strong head in both. Heads of one base alone lie on an axis.
+# Each point is a head, placed by its effect in one base and in the other. A head that is strong in
+# both lies far down and to the left; one that works in one base only lies near an axis.
 
 # %%
 # figure: fig-two-bases
@@ -158,10 +158,11 @@ second = others[0] if others else tuned
 show(figures.effects_in_two(maps[reference], maps[second], names=(reference, second)))
 
 # %% [markdown]
-# How alike are two maps? The *correlation* of the effects over all heads tells, but a few strong
-# heads can make it; so it is told without them too. And heads of one kind sit in certain layers, in
-# any model. So effects are shuffled among the heads of each layer: what is *beyond* that is about
-# heads, not depth. Last, the share of the ceiling. *Shared* counts how many of the
+# How alike are two maps? The *correlation* of the effects over all heads is one answer, but a few
+# strong heads can decide it, so the table also gives it without them. Heads of one kind also sit in
+# certain layers in any model. So we shuffle the effects among the heads of each layer; *beyond* is
+# the part of the correlation that is lost by this, and it is about single heads, not about depth.
+# The share of the ceiling is given too. *Shared* counts how many of the
 # {glue:text}`n_strongest` strongest heads are the same.
 
 # %%
@@ -175,15 +176,15 @@ show(tables.likeness(alike, ceiling=OTHER_PROMPTS))
 glue(n_strongest=STRONGEST, n_own=n_pairs_own)
 
 # %% [markdown]
-# The last row is the model before any of this training. What it shares with its base was not made
-# by training on the task.
+# The last row is the model before any of this training. What it shares with its base cannot come
+# from training on the task.
 #
 # *Caveats.* Stages build on each other: the {term}`receivers <receiver>` of B, C and D are the
 # heads found one stage before, so a difference in A passes on. The search on other prompts has
-# {glue:text}`n_own` pairs, as all but the first, so its noise is theirs. Where a few heads carry a
-# group, other pairs can move its correlation far, and the interval of the share is wide: *partly*
-# below then says that the heads agree beyond their layers, and leaves open how near to the ceiling.
-# And a head can do the same job with another effect size.
+# {glue:text}`n_own` pairs, like all but the first, and is as noisy as they are. Where a few heads
+# carry a group, other pairs can move its correlation far, and the interval of the share is wide:
+# *partly* below then says that the heads agree beyond their layers, and leaves open how near to the
+# ceiling. And a head can do the same job with another effect size.
 #
 # ## Circuits exchanged
 #
@@ -211,11 +212,11 @@ show(figures.cross_grid(scores, owners=list(found)))
 # %% [markdown]
 # ## Do they speak one language?
 #
-# A head passes on a message, and another reads it. If two bases learnt apart, one may use a code
-# that the other does not know. So the heads of one base read a *source* prompt, and the other base,
-# on another prompt, is given their output, as in {doc}`10_messages`. *Agreement* is how much more
-# often a message is followed by the model that sent it than by the other: near zero, both speak one
-# language.
+# A head passes on a message, and another head reads it. Two bases that were trained apart might
+# encode it differently, so that one cannot read the other. So the heads of one base read a *source*
+# prompt, and the other base, on another prompt, is given their output, as in {doc}`10_messages`.
+# *Agreement* is how much more often a message is followed by the model that sent it than by the
+# other; near zero, they understand each other as well as themselves.
 
 # %%
 circuit = found[reference].circuit
