@@ -40,25 +40,26 @@ show_prompt(prompts, 2)
 # %% [markdown]
 # The *context* is a row of *segments*, one per box; the *question* follows the full stop. Five
 # tokens matter in every chapter. The text calls them by the names in italics, the code by the names
-# beside them:
+# beside them. Wherever tokens are shown, each has its colour and its underline:
 #
 # *right object*, `correct_object`
 # : the object of the queried box: what must be fetched.
 #
 # *earlier label*, `prev_query_label`
-# : the letter of the queried box in the context. Here, the paper says, *structure readers* (D)
-# collect the segment.
+# : the letter of the queried box in the context. Here, the paper says, {term}`structure readers
+#   <structure reader>` (D) collect the segment.
 #
 # *token after the earlier label*, `after_prev_query_label`
 # : in this format a comma, or the full stop. The paper does not look here; {doc}`chapter 3
 # <03_circuit>` does.
 #
 # *query label*, `query_label`
-# : the same letter in the question. *Position detectors* (C) work out which segment it was.
+# : the same letter in the question. {term}`Position detectors <position detector>` (C) work out
+#   which segment it was.
 #
 # *last token*, `last`
-# : the final "the". *Position transmitters* (B) say where to look, *value fetchers* (A) fetch the
-# object.
+# : the final "the". {term}`Position transmitters <position transmitter>` (B) say where to look,
+#   {term}`value fetchers <value fetcher>` (A) fetch the object.
 #
 # The text says "the needle is in Box T" and the question "Box T contains the": the *alternative*
 # format of the paper {cite:p}`prakash2024finetuning`. Nothing in the context reads "contains the",
@@ -214,7 +215,8 @@ glue(
 # The paper's condition for everything that follows is that the base does the task well, and that
 # fine-tuning on *something else* improves it. Each verdict follows from the rule in its row, and a
 # rule looks at the whole interval. A gain so small that its interval ends below `0.05` counts as
-# none. A wide interval around zero is no evidence of nothing: it is *undecided*.
+# none. A wide interval around zero does not show that there is no effect: such a claim is
+# *undecided*.
 
 # %%
 from entrack.stats.metrics import minus

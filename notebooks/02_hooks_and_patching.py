@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Hooks and patching, from the first step
 #
-# What does a model carry at a token, and in which layer? Take an activation from another prompt,
-# put it in, and see what the answer becomes. In {glue:text}`model_name`, a patch of the last token
+# What does a model hold at a token, and in which layer? Take an activation from another prompt, put
+# it in, and see what the answer becomes. In {glue:text}`model_name`, a patch of the last token
 # makes up to {glue:text}`best_position_last` of the prompts follow the *position* that the other
 # prompt asks for; without a patch {glue:text}`floor_position:.2f` give that answer. A patch of the
 # query label does so in up to {glue:text}`best_position_query_label`.
@@ -121,8 +121,8 @@ glue(model_name=lm.name, identity_difference=moved, swap_difference=moved_by_oth
 #
 # ## What goes wrong without a word
 #
-# Code that patches models fails quietly. Four ways, shown with PyTorch's own hooks as most
-# published notebooks use them, on this model and these prompts.
+# Code that patches models often fails without an error. Here are four ways, shown on this model and
+# these prompts with PyTorch's own hooks, as most published notebooks use them.
 #
 # **1. Modules that are called with keywords only.** transformers gives attention its input by
 # keyword. An ordinary hook is shown an empty tuple.
@@ -368,9 +368,9 @@ glue(
 # %% [markdown]
 # The layers in the table are those around the best that reach at least half of its share above the
 # floor. Read a row as: patch this token at one of these layers, and so many prompts take this from
-# the source. Compare the two tokens: what the query label carries, and what the last token does,
-# and in which order. The object's share at the last token rises most across layer
-# {glue:text}`object_takes_over`: that layer brings most of the object there.
+# the source. Compare the two tokens: what does each of them carry, and in which layers? The
+# object's share at the last token rises most across layer {glue:text}`object_takes_over`: that
+# layer brings most of the object there.
 #
 # *Caveats.* A patch of the whole stream says that something is there, not which heads put it there
 # or read it: that takes heads and paths, from {doc}`the next chapter <03_circuit>` on. And
@@ -482,10 +482,11 @@ judge(
 #
 # A hook shows what a module gets and gives, and can put something else in its place; a patch counts
 # only once it is shown that it happened. Patched at the last token, up to
-# {glue:text}`best_position_last` of the prompts follow the position that the source asks for. So
-# where to look is there before the object is: *{glue:text}`verdict_position_before_object`*.
+# {glue:text}`best_position_last` of the prompts follow the position that the source asks for. That
+# the last token holds where to look in lower layers than the object:
+# *{glue:text}`verdict_position_before_object`*.
 #
-# *Next:* {doc}`03_circuit` asks which heads bring it there.
+# *Next:* {doc}`03_circuit` asks which heads bring the object there.
 
 # %% [markdown]
 # ## Exercises

@@ -7,7 +7,9 @@
 # **Which attention heads find the apple?** {glue:text}`size_pruned` of the {glue:text}`n_heads`
 # heads of {glue:text}`version`, all others at their mean, answer {glue:text}`acc_circuit` of
 # held-out prompts right; the whole model answers {glue:text}`acc_full`. They are searched for
-# backwards from the answer, in the paper's four groups, by {term}`path patching`
+# backwards from the answer, in the paper's four groups ({term}`value fetchers <value fetcher>` A,
+# {term}`position transmitters <position transmitter>` B, {term}`position detectors <position
+# detector>` C and {term}`structure readers <structure reader>` D), by {term}`path patching`
 # {cite:p}`prakash2024finetuning,wang2023ioi`. A head that serves in two groups counts in both.
 #
 # *Objectives:* say what path patching does to one head; read the effects of all heads; judge how
@@ -115,17 +117,17 @@ glue(
 # %% [markdown]
 # With the paper's three tokens {glue:text}`version` is right on {glue:text}`acc_live_paper` of the
 # prompts. With the token after the earlier label in place of the label it is right on
-# {glue:text}`acc_live_after`, and with every token live on {glue:text}`acc_live_whole`. From the
-# first to the second the change is {glue:text}`live_shift`, on the same prompts: above zero, the
-# model reads one token later than the paper's Llama; below, at the label itself.
+# {glue:text}`acc_live_after`, and with every token live on {glue:text}`acc_live_whole`. The second
+# less the first is {glue:text}`live_shift`, on the same prompts. Above zero, this model reads the
+# segment one token later than the paper's Llama does; below zero, at the label itself.
 #
 # The token after an earlier occurrence is where an induction head looks
 # {cite:p}`olsson2022induction`: one that asks "what followed this letter before?" lands there. The
-# parameter `structure_role` says at which of the two tokens the search below looks for
-# {term}`structure readers <structure reader>` (D); the paper's is `prev_query_label`.
+# parameter `structure_role` says at which of the two tokens the search below looks for structure
+# readers (D); the paper's is `prev_query_label`.
 #
-# We leave the paper's recipe in three places: that token, the score (next section), and how
-# {term}`receivers <receiver>` and sizes are chosen (after it).
+# We differ from the paper's recipe in three places: that token, the score (next section), and how
+# {term}`receivers <receiver>` and sizes are chosen (the section after it).
 #
 # ## One head first
 #
@@ -187,6 +189,52 @@ show(schematic.path_patching())
 # sure hardly moves it. So we rank heads by log odds, in which both count alike. The parameter
 # `score` goes back to the paper's. Here: {glue:text}`score_unit`.
 #
+# ## On one prompt
+#
+# The same patch on the clean prompt that you saw above, twice. First the sender is head
+# {glue:text}`top_head`, and what it read in the corrupt prompt may go to the answer directly. Then
+# the sender is head {glue:text}`one_sender`, and what it sends may only change the *queries* of the
+# {glue:text}`one_n_receivers` strongest heads of the first step, the **{term}`receivers
+# <receiver>`**. While the sender's message travels, the other {glue:text}`one_n_frozen` heads are
+# frozen.
+
+# %%
+from entrack import one_prompt
+
+asked = one_prompt.ask(one_clean)
+second = found.discovery.scores["position_transmitter"].ranked()[0]
+receivers = found.discovery.receivers["position_transmitter"]
+path = {"role": "last", "corrupt": one_corrupt}
+ways = {
+    "clean": one_prompt.alone(model, asked),
+    f"{top} to the answer": one_prompt.path_patched(model, asked, sender=top, **path),
+    f"{second} to queries": one_prompt.path_patched(
+        model, asked, sender=second, receivers=receivers, via="q", **path
+    ),
+}
+
+# %% tags=["hide-input"]
+from entrack.tables.patching import one_prompt as table_of_one
+
+show(table_of_one(asked, ways, caption="What the clean prompt is answered, by probability."))
+one_clean_p, one_direct_p, one_queries_p = (float(probs[0]) for probs in ways.values())
+glue(
+    one_sender=str(second),
+    one_n_receivers=len(receivers),
+    one_n_frozen=model.n_layers * model.n_heads - 1,
+    one_right=next(iter(asked.words)),
+    one_clean_p=one_clean_p,
+    one_direct_p=one_direct_p,
+    one_queries_p=one_queries_p,
+)
+
+# %% [markdown]
+# The right object, *{glue:text}`one_right`*, has a probability of {glue:text}`one_clean_p:.3f` in
+# the clean run. With head {glue:text}`top_head` as the sender it has
+# {glue:text}`one_direct_p:.3f`, and with head {glue:text}`one_sender`, through queries only,
+# {glue:text}`one_queries_p:.3f`. The difference between two columns is the effect of that head on
+# this prompt. The search takes the mean of such differences over all pairs, for every head.
+#
 # ```{admonition} Predict before you read on
 # :class: tip
 # The next stage patches the *queries* of these heads. At which token must the senders sit, if only
@@ -219,8 +267,8 @@ from entrack.figures.circuit import score_maps
 show(score_maps(found.discovery))
 
 # %% [markdown]
-# Most of each map is pale. A few heads make most of the effect, and they sit in bands of layers:
-# a sender must lie below its receivers.
+# Pale heads have hardly any effect. Look for the few dark ones, and at which layers they sit: a
+# sender must lie below its receivers.
 
 # %%
 from entrack.display.style import ROLE_WORDS
@@ -303,11 +351,12 @@ glue(
 # {glue:text}`acc_random`. The *{term}`faithfulness`* of the circuit, its accuracy over the model's,
 # is {glue:text}`faithfulness`.
 #
-# One head changes the answer to few prompts, and of {glue:text}`size_pruned` heads only
-# {glue:text}`size_clear` cost clearly, by an interval above zero, when each is left out alone. The
-# other {glue:text}`size_unclear` reach the line of 1 % by their estimate only. Left out all at
-# once, they cost {glue:text}`unclear_bring`: the circuit without them answers
-# {glue:text}`acc_clear`. Heads that stand in for each other are seen only together.
+# Leaving out one head changes the answer to few prompts. Of the {glue:text}`size_pruned` heads,
+# {glue:text}`size_clear` cost accuracy clearly when they are left out alone: the interval lies
+# above zero. For the other {glue:text}`size_unclear` only the estimate reaches 1 %. Leaving out all
+# of these at once costs {glue:text}`unclear_bring`, and the circuit without them answers
+# {glue:text}`acc_clear`. Where heads can stand in for each other, only leaving them out together
+# shows what they do.
 #
 # *Caveat.* Pruning goes by accuracy, not by the effects above. A head with a strong effect can go
 # because others do the same work, and one with a weak effect can stay. The last column of the
@@ -328,10 +377,34 @@ show(circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers))
 # A uses it to look up the object. This is the paper's reading of the groups; what they carry is
 # tested in {doc}`chapter 6 <06_what_the_heads_carry>`.
 #
+# ## The circuit reads one prompt
+#
+# Here is the clean prompt from above once more, once for each group, in the order in which they
+# work: D, C, B, A. The dashed frame marks the token from which a group looks. The darker another
+# token is, the more attention the group's heads give it.
+
+# %%
+from entrack.display.prompt_view import ReadingView
+
+strip = ReadingView(
+    one_prompt.reading(model, one_clean, circuit=found.circuit),
+    caption="Where each group of the circuit looks in one prompt. Shade: attention from the framed"
+    " token, mean over the group's heads. Numbers: tokens that get a tenth or more.",
+)
+glue(strip_words=strip.alt)
+strip
+
+# %% [markdown]
+# {glue:text}`strip_words` If the groups do what the paper says, the answer can be followed
+# backwards: A looks at the object; B tells it where, from what it finds at the query label; C has
+# worked out there which segment is meant, and D has marked that segment. Attention at the first
+# token is often a place to rest for a head that has nothing to read.
+#
 # ## Where the strongest heads look
 #
-# Attention is not effect, but it fits the groups' roles or it does not. A should look at the right
-# object, B at the query label, C at the {glue:text}`structure_where`, D at the earlier label.
+# Attention does not measure an effect, but we can ask whether it fits the groups' roles. A should
+# look at the right object, B at the query label, C at the {glue:text}`structure_where`, D at the
+# earlier label.
 
 # %%
 from entrack.circuit.search import attention_of_strongest
@@ -415,8 +488,8 @@ show(tables.medians(side_by_side))
 # %% [markdown]
 # ## What the paper claims, what we find
 #
-# Each verdict follows from the rule in its last column. In the released circuit the median of D
-# lies above that of C, so the claim about depth leaves D out.
+# Each verdict follows from the rule in its last column. In the circuit that the authors released,
+# the median layer of D lies above that of C, so the claim about depth leaves D out.
 
 # %%
 from itertools import pairwise

@@ -2,8 +2,8 @@
 # # The same circuit in every version
 #
 # Two models can give the same answer in two different ways, and a fine-tuned model is another
-# model. If it still answers by the heads of its base, then training has changed how well they work,
-# and not what they are.
+# model. If it still answers with the heads of its base, then training has changed how well these
+# heads work, and not which heads do it.
 #
 # **Does fine-tuning build a new {term}`circuit`, or use the one that was there?** We run the
 # circuit found in {glue:text}`base_name` alone, every other head {term}`mean-ablated <mean
@@ -86,6 +86,47 @@ glue(
 )
 
 # %% [markdown]
+# ## On one prompt
+#
+# The first of the prompts, read by {glue:text}`base_short` and by {glue:text}`one_version`:
+#
+# > {glue:text}`one_text`
+#
+# Each version answers it twice, as it is and by the heads of the circuit alone.
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+
+one = one_prompt.ask(held_out)
+ways = {}
+for name in (base, *searched[:1]):
+    means = ablation_means(models[name], settings)
+    ways[name] = one_prompt.alone(models[name], one)
+    ways[f"{name}, circuit alone"] = one_prompt.circuit_alone(
+        models[name], one, circuit=circuit, means=means
+    )
+show(table_of_one(one, ways, caption="What one prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+*_, last_whole, last_alone = ways.values()
+glue(
+    one_text=one.prompt.texts[0],
+    one_version=next(iter(searched), base),
+    one_right=next(iter(one.words)),
+    one_base=float(ways[base][0]),
+    one_base_alone=float(ways[f"{base}, circuit alone"][0]),
+    one_last=float(last_whole[0]),
+    one_last_alone=float(last_alone[0]),
+)
+
+# %% [markdown]
+# In {glue:text}`base_short` the right object, *{glue:text}`one_right`*, has a probability of
+# {glue:text}`one_base:.3f`, and by the circuit alone {glue:text}`one_base_alone:.3f`. In
+# {glue:text}`one_version` it has {glue:text}`one_last:.3f`, and by the same heads alone
+# {glue:text}`one_last_alone:.3f`. On many prompts we only count whether the likeliest word is the
+# right one.
+#
 # ## Faithfulness
 #
 # The circuit of {glue:text}`base_short` runs alone in each version, with that version's own means.
@@ -129,9 +170,9 @@ show(tables.published_table1())
 # ## Every circuit in every version
 #
 # Fine-tuned versions may use heads that the circuit of {glue:text}`base_short` lacks, so we search
-# their own. Where a version's own circuit is clearly less accurate there than that of
+# their own. Where a version's own circuit is clearly less accurate in it than the circuit of
 # {glue:text}`base_short` (the second table), the search did not find what makes the version better,
-# and an overlap says little.
+# and their overlap tells us little.
 
 # %%
 # figure: fig-cross
@@ -165,10 +206,13 @@ show(tables.published_cross())
 # %% [markdown]
 # ## Overlap
 #
-# Two circuits share some heads by chance. The hypergeometric p-value says how likely at least this
-# overlap would be if the second group were drawn at random; a group with no head kept cannot
-# overlap. The rank correlation compares the path-patching scores of all heads, kept or not. All
-# circuits are pruned at the same threshold.
+# Two circuits share some heads by chance. The circuit's groups are compared one by one:
+# {term}`value fetchers <value fetcher>` (A), {term}`position transmitters <position transmitter>`
+# (B), {term}`position detectors <position detector>` (C) and {term}`structure readers <structure
+# reader>` (D). The hypergeometric p-value says how likely at least this overlap would be if the
+# second group were drawn at random; a group with no head kept cannot overlap. The rank correlation
+# compares the path-patching scores of all heads, kept or not. All circuits are pruned at the same
+# threshold.
 
 # %%
 n_heads = models[base].n_layers * models[base].n_heads
@@ -241,11 +285,11 @@ n_judged = len(found[base].minimality.whole)
 glue(n_minimality=n_judged, resolution=1 / n_judged)
 
 # %% [markdown]
-# With {glue:text}`n_minimality` prompts one prompt is worth {glue:text}`resolution:.3f` of
-# accuracy, so that verdicts near the line of 1 % hang on single prompts. *Clear* are the heads
-# whose cost, with their rivals gone, has an interval above zero; what the others do together,
-# {doc}`chapter 3 <03_circuit>` shows. The plain alternative says how sure it is, but it does not
-# see a head whose rivals stand in for it.
+# With {glue:text}`n_minimality` prompts, one prompt is worth {glue:text}`resolution:.3f` of
+# accuracy, so whether a head passes 1 % can depend on a single prompt. A head is *clear* if its
+# cost, with its rivals gone, has an interval above zero; {doc}`chapter 3 <03_circuit>` shows what
+# the others do together. The plain alternative comes with an interval too, but it misses a head
+# whose rivals stand in for it.
 #
 # ## Completeness
 #
@@ -286,7 +330,7 @@ show(tables.completeness(complete))
 # Without one of its groups, the widest gap is {glue:text}`widest_gap` ({glue:text}`widest_group`);
 # over random halves the absolute gap averages {glue:text}`random_gap:.2f`. The greedy search, which
 # the released code does not have, opens one of {glue:text}`greedy_gap`; it chose its heads on the
-# {glue:text}`n_complete_used` prompts that it is scored on, so it flatters the gap.
+# same {glue:text}`n_complete_used` prompts that it is scored on, so this gap is an overestimate.
 #
 # ## Where the rest is
 #
@@ -317,8 +361,8 @@ show(tables.grown(rest, list(grown)))
 #
 # ## What the paper claims, what we find, verdict
 #
-# A gap is judged as the widest of four, one per group. The heads of a search that failed say
-# nothing about what a version uses, so shared heads are judged where the own circuit has a
+# The gap that is judged is the widest of four, one per group. The heads of a search that failed
+# say nothing about what a version uses, so shared heads are judged where the own circuit has a
 # faithfulness of 0.5 or more: {glue:text}`worked_list`. The others are left out:
 # {glue:text}`failed_list`. Effects head by head are judged in all.
 

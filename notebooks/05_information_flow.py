@@ -10,7 +10,7 @@
 #
 # The method is *{term}`attention knock-out`* {cite:p}`geva2023dissecting`: from a layer up, no head
 # may read one given token from another. If accuracy holds, what was to be read had arrived before.
-# *Objectives:* read a knock-out curve; tell where heads look from what that is worth. *Time:* 20
+# *Objectives:* read a knock-out curve; tell where heads look from how much it matters. *Time:* 20
 # minutes. *Before it:* {doc}`03_circuit`.
 
 # %% tags=["parameters"]
@@ -72,6 +72,43 @@ from entrack.display import schematic
 
 show(schematic.knock_out())
 
+# %% [markdown]
+# ## On one prompt
+#
+# > {glue:text}`one_text`
+#
+# The last token, "the", may not read the right object, *{glue:text}`one_right`*: first in no layer
+# at all, then in the upper half of the layers only, then from the lowest up.
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+
+one, cut = one_prompt.ask(prompts), ("last", "correct_object")
+starts = [model.n_layers // 2, model.n_layers // 4, 0]
+ways = {"nothing cut": one_prompt.alone(model, one)} | {
+    f"cut from layer {layer}": one_prompt.cut(model, one, edge=cut, layer=layer) for layer in starts
+}
+show(table_of_one(one, ways, caption="What one prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+open_, half, _, everywhere = ways.values()
+glue(
+    one_text=one.prompt.texts[0],
+    one_right=next(iter(one.words)),
+    one_open=float(open_[0]),
+    one_half=float(half[0]),
+    one_half_layer=starts[0],
+    one_cut=float(everywhere[0]),
+    one_best=one.best(everywhere),
+)
+
+# %% [markdown]
+# With nothing cut, *{glue:text}`one_right`* has a probability of {glue:text}`one_open:.3f`; cut
+# from layer {glue:text}`one_half_layer` up, {glue:text}`one_half:.3f`; cut in every layer,
+# {glue:text}`one_cut:.3f`, and the likeliest object is then *{glue:text}`one_best`*. The curves
+# below show the same for all layers and for other readings, as shares of many prompts.
+
 # %%
 # figure: fig-knockout
 # caption: Accuracy with one reading blocked in all layers from a depth up, as a share of the
@@ -81,10 +118,10 @@ found = knock_out(model, prompts, edges=EDGES, seed=seed)
 show(figures.knockout_curves(found, version=version))
 
 # %% [markdown]
-# What is each reading worth, and where does it happen? The table gives the change in accuracy with
-# the reading blocked in all layers, beside an unblocked accuracy of {glue:text}`unblocked:.2f` over
-# {glue:text}`n_prompts` prompts. The half-way depth is the share of layers that must stay open to
-# win back half of the loss. Intervals are over scenes.
+# How much does each reading matter, and in which layers does it happen? The table gives the change
+# in accuracy with the reading blocked in all layers, beside an unblocked accuracy of
+# {glue:text}`unblocked:.2f` over {glue:text}`n_prompts` prompts. The half-way depth is the share of
+# layers that must stay open to win back half of the loss. Intervals are over scenes.
 
 # %% tags=["hide-input"]
 needed = found.needed()
@@ -98,11 +135,12 @@ glue(
 show(tables.readings(found))
 
 # %% [markdown]
-# *Caveat.* A loss shows that a reading is needed, not that it is enough; without a loss it may be
-# spared because what is blocked goes around by a third token. Right after the earlier label stands
+# *Caveat.* A loss shows that a reading is needed, not that it is enough. If there is no loss, the
+# information may have come another way, through a third token. Right after the earlier label stands
 # a comma, or a full stop, and a causal model can collect there what the segment said. So the last
-# panel blocks both tokens at once. Its change is {glue:text}`beyond_sum` less the sum of the
-# changes with either blocked: where this is below 0, each stands in for the other to some extent.
+# panel blocks both tokens at once. The change with both blocked, less the sum of the changes with
+# either blocked, is {glue:text}`beyond_sum`: below 0, each of the two stands in for the other to
+# some extent.
 #
 # ## The same readings in every version
 #
@@ -162,10 +200,13 @@ for when, v in (("own", version), ("best", best)):
 # ## Where the heads of each group look
 #
 # Each group gives the token that its role names {glue:text}`least_times` to {glue:text}`most_times`
-# times the attention that the mean of all heads gives it there. Looking is not telling apart:
-# {term}`value fetchers <value fetcher>` give the right object {glue:text}`on_correct_object`, and
-# the other objects together {glue:text}`on_other_objects`. Means over all {glue:text}`n_prompts`
-# prompts.
+# times the attention that the mean of all heads gives it there. The groups are {term}`value
+# fetchers <value fetcher>` (A), {term}`position transmitters <position transmitter>` (B),
+# {term}`position detectors <position detector>` (C) and {term}`structure readers <structure
+# reader>` (D). More attention than usual does not mean that a head singles a token out: value
+# fetchers give {glue:text}`on_correct_object` of their attention to the right object, and
+# {glue:text}`on_other_objects` to the other objects together. These are means over all
+# {glue:text}`n_prompts` prompts.
 
 # %%
 settings = CircuitSettings(
@@ -204,11 +245,12 @@ show(looked)
 #
 # The paper reads its curves like this: the query label reads the earlier label in early layers, the
 # last token reads the query label in the middle and the right object late, and it never reads the
-# earlier label itself. The rules judge the sign of a loss and not its size. In Llama-7B the query
-# label's reading of the earlier label is worth {glue:text}`recall_paper`, here
-# {glue:text}`recall_here`; its reading of the token after it, which the paper did not block, is
-# worth {glue:text}`after_here`, and both together are worth {glue:text}`both_here`. The order is
-# judged by the steps between the half-way depths, each with its interval over scenes.
+# earlier label itself. The rules judge the sign of a loss and not its size. When the query label
+# may not read the earlier label, accuracy changes by {glue:text}`recall_paper` in Llama-7B and by
+# {glue:text}`recall_here` here. When it may not read the token after that label, which the paper
+# did not block, accuracy changes by {glue:text}`after_here`; with both blocked, by
+# {glue:text}`both_here`. The order is judged by the steps between the half-way depths, each with
+# its interval over scenes.
 
 # %% tags=["hide-input"]
 fetch, pass_on, recall, direct, *_, after, both = EDGES
@@ -241,9 +283,9 @@ judge(
 # %% [markdown]
 # ## In three sentences
 #
-# A knock-out forbids one token to read another, from some layer up, and accuracy shows what that
-# reading was worth. Those that cannot be spared are {glue:text}`needed_readings`. They follow each
-# other in depth as in the paper: *{glue:text}`verdict_order_of_readings`*.
+# A knock-out forbids one token to read another, from some layer up, and accuracy shows how much
+# that reading mattered. Those that cannot be spared are {glue:text}`needed_readings`. They follow
+# each other in depth as in the paper: *{glue:text}`verdict_order_of_readings`*.
 #
 # *Next:* {doc}`06_what_the_heads_carry` asks what is in the message.
 

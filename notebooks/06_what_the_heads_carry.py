@@ -1,8 +1,8 @@
 # %% [markdown]
 # # What the heads carry
 #
-# To know which heads matter is not yet to know what they say to each other. A note that is passed
-# on could hold the word itself, or only where to find it.
+# We know which heads matter. We do not know yet what they tell each other: the word itself, or only
+# where to find it.
 #
 # **What does each group pass on: the object, the position, or the label of the box?** In
 # {glue:text}`base_name`, heads are patched from another prompt, and the answer that the group's
@@ -96,6 +96,36 @@ from entrack.display import schematic
 show(schematic.interchange())
 
 # %% [markdown]
+# ## On one prompt
+#
+# The pair in the table above. The base prompt runs once with nothing patched, and then with all
+# heads of one group taken from the source prompt.
+
+# %%
+from entrack import one_prompt
+from entrack.patching.patches import Patch
+from entrack.tables.patching import one_prompt as table_of_one
+
+one = one_prompt.ask(test.base, words=one_prompt.candidates(test))
+ways = {"nothing patched": one_prompt.alone(model, one)}
+for name in groups:
+    patch = Patch(circuit.role(name), circuit.groups[name])
+    ways[f"{GROUPS[name].letter} patched"] = one_prompt.patched(model, one, test.source, patch)
+show(table_of_one(one, ways, caption="What the base prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+told = (f"with {way}, *{one.best(probs)}*" for way, probs in list(ways.items())[1:])
+glue(
+    one_own=one.best(ways["nothing patched"]),
+    one_own_p=float(ways["nothing patched"].max()),
+    one_patched=listed(told, none="no group was patched"),
+)
+
+# %% [markdown]
+# The name before each word says which rule predicts it. With nothing patched the likeliest of the
+# four words is *{glue:text}`one_own`*, with a probability of {glue:text}`one_own_p:.3f`. The
+# likeliest when a group is patched: {glue:text}`one_patched`.
+#
 # Base and source have the same labels in another order, and no object in common. Their queried
 # positions always differ, and each is asked for once per scene. {term}`Masks <mask>` are learned,
 # chosen and tested on scenes of different splits.
@@ -112,15 +142,15 @@ show(schematic.interchange())
 # A score is a share of pairs that answer as the desideratum expects. The **floor** is the score
 # with nothing patched: object {glue:text}`floor_object:.2f`, position
 # {glue:text}`floor_position:.2f`, label {glue:text}`floor_label:.2f`. The **ceiling** is the score
-# with the whole {term}`residual stream` of the token patched, at its best layer. It is a yardstick
-# and no bound: heads of several layers can do more than any one layer's stream, which also brings
-# the rest of the source.
+# with the whole {term}`residual stream` of the token patched, at its best layer. It is a yardstick,
+# not an upper limit: heads of several layers can do more than the stream of any one layer, which
+# also brings everything else about the source.
 
 # %%
 # figure: fig-by-layer
 # caption: Answers when the residual stream that enters a layer is taken from the source, at one
-#   token (panel). Share of validation pairs, of which the structure reader's token has fewer.
-#   Unchanged: the base's own answer. Other: none of the four.
+#   token (panel). Share of validation pairs, of which the token of structure readers (D) has
+#   fewer. Unchanged: the base's own answer. Other: none of the four.
 roles = list(dict.fromkeys(circuit.role(name) for name in groups))
 streams = contents.streams_by_layer(model, validation, roles=roles, n_reader=n_reader)
 show(carry.by_layer(streams, n_layers=model.n_layers))
@@ -222,8 +252,8 @@ show(tables.fetching(fetching, base=base))
 #
 # ## Everything that a patched model answers
 #
-# Scores of three desiderata do not say what the rest of the answers is. Here all heads of each
-# group are patched at once, and every answer is counted.
+# The scores of three desiderata leave open what the other answers are. Here all heads of each group
+# are patched at once, and every answer is counted.
 
 # %%
 # figure: fig-answers
@@ -240,15 +270,15 @@ show(answer_shares(bars))
 show(tables.answers(carried))
 
 # %% [markdown]
-# Where a model errs more, each box gets more of the errors: a small rise of a score may be no more
-# than that. A group can matter and still meet no desideratum: when a model no longer finds its box,
-# it names some other one. What was patched then is a link in the look-up and not a thing that the
-# answer shows.
+# A patch that makes a model err more makes it name every box more often, also the expected one. A
+# small rise of a score may mean no more than that. A group can matter and still meet no
+# desideratum: when a model no longer finds its box, it names some other one. What was patched is
+# then a step of the look-up, and its content does not show in the answer.
 #
-# *Caveats.* A group may also carry what we did not ask about: "other" and "unchanged" are not
-# nothing. Intervals are over scenes and leave out the choice of the {term}`circuit` and of the
-# masks; how far seeds agree is in the table above. The heads were selected in base, so a version
-# that uses *other* heads would score low here without carrying less.
+# *Caveats.* A group may also carry something that we did not ask about; its answers are then
+# counted as "other" or "unchanged". Intervals are over scenes and leave out the choice of the
+# {term}`circuit` and of the masks; how far seeds agree is in the table above. The heads were
+# selected in base, so a version that uses *other* heads would score low here without carrying less.
 #
 # ## What the paper claims, what we find, verdict
 

@@ -15,9 +15,9 @@
 #
 # Position transmitters and position detectors carry "the position"
 # ({doc}`06_what_the_heads_carry`). In every pair there, box number and token number went together,
-# so the word was open. Here they are pulled apart. *Objectives:* read a minimal change of a prompt
-# as a question; see that a hypothesis is only as sharp as its rivals. *Time:* 30 minutes. *Before
-# it:* {doc}`06_what_the_heads_carry`.
+# so it stayed open which of them "position" means. Here they are pulled apart. *Objectives:* read a
+# minimal change of a prompt as a question; see that a hypothesis is tested only against the rivals
+# that a prompt tells apart. *Time:* 30 minutes. *Before it:* {doc}`06_what_the_heads_carry`.
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
@@ -107,22 +107,54 @@ show(tables.scores(worded, paper=paper))
 
 # %% [markdown]
 # Wordings that keep more than half of the plain score are counted at the end of the chapter. The
-# control should score nothing.
+# control should score zero.
 #
 # ## Order, tokens, or label
 #
-# Reworded sources leave a doubt: if the score falls, it may be the strange text. So we let rivals
-# *predict*. Filler as long in tokens as whole segments stands before the boxes, after them, or
-# both, and the labels stand in another order than in the base. Then four ideas name different boxes
-# of the base: the same **order**, that is the number of the box; the same distance in **tokens**
-# from the start; the same from the end; the same **label**. (With filler on one side only, one of
-# the token distances agrees with the order and is left out.) One pair with filler on both sides:
+# Reworded sources leave a doubt: if the score falls, the strange text may be the reason. So we make
+# prompts for which each rival idea *predicts* another answer. Filler as long in tokens as whole
+# segments stands before the boxes, after them, or both, and the labels stand in another order than
+# in the base. Then four ideas name different boxes of the base: the same **order**, that is the
+# number of the box; the same distance in **tokens** from the start; the same from the end; the same
+# **label**. (With filler on one side only, one of the token distances agrees with the order and is
+# left out.) One pair with filler on both sides:
 
 # %%
 rivals = [patched_from(name, n_scenes=n_rivals) for name in wordings.WITH_FILLER]
 
 # %% tags=["hide-input"]
 show(tables.predictions(rivals[-1].pairs[0]))
+
+# %% [markdown]
+# The method on this one pair: the base prompt with nothing patched, and with all heads of a group
+# taken from the source. The name before each word says which idea predicts it; *order* stands for
+# the number of the box.
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+from entrack.task.counterfactual_prompts import encode_counterfactuals
+
+one_pair = encode_counterfactuals(model.tokenizer, rivals[-1].pairs[:1])
+one = one_prompt.ask(one_pair.base, words=one_prompt.candidates(one_pair, expected="order"))
+ways = {"nothing patched": one_prompt.alone(model, one)} | {
+    f"{GROUPS[name].letter} patched": one_prompt.patched(model, one, one_pair.source, patch)
+    for name, patch in patches.items()
+}
+show(table_of_one(one, ways, caption="What the base prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+told = (f"with {way}, *{one.best(probs)}*" for way, probs in list(ways.items())[1:])
+glue(
+    one_own=one.best(ways["nothing patched"]).replace("_", " "),
+    one_own_p=float(ways["nothing patched"].max()),
+    one_patched=listed(told).replace("_", " "),
+)
+
+# %% [markdown]
+# With nothing patched, the likeliest of these words is *{glue:text}`one_own`*, with a probability
+# of {glue:text}`one_own_p:.3f`. The likeliest when a group is patched: {glue:text}`one_patched`.
+# The figure counts such answers over many pairs.
 
 # %%
 # figure: fig-rivals
@@ -175,9 +207,9 @@ for name in ("position_transmitter", "position_detector"):
 # in base and source, the number counted from the start cannot be told from that counted from the
 # end; only the wordings with an extra segment can (see the exercise). Filler is text that the
 # versions were not tuned on, and a table above says how well this one reads it; unpatched bars show
-# the base prompt, which has none. A rival that no head follows still gets the errors that fall on
-# its box. Each claim below is judged by its smallest lead, so it needs more pairs than one lead
-# alone would.
+# the base prompt, which has none. A rival idea that no head follows still gets some answers: the
+# errors that happen to name its box. Each claim below is judged by its smallest lead, so it needs
+# more pairs than one lead alone would.
 #
 # ## The other text format
 #

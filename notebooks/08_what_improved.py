@@ -98,6 +98,52 @@ from entrack.display import schematic
 
 show(schematic.cross_model())
 
+# %% [markdown]
+# ## On one prompt
+#
+# The first prompt that {glue:text}`focus` answers right and {glue:text}`base_name` wrong (the very
+# first prompt, if there is no such one):
+#
+# > {glue:text}`one_text`
+
+# %%
+from entrack import one_prompt
+from entrack.patching.patches import Patch
+from entrack.tables.patching import one_prompt as table_of_one
+from entrack.task.draws import all_queries
+from entrack.task.prompts import encode
+
+receiver, donor = models[base], models[focus]
+tried = encode(receiver.tokenizer, all_queries(asked[:8]))
+one = one_prompt.ask(tried, one_prompt.first_repaired(receiver, donor, tried))
+ways = {base: one_prompt.alone(receiver, one), focus: one_prompt.alone(donor, one)}
+
+# %%
+from entrack.sites import GROUPS
+
+for name, heads in circuit.groups.items():
+    if heads:
+        ways[f"{base}, {GROUPS[name].letter} of {focus}"] = one_prompt.patched(
+            receiver, one, one.prompt, Patch(circuit.role(name), heads), donor=donor
+        )
+show(table_of_one(one, ways, caption="What one prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+told = (f"{probs[0]:.3f} ({way})" for way, probs in list(ways.items())[2:])
+glue(
+    one_text=one.prompt.texts[0],
+    one_right=next(iter(one.words)),
+    one_base=float(ways[base][0]),
+    one_focus=float(ways[focus][0]),
+    one_patched=listed(told, none="no group has heads"),
+)
+
+# %% [markdown]
+# {glue:text}`base_name` alone gives the right object, *{glue:text}`one_right`*, a probability of
+# {glue:text}`one_base:.3f`, and {glue:text}`focus` {glue:text}`one_focus:.3f`. With one group's
+# outputs handed over: {glue:text}`one_patched`. A prompt chosen for its difference shows how the
+# method works. How often it does, the next figure counts over all prompts.
+
 # %%
 sizes = {"n_far": n_far, "n_random": n_random, "seed": seed}
 into_base = {
@@ -125,16 +171,16 @@ show(tables.gains([*into_base.values()]))
 show(tables.published_gains())
 
 # %% [markdown]
-# Look at the open squares too. The heads *outside* the circuit at the same token are many, and what
-# they bring together is the measure of "primarily": if the gain were the circuit's, the full mark
+# Look at the open squares too. There are many heads *outside* the circuit at the same token, and
+# the square shows what they bring together. If the gain were mainly the circuit's, the full mark
 # would stand well to the right of the square. Three claims at the end of this chapter say where it
 # does.
 #
-# *Caveat.* A value fetcher's output at the last token all but spells the answer. Giving base the
-# donor's A says little more than that the donor knew the answer and base can read it. And
-# {glue:text}`n_prompts_far` prompts of few scenes decide little about D and the full circuit. We
-# call a change clear only if its interval leaves out 0; the sign test over scenes asks for more,
-# because it sees only in which scenes accuracy rose and in which it fell.
+# *Caveat.* A value fetcher's output at the last token nearly gives the answer away. That base
+# improves with the donor's A says little more than that the donor knew the answer and base can read
+# it. And {glue:text}`n_prompts_far` prompts of few scenes decide little about D and the full
+# circuit. We call a change clear only if its interval leaves out 0; the sign test over scenes asks
+# for more, because it sees only in which scenes accuracy rose and in which it fell.
 #
 # ## How much is "primarily"?
 #
@@ -171,8 +217,8 @@ glue(
 #
 # So we look only at prompts on which base was **wrong**, and ask what share each group repairs; and
 # only at those on which it was **right**, and ask what share it breaks. A group that brings
-# information repairs more than random heads do. One that does not fit its new surroundings breaks
-# more.
+# information repairs more than random heads do. One that does not work together with base's other
+# heads breaks more.
 
 # %%
 # figure: fig-repaired
@@ -238,7 +284,8 @@ show(tables.losses([*from_base.values()]))
 # %% [markdown]
 # A loss shows that the version *needs* its own group; it may also come from a message that the
 # version reads differently by now. So where a group brings base little, and base's copy of it costs
-# the version much, the group is not where the gain sits: the version only needs it to be its own.
+# the version much, the gain does not sit in this group: the version needs its own copy for another
+# reason.
 #
 # ## Does it match what the groups carry?
 #

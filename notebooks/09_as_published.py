@@ -1,20 +1,20 @@
 # %% [markdown]
 # # As published: what the slips of the code change
 #
-# Released research code is a gift: without it, nobody could have found what this chapter tells.
-# Reading the paper's code {cite:p}`prakash2024finetuning` line by line, we met some slips. **Do
-# they matter?** Each is made here on purpose, alone, in our own code and on our own models. Of
-# {glue:text}`n_estimates` estimates, {glue:text}`n_clear` change by more than chance; of
-# {glue:text}`n_counts` exact counts, {glue:text}`n_changed` change. The largest change of an
-# estimate is {glue:text}`largest_change` (“{glue:text}`largest_title`”).
+# Without the code that the authors released, this chapter could not have been written. Reading that
+# code {cite:p}`prakash2024finetuning` line by line, we met some slips. **Do they matter?** Each is
+# made here on purpose, alone, in our own code and on our own models. Of {glue:text}`n_estimates`
+# estimates, {glue:text}`n_clear` change by more than chance; of {glue:text}`n_counts` exact counts,
+# {glue:text}`n_changed` change. The largest change of an estimate is {glue:text}`largest_change`
+# (“{glue:text}`largest_title`”).
 #
 # An *estimate* comes from prompts and has an interval. A slip is beyond chance when the interval of
 # the *change* excludes 0. The change is taken prompt by prompt where both sides have the same
 # prompts. An *exact count*, of heads say, has no interval.
 #
-# None of this is a reproach: any code of this size holds slips, ours too. They matter to whoever
-# compares a new number with a published one. *Objectives:* tell a slip that moves a number from one
-# that does not. *Time:* 20 minutes. *Before it:* {doc}`08_what_improved`.
+# We do not blame anybody: any code of this size has slips, ours too. They matter when a new number
+# is compared with a published one. *Objectives:* tell a slip that moves a number from one that does
+# not. *Time:* 20 minutes. *Before it:* {doc}`08_what_improved`.
 
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
@@ -78,11 +78,43 @@ glue(
 )
 
 # %% [markdown]
+# ## On one prompt
+#
+# One slip, to see what "with" and "without" mean below. A word after a space and the same word
+# without the space are different tokens for most tokenizers. The released code asks for the answer
+# that it expects in the second form. Take this prompt:
+#
+# > {glue:text}`one_text`
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+
+first = interchanges(1, split="evaluation", seed=seed)[0]
+first = replace(first, answer=first.base.answer)
+spaced, bare = (
+    encode_counterfactuals(model.tokenizer, [replace(first, bare_answer=without)])
+    for without in (False, True)
+)
+forms = {"with its space": int(spaced.answers[0]), "without its space": int(bare.answers[0])}
+one = one_prompt.ask(spaced.base, words=forms)
+ways = {model.name: one_prompt.alone(model, one)}
+
+# %% tags=["hide-input"]
+show(table_of_one(one, ways, caption="The right object as an answer, in both forms."))
+p_spaced, p_bare = ways[model.name].tolist()
+glue(one_text=first.base.text, one_right=first.base.answer, one_spaced=p_spaced, one_bare=p_bare)
+
+# %% [markdown]
+# The right object is *{glue:text}`one_right`*. After a space it has a probability of
+# {glue:text}`one_spaced:.3f`; without the space, {glue:text}`one_bare:.3f`. A score that asks for
+# the second form counts what the model says only if the two are one token.
+#
 # ## Pruning: three slips in one table of knock-outs
 #
 # All are read from the same knock-outs of {glue:text}`n_candidates` candidate {term}`value fetchers
-# <value fetcher>`, those that make up {glue:text}`share:.0%` of the group's effect; the number is
-# the share of them that stays.
+# <value fetcher>` (A), those that make up {glue:text}`share:.0%` of the group's effect; the number
+# is the share of them that stays.
 #
 # - The released Goat and FLoat circuits equal their candidates pruned at **0 %**, the Llama circuit
 #   at 1 %.
@@ -141,7 +173,7 @@ glue(
 # %% [markdown]
 # ## Discovery: where stage D reads the corrupt prompt
 #
-# The effect of the strongest {term}`structure readers <structure reader>` is
+# The effect of the strongest {term}`structure readers <structure reader>` (D) is
 # {glue:text}`discovery_off` without the slip and {glue:text}`discovery_on` with it. The corrupt
 # prompt's question names no box, so there is no earlier label to read from. The released code takes
 # that of a **random** box, drawn anew for every head and batch: noise on top of the effect. With
@@ -192,7 +224,8 @@ show(tables.switched(desiderata, "Slips of desiderata"))
 #   by luck. With nothing patched, {glue:text}`kept_none:.0%` of the pairs get the base's own
 #   answer; with all of D patched at the right places, {glue:text}`kept_off:.0%`; at others' places,
 #   {glue:text}`kept_on:.0%`. Where the last is near the first, validation sees little of what D
-#   does. The tokens of A, B and C are counted from the end of the prompt, so these groups escape.
+#   does. The tokens of A, B and C are counted from the end of the prompt, so these groups are not
+#   affected.
 # - **Ties.** Where masks validate equally well, the released code keeps the one with **more**
 #   heads.
 #

@@ -3,7 +3,7 @@
 #
 # **When a fine-tuned version does the task better, is it because its heads say more, or because it
 # understands more of what they say?** {doc}`08_what_improved` patches a version's heads into
-# {glue:text}`base_name` *on the same prompt*, where a head that all but spells the answer also
+# {glue:text}`base_name` *on the same prompt*, where a head that nearly gives the answer away also
 # helps. Here no answer can leak. A version reads one prompt, {glue:text}`base_name` reads another,
 # and we ask whose position {glue:text}`base_name` follows.
 #
@@ -87,6 +87,39 @@ show(carry.pair(drawn[0]))
 glue(expected=drawn[0].alternatives["position"])
 
 # %% [markdown]
+# What {glue:text}`base_short` then says to its own prompt, with the {glue:text}`one_group` of two
+# senders on the source prompt:
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+
+focus = families.focus(family)
+name = "position_transmitter" if "position_transmitter" in patches else next(iter(patches))
+one = one_prompt.ask(data.base, words=one_prompt.candidates(data))
+ways = {"nothing patched": one_prompt.alone(model, one)}
+for v in (base, focus):
+    ways[f"{GROUPS[name].letter} of {v}"] = one_prompt.patched(
+        model, one, data.source, patches[name], donor=load(f"{family}/{v}")
+    )
+show(table_of_one(one, ways, caption=f"What {base} answers to the base prompt, by probability."))
+
+# %% tags=["hide-input"]
+place = next(i for i, told in enumerate(one.words) if told.startswith("position"))
+nothing, own_message, other_message = (float(probs[place]) for probs in ways.values())
+glue(
+    one_group=f"{GROUPS[name].title.lower()}s ({GROUPS[name].letter})",
+    one_focus=focus,
+    one_nothing=nothing,
+    one_own=own_message,
+    one_other=other_message,
+)
+
+# %% [markdown]
+# The word at the source's position, *{glue:text}`expected`*, has a probability of
+# {glue:text}`one_nothing:.3f` with nothing patched, {glue:text}`one_own:.3f` with the message of
+# {glue:text}`base_short`, and {glue:text}`one_other:.3f` with that of {glue:text}`one_focus`.
+#
 # ```{admonition} Predict before you read on
 # :class: tip
 # A version answers more prompts right than base does. Its transmitters are patched into base. Will
@@ -131,7 +164,7 @@ show(followed(found, patches=titles))
 # From *base to base* to *tuned to tuned* the score changes by two parts that add up exactly: the
 # **message**, another sender on average over both receivers, and the **reading**, another receiver
 # on average over both senders. **Agreement** says whether a message is followed better by the
-# version that sent it; near zero, the two versions speak one language.
+# version that sent it; near zero, each version understands the other's message as well as its own.
 
 # %% tags=["hide-input"]
 told = titles | {"others": "all others at the last token: position"}
@@ -144,8 +177,8 @@ show(tables.cells(found, patches=told))
 # *Caveats.* Following a message is not the same as doing the task: the share of pairs that follow
 # has a {term}`ceiling` of its own, and a receiver that errs less on its own prompt has a lower
 # floor. The heads are those of the circuit of {glue:text}`base_short`; a version that has moved its
-# message into other heads would seem to send a poorer one. And a message may be followed because it
-# is louder, not because it is more often right: both count here.
+# message into other heads would seem to send a poorer one. And a message may be followed more often
+# because it is stronger, not because it is more often right; this test does not tell the two apart.
 #
 # ## What we claim, what we find, verdict
 #
@@ -190,9 +223,9 @@ judge(
 # The rows of A say little: a sender's A names the source's object, so a better version's A is right
 # about the source more often. B and C are the test. {doc}`08_what_improved` asks whether a better
 # version's B makes {glue:text}`base_short` better on the same prompt. A gain there that came from a
-# better message about the position would lift the rows of B above zero. Where they are not, a gain
-# on the same prompt needs another explanation, and better handling of the position is not yet shown
-# to be its cause.
+# better message about the position would lift the rows of B above zero. Where these rows are not
+# above zero, a gain on the same prompt needs another explanation, and better handling of the
+# position is not shown to be its cause.
 
 # %% [markdown]
 # ## In three sentences

@@ -102,7 +102,7 @@ glue(n_answers=sum(each.top.size for each in explored.values()))
 # ## The explorer
 #
 # All {glue:text}`n_answers` combinations were computed above and are stored in this page; nothing
-# is computed while you choose. Say what you expect before you look. The buttons suggest where to
+# is computed while you choose. Say what you expect before you choose. The buttons suggest where to
 # begin; each takes the prompt on which it works best, so try the same on other prompts too.
 
 # %% tags=["hide-input"]
@@ -422,9 +422,9 @@ def has_one(share, n_prompts):
 # :class: dropdown
 #
 # The shading is a mean over the heads of A: one of them may look at the right object and write more
-# than all the others. Looking is not passing on: what is read at the wrong object may be small, or
-# be cancelled. And heads outside A may bring the object in this prompt. Replace the strongest head
-# of A alone, from another prompt or by its mean, then all of A. If the answer goes with the one
-# head, the mean has hidden it; if it goes with all of A only, several heads share the work; if it
-# stays with all of A replaced, others bring the object here.
+# than all the others. Attention does not tell how much is passed on: what is read at the wrong
+# object may be small, or be cancelled. And heads outside A may bring the object in this prompt.
+# Replace the strongest head of A alone, from another prompt or by its mean, then all of A. If the
+# answer goes with the one head, the mean has hidden it; if it goes with all of A only, several
+# heads share the work; if it stays with all of A replaced, others bring the object here.
 # :::

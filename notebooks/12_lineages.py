@@ -97,6 +97,47 @@ maps |= {
 }
 
 # %% [markdown]
+# ## On one prompt
+#
+# Head {glue:text}`one_head`, the strongest value fetcher of {glue:text}`base_name`, on one pair of
+# prompts and in two models. Its output is taken from the corrupt prompt and goes to the answer
+# directly, all other heads frozen. The clean prompt:
+#
+# > {glue:text}`one_text`
+
+# %%
+from entrack import one_prompt
+from entrack.tables.patching import one_prompt as table_of_one
+
+head = found[reference].discovery.scores["value_fetcher"].ranked()[0]
+beside = next(iter(others), tuned)
+one, ways = one_prompt.ask(clean), {}
+for name in (reference, beside):
+    ways[name] = one_prompt.alone(models[name], one)
+    ways[f"{name}, {head} patched"] = one_prompt.path_patched(
+        models[name], one, corrupt, role="last", sender=head
+    )
+show(table_of_one(one, ways, caption="What the clean prompt is answered, by probability."))
+
+# %% tags=["hide-input"]
+whole, without, their_whole, their_without = (float(probs[0]) for probs in ways.values())
+glue(
+    one_head=str(head),
+    one_text=one.prompt.texts[0],
+    one_right=next(iter(one.words)),
+    one_beside=beside,
+    one_whole=whole,
+    one_without=without,
+    one_their_whole=their_whole,
+    one_their_without=their_without,
+)
+
+# %% [markdown]
+# In {glue:text}`base_name` the patch takes the probability of *{glue:text}`one_right`* from
+# {glue:text}`one_whole:.3f` to {glue:text}`one_without:.3f`; in {glue:text}`one_beside` from
+# {glue:text}`one_their_whole:.3f` to {glue:text}`one_their_without:.3f`. Below, this is done with
+# every head and many pairs, and then we ask how alike two models are.
+#
 # ```{admonition} Predict before you read on
 # :class: tip
 # Two bases from one model, one trained on boxes, one on look-ups in another format. Where would you
@@ -106,8 +147,8 @@ maps |= {
 #
 # ## Head by head
 #
-# A point is a head. Its place tells its effect in one base and in the other: far down and left is a
-# strong head in both. Heads of one base alone lie on an axis.
+# Each point is a head, placed by its effect in one base and in the other. A head that is strong in
+# both lies far down and to the left; one that works in one base only lies near an axis.
 
 # %%
 # figure: fig-two-bases
@@ -117,10 +158,11 @@ second = others[0] if others else tuned
 show(figures.effects_in_two(maps[reference], maps[second], names=(reference, second)))
 
 # %% [markdown]
-# How alike are two maps? The *correlation* of the effects over all heads tells, but a few strong
-# heads can make it; so it is told without them too. And heads of one kind sit in certain layers, in
-# any model. So effects are shuffled among the heads of each layer: what is *beyond* that is about
-# heads, not depth. Last, the share of the ceiling. *Shared* counts how many of the
+# How alike are two maps? The *correlation* of the effects over all heads is one answer, but a few
+# strong heads can decide it, so the table also gives it without them. Heads of one kind also sit in
+# certain layers in any model. So we shuffle the effects among the heads of each layer; *beyond* is
+# the part of the correlation that is lost by this, and it is about single heads, not about depth.
+# The share of the ceiling is given too. *Shared* counts how many of the
 # {glue:text}`n_strongest` strongest heads are the same.
 
 # %%
@@ -134,15 +176,15 @@ show(tables.likeness(alike, ceiling=OTHER_PROMPTS))
 glue(n_strongest=STRONGEST, n_own=n_pairs_own)
 
 # %% [markdown]
-# The last row is the model before any of this training. What it shares with its base was not made
-# by training on the task.
+# The last row is the model before any of this training. What it shares with its base cannot come
+# from training on the task.
 #
 # *Caveats.* Stages build on each other: the {term}`receivers <receiver>` of B, C and D are the
 # heads found one stage before, so a difference in A passes on. The search on other prompts has
-# {glue:text}`n_own` pairs, as all but the first, so its noise is theirs. Where a few heads carry a
-# group, other pairs can move its correlation far, and the interval of the share is wide: *partly*
-# below then says that the heads agree beyond their layers, and leaves open how near to the ceiling.
-# And a head can do the same job with another effect size.
+# {glue:text}`n_own` pairs, like all but the first, and is as noisy as they are. Where a few heads
+# carry a group, other pairs can move its correlation far, and the interval of the share is wide:
+# *partly* below then says that the heads agree beyond their layers, and leaves open how near to the
+# ceiling. And a head can do the same job with another effect size.
 #
 # ## Circuits exchanged
 #
@@ -170,11 +212,11 @@ show(figures.cross_grid(scores, owners=list(found)))
 # %% [markdown]
 # ## Do they speak one language?
 #
-# A head passes on a message, and another reads it. If two bases learnt apart, one may use a code
-# that the other does not know. So the heads of one base read a *source* prompt, and the other base,
-# on another prompt, is given their output, as in {doc}`10_messages`. *Agreement* is how much more
-# often a message is followed by the model that sent it than by the other: near zero, both speak one
-# language.
+# A head passes on a message, and another head reads it. Two bases that were trained apart might
+# encode it differently, so that one cannot read the other. So the heads of one base read a *source*
+# prompt, and the other base, on another prompt, is given their output, as in {doc}`10_messages`.
+# *Agreement* is how much more often a message is followed by the model that sent it than by the
+# other; near zero, they understand each other as well as themselves.
 
 # %%
 circuit = found[reference].circuit

@@ -33,6 +33,7 @@ LAYERS = [
     ["patching."],
     ["cross_model."],
     ["circuit."],
+    ["one_prompt"],
     ["paper."],
     ["display."],
     ["figures."],

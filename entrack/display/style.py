@@ -22,6 +22,26 @@ GROUPS = {
 }
 """Colour of each head group: the paper's A, B, C and D, in this order."""
 
+ROLES = {
+    "last": GROUPS["value_fetcher"],
+    "query_label": GROUPS["position_detector"],
+    "after_prev_query_label": GROUPS["structure_reader"],
+    "prev_query_label": "#0c8dff",
+    "correct_object": "#e5620b",
+}
+"""Colour of each token role. Where a group acts it is the group's: A (and B) at the last token, C
+at the query label, D at the token after the earlier label. The book's `entrack.css` repeats them as
+variables, and a test compares the two."""
+
+ROLE_LINES = {
+    "last": "double",
+    "query_label": "solid",
+    "after_prev_query_label": "dotted",
+    "prev_query_label": "dashed",
+    "correct_object": "wavy",
+}
+"""The underline of each token role, in the words of CSS: what tells roles apart without colour."""
+
 ROLE_WORDS = {
     "last": "last token",
     "query_label": "query label",

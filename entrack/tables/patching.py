@@ -2,13 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 from torch import Tensor
 
 from entrack.display.style import ROLE_WORDS
 from entrack.display.tables import Table
+from entrack.one_prompt import Asked
 from entrack.patching.residual_patching import ResidualPatching
 from entrack.sites import Head
 from entrack.task.counterfactual_prompts import CounterfactualPrompts
+
+UNLIKELY = 0.01
+"""Probability below which an object gets no row of its own."""
 
 
 def shapes(seen: Mapping[str, tuple[str, Tensor]], *, layer: int) -> Table:
@@ -67,6 +72,30 @@ def carried(curves: Mapping[str, Mapping[str, ResidualPatching]]) -> Table:
         ["patched at", "carried", "best share", "floor", "layers"],
         "What each of the two tokens carries, and in which layers.",
     )
+
+
+def one_prompt(asked: Asked, ways: Mapping[str, np.ndarray], *, caption: str) -> Table:
+    """What one prompt may be answered, and how likely each word is in each way of running it.
+
+    Args:
+        asked: the words. Objects: the right one is marked, and those that stay unlikely in every
+            way share a row. Ideas, as `candidates` names them: a row each.
+        ways: what was done -> the probability of each word [word].
+
+    The last row is the probability of all other words together, 0 at least.
+    """
+    names, probs = list(asked.words), np.array(list(ways.values()), dtype=float)  # [way word]
+    kept = list(range(len(names)))
+    if not names[0].startswith("unchanged"):
+        kept = [i for i in kept if i == 0 or probs[:, i].max() >= UNLIKELY]
+    rows = [[names[i].replace("_", " "), *probs[:, i].tolist()] for i in kept]
+    if len(kept) < len(names):
+        left = [i for i in range(len(names)) if i not in kept]
+        rows.append([f"{len(left)} other objects", *probs[:, left].sum(1).tolist()])
+    if not names[0].startswith("unchanged"):
+        rows[0][0] += " (right)"
+    rows.append(["any other word", *np.clip(1 - probs.sum(1), 0, None).tolist()])
+    return Table(rows, ["answer", *ways], caption, digits=3)
 
 
 def attention_parts(parts: Mapping[str, Iterable[float]], *, head: Head) -> Table:

@@ -457,13 +457,16 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("page", ["#ffffff", DARK_PAGE])
 @pytest.mark.parametrize(
-    "colour", sorted({*VERSIONS.values(), *style.GROUPS.values(), style.NEUTRAL})
+    "colour",
+    sorted({*VERSIONS.values(), *style.GROUPS.values(), *style.ROLES.values(), style.NEUTRAL}),
 )
 def test_every_colour_stands_out_from_both_pages(colour, page):
     assert contrast(colour, page) >= 3.0
 
 
-@pytest.mark.parametrize("colours", [VERSIONS, style.GROUPS], ids=["versions", "groups"])
+@pytest.mark.parametrize(
+    "colours", [VERSIONS, style.GROUPS, style.ROLES], ids=["versions", "groups", "roles"]
+)
 @pytest.mark.parametrize("vision", VISION)
 def test_colours_stay_apart_for_the_colour_blind(colours, vision):
     seen = {
