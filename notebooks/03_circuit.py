@@ -199,7 +199,7 @@ show(schematic.path_patching())
 # frozen.
 
 # %%
-from entrack import one_prompt
+from entrack.heads import one_prompt
 
 asked = one_prompt.ask(one_clean)
 second = found.discovery.scores["position_transmitter"].ranked()[0]

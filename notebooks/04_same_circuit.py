@@ -95,7 +95,7 @@ glue(
 # Each version answers it twice, as it is and by the heads of the circuit alone.
 
 # %%
-from entrack import one_prompt
+from entrack.heads import one_prompt
 from entrack.tables.patching import one_prompt as table_of_one
 
 one = one_prompt.ask(held_out)

@@ -81,7 +81,7 @@ show(schematic.knock_out())
 # at all, then in the upper half of the layers only, then from the lowest up.
 
 # %%
-from entrack import one_prompt
+from entrack.heads import one_prompt
 from entrack.tables.patching import one_prompt as table_of_one
 
 one, cut = one_prompt.ask(prompts), ("last", "correct_object")

@@ -102,7 +102,7 @@ show(schematic.interchange())
 # heads of one group taken from the source prompt.
 
 # %%
-from entrack import one_prompt
+from entrack.heads import one_prompt
 from entrack.patching.patches import Patch
 from entrack.tables.patching import one_prompt as table_of_one
 

@@ -131,7 +131,7 @@ show(tables.predictions(rivals[-1].pairs[0]))
 # the number of the box.
 
 # %%
-from entrack import one_prompt
+from entrack.heads import one_prompt
 from entrack.tables.patching import one_prompt as table_of_one
 from entrack.task.counterfactual_prompts import encode_counterfactuals
 

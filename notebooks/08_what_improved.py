@@ -107,7 +107,7 @@ show(schematic.cross_model())
 # > {glue:text}`one_text`
 
 # %%
-from entrack import one_prompt
+from entrack.heads import one_prompt
 from entrack.patching.patches import Patch
 from entrack.tables.patching import one_prompt as table_of_one
 from entrack.task.draws import all_queries

@@ -87,7 +87,7 @@ glue(
 # > {glue:text}`one_text`
 
 # %%
-from entrack import one_prompt
+from entrack.heads import one_prompt
 from entrack.tables.patching import one_prompt as table_of_one
 
 first = interchanges(1, split="evaluation", seed=seed)[0]

@@ -91,7 +91,7 @@ glue(expected=drawn[0].alternatives["position"])
 # senders on the source prompt:
 
 # %%
-from entrack import one_prompt
+from entrack.heads import one_prompt
 from entrack.tables.patching import one_prompt as table_of_one
 
 focus = families.focus(family)

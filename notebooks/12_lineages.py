@@ -106,7 +106,7 @@ maps |= {
 # > {glue:text}`one_text`
 
 # %%
-from entrack import one_prompt
+from entrack.heads import one_prompt
 from entrack.tables.patching import one_prompt as table_of_one
 
 head = found[reference].discovery.scores["value_fetcher"].ranked()[0]

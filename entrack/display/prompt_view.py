@@ -12,7 +12,7 @@ import numpy as np
 from entrack.display.style import GROUPS as COLOURS
 from entrack.display.style import ROLE_LINES, ROLE_WORDS, ROLES
 from entrack.errors import AlignmentError
-from entrack.one_prompt import Reading
+from entrack.heads.one_prompt import Reading
 from entrack.sites import GROUPS
 from entrack.task.prompts import Prompts
 

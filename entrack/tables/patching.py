@@ -7,7 +7,7 @@ from torch import Tensor
 
 from entrack.display.style import ROLE_WORDS
 from entrack.display.tables import Table
-from entrack.one_prompt import Asked
+from entrack.heads.one_prompt import Asked
 from entrack.patching.residual_patching import ResidualPatching
 from entrack.sites import Head
 from entrack.task.counterfactual_prompts import CounterfactualPrompts

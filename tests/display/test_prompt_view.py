@@ -9,7 +9,7 @@ import pytest
 
 from entrack.display import style
 from entrack.display.prompt_view import ReadingView, show
-from entrack.one_prompt import Reading
+from entrack.heads.one_prompt import Reading
 from entrack.sites import GROUPS
 
 CSS = Path(__file__).parents[2] / "book" / "vendor" / "entrack.css"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from entrack.one_prompt import Asked
+from entrack.heads.one_prompt import Asked
 from entrack.tables.patching import one_prompt
 
 

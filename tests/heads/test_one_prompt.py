@@ -7,11 +7,11 @@ from closeness import additions, assert_close
 from small_circuit import CIRCUIT
 from tiny_models import fine_tuned, last_logits
 
-from entrack import one_prompt
 from entrack.circuit.ablation import score_circuits
 from entrack.cross_model.cells import group_cell
 from entrack.cross_model.cmap import cross_patch
 from entrack.errors import ConfigError
+from entrack.heads import one_prompt
 from entrack.model.activations import mean_z
 from entrack.patching.attention_knockout import knock_out
 from entrack.patching.group_patching import patch_pairs

@@ -29,9 +29,6 @@ PLACES = {
     "tokens after all labels": "after every label",
     "all objects": "every object",
     "first token": "first",
-    "word after the query label": "after_query_label",
-    "word before the query label": "before_query_label",
-    "end of the context": "end_of_context",
 }
 """Words for a kind of token -> its role, as `live_positions` or `with_places` knows it."""
 ENOUGH = 0.95
@@ -39,17 +36,9 @@ ENOUGH = 0.95
 
 
 def with_places(prompts: Prompts) -> Prompts:
-    """The prompts with four more roles: the first token, the neighbours of the query label, and the
-    token before "Box", which ends the context.
-    """
-    label = prompts.at("query_label")
-    more = {
-        "first": torch.zeros_like(label),
-        "after_query_label": label + 1,
-        "before_query_label": label - 1,
-        "end_of_context": label - 2,
-    }
-    return replace(prompts, roles={**prompts.roles, **more})
+    """The prompts with one more role, the first token, to which many heads look by default."""
+    first = torch.zeros_like(prompts.at("last"))
+    return replace(prompts, roles={**prompts.roles, "first": first})
 
 
 @dataclass(frozen=True)
@@ -85,11 +74,11 @@ def token_support(
     *,
     means: Means,
     places: Mapping[str, str] = PLACES,
-    most: int = 6,
+    most: int = 4,
 ) -> TokenSupport:
     """Add kinds of tokens until the accuracy on `choosing` reaches `ENOUGH` of the whole version's,
-    no kind brings anything, or `most` are added; then measure the way on `judging`. Every step is
-    stored.
+    a further kind brings nothing, or `most` are added; then measure the way on `judging`. Every
+    step is stored.
 
     Raises ConfigError where no kind of tokens is given, and as `live_positions` does.
 
@@ -106,7 +95,7 @@ def token_support(
             model, choosing, sets={n: [*roles, r] for n, r in left.items()}, means=means
         )
         best = max(left, key=lambda name: (tried.hits[name].sum(), tried.mean_log_prob(name)))
-        if tried.hits[best].mean() < now:
+        if order and tried.hits[best].mean() <= now:
             break
         now = tried.hits[best].mean()
         order.append(best)
