@@ -97,8 +97,10 @@ class Tabs:
         )
 
     def wait(self, milliseconds: int) -> None:
-        """Until scripts of the page that act on a change, late or in the next frame, have done so."""
-        self.ask(f"new Promise((done) => setTimeout(() => requestAnimationFrame(done), {milliseconds}))")
+        """Until scripts that act on a change late, or in the next frame, have done so."""
+        self.ask(
+            f"new Promise((done) => setTimeout(() => requestAnimationFrame(done), {milliseconds}))"
+        )
 
     def theme(self, name: str) -> None:
         """Light or dark, as the theme's own button sets it; live figures are drawn again."""

@@ -38,6 +38,7 @@ LAYERS = [
     ["tables."],
     ["finetune."],
     ["book."],
+    ["record."],
     ["course."],
     ["sessions."],
     ["course_commands"],

@@ -47,7 +47,7 @@ def mend_pages(app, exception):
 
 def page_script(app, pagename, templatename, context, doctree):
     """Figures that scroll on a phone can be reached with the Tab key."""
-    if 'class="entrack-svg"' in (context.get("body") or ""):
+    if 'class="entrack-svg' in (context.get("body") or ""):
         app.add_js_file("vendor/scrolling.js", priority=801)
 
 
