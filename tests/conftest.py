@@ -1,7 +1,10 @@
 """Tiny Llamas with random weights, built in a second, that the tests share."""
 
+from pathlib import Path
+
 import pytest
 import torch
+from rendered_book import rendered
 from tiny_models import KV_HEADS, tiny_model
 
 from entrack.task.draws import examples, pairs
@@ -12,6 +15,12 @@ from entrack.task.prompts import encode, encode_pairs
 def own_cache(tmp_path, monkeypatch):
     """A cache that is empty and gone afterwards."""
     monkeypatch.setenv("ENTRACK_CACHE", str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory) -> Path:
+    """The committed book, rendered once: the folder of its pages."""
+    return rendered(tmp_path_factory.mktemp("clone"))
 
 
 @pytest.fixture(scope="session", params=list(KV_HEADS))

@@ -3,11 +3,7 @@ without eyes.
 """
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,70 +12,14 @@ import jupytext
 import pytest
 import yaml
 from browser import CHROMIUM, visit
+from rendered_book import NOTEBOOKS, ROOT, network_can_be_cut
 
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROSE = [
     *sorted((ROOT / "book").glob("*.md")),
     *sorted((ROOT / "book/course").glob("*.md")),
     *sorted((ROOT / "notebooks").glob("[0-9A-Z][0-9]_*.py")),
 ]
 MAX_PAGE = 1_000_000
-CUT = ["unshare", "-rn"]
-
-
-def network_can_be_cut() -> bool:
-    return (
-        bool(shutil.which("unshare"))
-        and subprocess.run([*CUT, "true"], capture_output=True).returncode == 0
-    )
-
-
-RENDER = """
-import sys
-from pathlib import Path
-import nbformat
-from entrack.book.chapters import Project
-from entrack.errors import ChapterError
-from entrack.book.rendering import render
-book = Project(Path(sys.argv[1]))
-pages = {path.stem: nbformat.read(path, 4) for path in book.notebooks.glob("*.ipynb")}
-try:
-    render(book, pages)
-except ChapterError as error:
-    sys.exit(str(error))
-"""
-
-
-@pytest.fixture(scope="session")
-def site(tmp_path_factory) -> Path:
-    """The committed pages and outputs, rendered once in a copy; with the network cut where the
-    system allows it.
-
-    Outputs are shown as they are, fresh or not: whether they are fresh is another test's question.
-    """
-    copy = tmp_path_factory.mktemp("clone")
-    for name in ("_config.yml", "_toc.yml"):
-        shutil.copy(ROOT / name, copy)
-    shutil.copytree(ROOT / "book", copy / "book")
-    (
-        shutil.copytree(ROOT / "notebooks", copy / "notebooks")
-        if NOTEBOOKS
-        else (copy / "notebooks").mkdir()
-    )
-    (copy / "entrack").symlink_to(ROOT / "entrack")
-    (copy / "models").symlink_to(ROOT / "models")
-    (copy / "_build").mkdir()
-    cut = CUT if network_can_be_cut() else []
-    run = subprocess.run(
-        [*cut, sys.executable, "-c", RENDER, str(copy)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        env=os.environ | {"ENTRACK_ROOT": str(copy)},
-    )
-    assert run.returncode == 0, run.stderr
-    return copy / "_build" / "html"
 
 
 @dataclass

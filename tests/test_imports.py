@@ -40,6 +40,7 @@ LAYERS = [
     ["finetune."],
     ["across."],
     ["book."],
+    ["record."],
     ["course."],
     ["sessions."],
     ["course_commands"],

@@ -20,13 +20,7 @@ from sphinx.util.docutils import SphinxRole
 
 from entrack.book import pages
 from entrack.display.tables import badge
-
-FINDINGS = {
-    "i": "The same circuit is there",
-    "ii": "It does the same job",
-    "iii": "It does the job better",
-}
-"""What the paper found, in its order."""
+from entrack.record.counts import FINDINGS
 
 
 def badge_html(claim: pages.JudgedClaim, *, link: str) -> str:

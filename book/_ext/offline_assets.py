@@ -16,6 +16,7 @@ from sphinx.util.fileutil import copy_asset
 
 TABLE = re.compile(r'<div class="entrack-table".*?</table></div>', re.DOTALL)
 WHOLE = re.compile(r"\[[+-]?[\d.]+%?, [+-]?[\d.]+%?\]|\b\d(?:\.\d+)?e-\d+\b|\b\d{4}-\d\d-\d\d\b")
+WIDE = 600  # pixels: a figure drawn for this width or more fills the text's column
 LONG = 40  # characters: a table with a longer cell is one of words
 VENDOR = Path(__file__).resolve().parent.parent / "vendor"
 
@@ -36,8 +37,15 @@ def inline_figures(app, doctree):
             continue
         text = path.read_text(encoding="utf-8")
         if 'class="entrack-figure"' in text:
-            html = f'<div class="entrack-svg">{text}</div>'
+            wide = " wide" if drawn_width(text) >= WIDE else ""
+            html = f'<div class="entrack-svg{wide}">{text}</div>'
             image.replace_self(nodes.raw("", html, format="html", classes=["output", "image_svg"]))
+
+
+def drawn_width(svg: str) -> int:
+    """The width in pixels that a figure was drawn for."""
+    found = re.search(r"max-width:(\d+)px", svg)
+    return int(found.group(1)) if found else 0
 
 
 def shape_tables(app, doctree):

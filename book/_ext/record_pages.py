@@ -2,12 +2,17 @@
 on them is typed.
 
 ```{claims}```, ```{claims-summary}```   the claims of all chapters; their count in a sentence
+```{claims-by-finding}```                their count in a table
+```{claims-beside-paper}```              our numbers and the paper's drawn on one axis, by finding
+```{claims-easy}```                      those that could hardly have failed; a count without them
+```{explorer-front}```                   the circuit explorer with its three experiments only
 ```{models}```                           the families, with their cards
 ```{status}```                           when and how each chapter was executed
 ```{editions}```                         sizes and times of both editions
 ```{changes}```                          claims whose verdict is not that of the edition before
 """
 
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -17,6 +22,9 @@ from entrack.book import pages
 from entrack.book.chapters import project
 from entrack.book.comparison import beside_html, changes_html
 from entrack.display.model_cards import models_html
+from entrack.record import counts
+from entrack.record.beside_paper import compared, without_axis
+from entrack.record.forest import forest_html
 
 
 class RecordPage(Directive):
@@ -51,6 +59,46 @@ class ClaimsSummary(RecordPage):
         return pages.summary(pages.claims(notebooks))
 
 
+class ClaimsByFinding(RecordPage):
+    def make(self, notebooks, up):
+        return counts.by_finding_html(pages.claims(notebooks))
+
+
+class ClaimsBesidePaper(RecordPage):
+    def make(self, notebooks, up):
+        found = pages.claims(notebooks)
+        rows = compared(found)
+        drawn = []
+        for finding, name in {**counts.FINDINGS, "": "Before the findings"}.items():
+            mine = [row for row in rows if row.claim.record["finding"] == finding]
+            drawn.append(forest_html(mine, title=f"({finding}) {name}" if finding else name))
+        left = "; ".join(str(claim.record["text"]) for claim in without_axis(found))
+        note = f"<p>Claims of the paper without a number on a common axis: {escape(left)}.</p>"
+        return f'<div class="entrack-forests">{"".join(drawn)}{note}</div>'
+
+
+class ClaimsEasy(RecordPage):
+    def make(self, notebooks, up):
+        found = pages.claims(notebooks)
+        others = pages.summary(counts.without_easy(found))
+        others = f"<p>Without them, {others[0].lower()}{escape(others[1:])}</p>"
+        return counts.easy_html(found) + others
+
+
+class ExplorerFront(RecordPage):
+    """The explorer as the chapter's execution left it; `entrack.css` hides the choices."""
+
+    def make(self, notebooks, up):
+        found = [
+            output.data["text/html"]
+            for notebook in notebooks.values()
+            for cell in notebook.cells
+            for output in cell.get("outputs", [])
+            if 'class="circuit-explorer"' in output.get("data", {}).get("text/html", "")
+        ]
+        return f'<div class="entrack-front">{"".join(found[:1])}</div>'
+
+
 class Models(RecordPage):
     def make(self, notebooks, up):
         return models_html()
@@ -75,6 +123,10 @@ def setup(app):
     for name, directive in {
         "claims": Claims,
         "claims-summary": ClaimsSummary,
+        "claims-by-finding": ClaimsByFinding,
+        "claims-beside-paper": ClaimsBesidePaper,
+        "claims-easy": ClaimsEasy,
+        "explorer-front": ExplorerFront,
         "models": Models,
         "status": Status,
         "editions": Editions,

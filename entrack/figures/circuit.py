@@ -115,7 +115,7 @@ def size_curve(curve: SizeCurve) -> Picture:
     colour = style.version_colour(curve.scores.model)
     grey = style.NEUTRAL
     with style.look():
-        figure, axes = plt.subplots(figsize=(NARROW, 3.4))
+        figure, axes = plt.subplots(figsize=(style.WIDTH, 3.4))
         axes.axhspan(whole.low, whole.high, color=grey, alpha=0.2, lw=0)
         axes.axhline(whole.value, color=grey, ls="--", label="whole model, with its 95 % interval")
         values = np.array([e.value for e in estimates])
@@ -227,7 +227,7 @@ def depths(circuits: Mapping[str, tuple[Circuit, int]]) -> Picture:
     """
     told = []
     with style.look():
-        size = (NARROW, 1.7 * len(circuits) + 0.4)
+        size = (style.WIDTH, 1.7 * len(circuits) + 0.4)
         figure, rows = plt.subplots(len(circuits), 1, sharex=True, figsize=size, squeeze=False)
         for axes, (title, (circuit, n_layers)) in zip(rows[:, 0], circuits.items(), strict=True):
             medians = []

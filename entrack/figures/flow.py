@@ -48,7 +48,12 @@ def knockout_curves(found: Knockouts, *, version: str) -> Picture:
     n_rows = -(-len(edges) // 2)
     with style.look():
         figure, panels = plt.subplots(
-            n_rows, 2, sharex=True, sharey=True, figsize=(5.6, 1.7 * n_rows + 0.4), squeeze=False
+            n_rows,
+            2,
+            sharex=True,
+            sharey=True,
+            figsize=(style.WIDTH, 1.9 * n_rows + 0.4),
+            squeeze=False,
         )
         for axes, edge in zip(panels.flat, edges, strict=False):
             told.append(f"{edge_words(edge)}: {_curve(axes, found, edge, version)}")
@@ -130,7 +135,12 @@ def attention_shares(groups: Mapping[str, Mapping[str, Estimate]], *, average: S
     n_rows = -(-len(groups) // 2)
     with style.look():
         figure, panels = plt.subplots(
-            n_rows, 2, sharex=True, sharey=True, figsize=(5.4, 2.5 * n_rows + 0.2), squeeze=False
+            n_rows,
+            2,
+            sharex=True,
+            sharey=True,
+            figsize=(style.WIDTH, 2.6 * n_rows + 0.2),
+            squeeze=False,
         )
         for axes in panels.flat[len(groups) :]:
             axes.set_visible(False)

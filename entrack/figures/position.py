@@ -56,7 +56,7 @@ def answer_shares(rows: Mapping[str, Mapping[str, float]]) -> Picture:
         key=lambda name: name == "other",
     )
     with style.look():
-        figure, axes = plt.subplots(figsize=(5.6, 0.4 * len(rows) + 1.0))
+        figure, axes = plt.subplots(figsize=(style.WIDTH, 0.4 * len(rows) + 1.0))
         for place, shares in enumerate(rows.values()):
             left = 0.0
             for name in names:

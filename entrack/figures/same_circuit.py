@@ -27,6 +27,9 @@ KINDS = {
 }
 """Marker and colour of each kind of K."""
 
+LONG = 10
+"""Characters from which on a name under a column takes two lines."""
+
 
 def cross_grid(scores: Mapping[str, Faithfulness], *, owners: Sequence[str]) -> Picture:
     """Accuracy of every circuit alone (rows, by the version it was searched in) in every version
@@ -44,13 +47,15 @@ def cross_grid(scores: Mapping[str, Faithfulness], *, owners: Sequence[str]) -> 
         + [[score.full_accuracy().value for score in scores.values()]]
     )
     with style.look():
-        figure, axes = plt.subplots(figsize=(NARROW, 0.5 * len(rows) + 1.5))
+        figure, axes = plt.subplots(figsize=(style.WIDTH, 0.5 * len(rows) + 1.5))
         image = axes.imshow(grid, vmin=0, vmax=1, aspect="auto", cmap=style.SEQUENTIAL)
         colours = image.cmap(image.norm(grid))
         for place, value in np.ndenumerate(grid):
             ink = style.ink_on(colours[place])
             axes.text(*place[::-1], f"{value:.2f}", ha="center", va="center", color=ink)
-        axes.set_xticks(range(len(columns)), columns)
+        # a long name, such as that of another family's version, breaks behind its first hyphen
+        names = [c.replace("-", "-\n", 1) if len(c) > LONG else c for c in columns]
+        axes.set_xticks(range(len(columns)), names)
         axes.set_yticks(range(len(rows)), rows)
         axes.set(xlabel="run in version", ylabel="circuit (heads)")
         axes.grid(False)
@@ -69,7 +74,7 @@ def minimality_bars(minimality: Minimality) -> Picture:
     """Score of every candidate head by group, with the threshold; bars above 1 are cut off."""
     told = []
     with style.look():
-        figure, rows = plt.subplots(4, 1, figsize=(NARROW, 7.6))
+        figure, rows = plt.subplots(4, 1, figsize=(style.WIDTH, 7.6))
         for axes, (name, group) in zip(rows, GROUPS.items(), strict=True):
             scores = sorted(minimality.scores[name].items(), key=lambda item: -item[1])
             heights = np.minimum([s for _, s in scores], 1.0)

@@ -1,0 +1,19 @@
+"""Sphinx hook: what the theme brings and no page loads is left out: maps of its sources for those
+who develop it, and its texts in other languages, which are used while the book is rendered."""
+
+import shutil
+from pathlib import Path
+
+
+def leave_out(app, exception):
+    if exception or app.builder.format != "html":
+        return
+    static = Path(app.outdir) / "_static"
+    for path in static.rglob("*.map"):
+        path.unlink()
+    shutil.rmtree(static / "locales", ignore_errors=True)
+
+
+def setup(app):
+    app.connect("build-finished", leave_out)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
