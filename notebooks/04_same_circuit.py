@@ -46,6 +46,7 @@ from entrack.sites import GROUPS
 # %% tags=["hide-input"]
 from entrack.stats.metrics import difference
 from entrack.tables import same_circuit as tables
+from entrack.tables.circuit import heads_by_name
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
 from entrack.versions import families
@@ -161,10 +162,12 @@ sizes = {version: found[version].circuit.size for version in searched}
 shared = {version: sum(o.shared for o in counts[version]) for version in searched}
 told = (f"{shared[version]} ({version}, {sizes[version]} heads)" for version in searched)
 glue(shared_list=listed(told, none="none, for none was searched"))
+glue(own_heads=heads_by_name({v: found[v].circuit for v in searched}) or "none was searched")
 show(tables.published_overlap())
 
 # %% [markdown]
-# The released Goat and FLoat circuits match a threshold of 0 %, Llama's one of 1 %.
+# The released Goat and FLoat circuits match a threshold of 0 %, Llama's one of 1 %. The heads of
+# the circuits searched in the versions themselves are {glue:text}`own_heads`.
 #
 # ## Minimality
 #

@@ -91,6 +91,20 @@ def groups(found: FoundCircuit) -> Table:
     )
 
 
+def heads_by_name(circuits: Mapping[str, Circuit]) -> str:
+    """Every head of each circuit, in words that `sweep.heads` reads back: "base: A 23.2 29.1, B
+    20.1, C -, D 16.5; code: ...", by layer; a head of two groups stands in both.
+    """
+    return "; ".join(
+        f"{name}: "
+        + ", ".join(
+            f"{group.letter} {' '.join(map(str, sorted(circuit.groups[role]))) or '-'}"
+            for role, group in GROUPS.items()
+        )
+        for name, circuit in circuits.items()
+    )
+
+
 def attention(looks: Sequence[HeadAttention], *, n_prompts: int) -> Table:
     """Group and head, the token from which it looks, the one that its group should read, and the
     share of attention that it gives to that one, over `n_prompts`.
