@@ -19,9 +19,9 @@ from entrack.stats.rules import NOT_RUN, OF_OURS
 from entrack.sweep.heads import Search, Shared, times_found
 from entrack.sweep.stability import (
     DEGREE,
+    OPEN,
     OPPOSITE,
     SAME,
-    UNCLEAR,
     ClaimAcross,
     Column,
     Reading,
@@ -140,11 +140,11 @@ def comparisons(
     rows = []
     for kind, listed in pairs.items():
         found = [compared(claims, *pair) for pair in listed]
-        told = [sum(len(one[word]) for one in found) for word in (SAME, UNCLEAR, DEGREE, OPPOSITE)]
+        told = [sum(len(one[word]) for one in found) for word in (SAME, OPEN, DEGREE, OPPOSITE)]
         rows.append([kind, len(listed), sum(told), *told] if listed else [kind, *[None] * 6])
     return Table(
         rows,
-        ["what differs", "pairs", "verdicts compared", SAME, UNCLEAR, DEGREE, OPPOSITE],
+        ["what differs", "pairs", "verdicts compared", SAME, OPEN, DEGREE, OPPOSITE],
         "Two sets of runs beside each other: how their verdicts on the same claims stand.",
     )
 

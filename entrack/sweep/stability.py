@@ -98,7 +98,7 @@ class ClaimAcross:
         return [reading for reading in self.readings if reading.verdict != NOT_RUN]
 
 
-SAME, UNCLEAR, DEGREE, OPPOSITE = (
+SAME, OPEN, DEGREE, OPPOSITE = (
     "same verdict",
     "undecided in one",
     "partly in one",
@@ -108,7 +108,7 @@ SAME, UNCLEAR, DEGREE, OPPOSITE = (
 
 
 def beside(first: Reading | None, second: Reading | None) -> str | None:
-    """One of SAME, UNCLEAR, DEGREE and OPPOSITE; None where one of the two measured nothing.
+    """One of SAME, OPEN, DEGREE and OPPOSITE; None where one of the two measured nothing.
 
     OPPOSITE is "does not replicate" beside a verdict that does, wholly or partly."""
     verdicts = {reading.verdict if reading else NOT_RUN for reading in (first, second)}
@@ -117,7 +117,7 @@ def beside(first: Reading | None, second: Reading | None) -> str | None:
     if len(verdicts) == 1:
         return SAME
     if UNDECIDED in verdicts:
-        return UNCLEAR
+        return OPEN
     return OPPOSITE if DOES_NOT in verdicts else DEGREE
 
 
@@ -125,7 +125,7 @@ def compared(
     claims: Mapping[str, ClaimAcross], first: Column, second: Column
 ) -> dict[str, list[ClaimAcross]]:
     """{how the two verdicts stand to each other, each of `beside`'s words: the claims}."""
-    found: dict[str, list[ClaimAcross]] = {word: [] for word in (SAME, UNCLEAR, DEGREE, OPPOSITE)}
+    found: dict[str, list[ClaimAcross]] = {word: [] for word in (SAME, OPEN, DEGREE, OPPOSITE)}
     for claim in claims.values():
         word = beside(claim.at(first), claim.at(second))
         if word is not None:
