@@ -312,10 +312,13 @@ glue(
 # are gone, stays under 1 % ({doc}`next chapter <04_same_circuit>`).
 
 # %%
-
 show(tables.groups(found))
+glue(circuit_heads=tables.heads_by_name({model.name: found.circuit}))
 
 # %% [markdown]
+# All of them by layer, to be held beside other searches ({doc}`15_stability`):
+# {glue:text}`circuit_heads`.
+#
 # Do the heads that are left do the task? A third set of scenes decides, which neither discovery nor
 # pruning has seen. Ten random circuits with as many heads at the same tokens show what any such
 # number of heads would do.

@@ -27,6 +27,7 @@ n_means: int = 112  # prompts behind the ablating means [14, 2000]
 n_evaluation: int = 504  # prompts on which circuits are scored [14, 5000]
 n_complete: int = 105  # prompts for completeness, at most n_evaluation [14, 5000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
+n_support: int = 42  # prompts on which tokens are chosen [7, 5000]
 n_random: int = 4  # random circuits per version, of either kind [1, 1000]
 seed: int = 0  # of all prompts [0, 1000000]
 
@@ -42,12 +43,14 @@ from entrack.circuit.overlap import likeness, overlaps, rank_correlation
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 from entrack.display.cells import glue, judge, listed, show
 from entrack.figures import same_circuit as figures
+from entrack.heads.token_support import token_support
 from entrack.paper.claims import claim
 
 # %% tags=["hide-input"]
 from entrack.sites import GROUPS
 from entrack.stats.metrics import difference
 from entrack.tables import same_circuit as tables
+from entrack.tables.circuit import heads_by_name, support
 from entrack.task.draws import examples, pairs
 from entrack.task.prompts import encode, encode_pairs
 from entrack.versions import families
@@ -230,10 +233,12 @@ sizes = {version: found[version].circuit.size for version in searched}
 shared = {version: sum(o.shared for o in counts[version]) for version in searched}
 told = (f"{shared[version]} ({version}, {sizes[version]} heads)" for version in searched)
 glue(shared_list=listed(told, none="none, for none was searched"))
+glue(own_heads=heads_by_name({v: found[v].circuit for v in searched}) or "none was searched")
 show(tables.published_overlap())
 
 # %% [markdown]
-# The released Goat and FLoat circuits match a threshold of 0 %, Llama's one of 1 %.
+# The released Goat and FLoat circuits match a threshold of 0 %, Llama's one of 1 %. The heads of
+# the circuits searched in the versions themselves are {glue:text}`own_heads`.
 #
 # ## Head by head
 #
@@ -358,6 +363,29 @@ show(tables.grown(rest, list(grown)))
 # A group was left too small where its interval in the last column lies above 0. More heads need not
 # mean more accuracy: all heads for all groups bring {glue:text}`rest_all`, and the whole model
 # {glue:text}`rest_whole`.
+#
+# ## Where, before who
+#
+# So the question of {doc}`03_circuit`, at which tokens heads must be alive, is asked again in every
+# version, and without the paper's groups in mind. We begin with the last token alone. The kind of
+# token that helps most is added, with all its heads, then the next, until the accuracy is near that
+# of the whole version or nothing more is gained. Kinds of tokens are chosen on
+# {glue:text}`n_support_used` prompts and judged on others.
+
+# %%
+choosing = encode(models[base].tokenizer, examples(n_support, split="pruning", seed=seed))
+supports = {
+    name: token_support(model, choosing, held_out, means=ablation_means(model, settings))
+    for name, model in models.items()
+}
+show(support(supports))
+glue(n_support_used=n_support)
+
+# %% [markdown]
+# Where the rows name the tokens behind *all* labels, a version does not only read the segment that
+# is asked for. It needs heads alive in the other segments too, and a circuit of three tokens cannot
+# have them. *Caveat.* The search is greedy: two kinds of tokens that help only together are not
+# found.
 #
 # ## What the paper claims, what we find, verdict
 #

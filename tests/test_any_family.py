@@ -6,11 +6,11 @@ import pytest
 from random_family import write_family
 
 from entrack import cli
-from entrack.book.chapters import project
+from entrack.book.chapters import glued, project
 from entrack.book.execution import execute
 from entrack.display.cells import CLAIMS
 from entrack.errors import ChapterError
-from entrack.stats.rules import VERDICTS
+from entrack.stats.rules import NOT_RUN, VERDICTS
 
 CHAPTERS = [
     chapter.name
@@ -18,6 +18,8 @@ CHAPTERS = [
     if "family" in {parameter.name for parameter in chapter.parameters}
 ]
 NEED_A_CIRCUIT = ("03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14")
+READ_A_RECORD = ("15",)
+"""Chapters that compute no model."""
 SENTENCE = re.compile(r"^(Chapter|Config|Site|Task)Error: .+\. \S.+\.$", re.MULTILINE)
 LEAST = {"n_scenes": 4, "n_pairs": 7, "n_means": 14}
 """Sizes that every chapter allows and that a random model needs no more than."""
@@ -67,7 +69,23 @@ def test_a_chapter_runs_on_any_family(family, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CHAPTERS)
+@pytest.mark.parametrize("name", [name for name in CHAPTERS if name[:2] in READ_A_RECORD])
+def test_a_chapter_of_a_record_says_what_the_record_lacks(name):
+    chapter = project().find(name)
+    notebook = execute(chapter, chapter.values({"family": "llama-7b"}), progress=False).notebook
+    texts = "".join(
+        output.get("data", {}).get("text/plain", "")
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+    )
+    assert "No run of this family is recorded" in texts
+    assert {glued(notebook)[f"verdict_{slug}"] for slug in ("stable_lineages", "stable_heads")} == {
+        NOT_RUN
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in CHAPTERS if name[:2] not in READ_A_RECORD])
 def test_a_chapter_gets_as_far_as_weights_that_are_not_here(name, monkeypatch, capsys):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert cli.main(["run", name, "--family", "llama-7b"]) == 1

@@ -26,6 +26,10 @@ FOLDED = 10
 """Rows that a table on a page shows at once; a longer one opens at a click."""
 
 
+class Verdict(str):
+    """A verdict in a column that is called something else: its cell is shown as a badge too."""
+
+
 def table_html(
     rows: Iterable[Sequence],
     header: Sequence[str],
@@ -35,10 +39,10 @@ def table_html(
 ) -> str:
     """A table whose first column names the rows, as HTML.
 
-    Cells are text, numbers (floats with `digits` decimals), estimates (shown with their interval,
-    differences with their sign), a pair (text, address) that becomes a link, or None, shown as
-    "not run here"; the caption may be such a pair too. Raises FigureError for an empty caption, a
-    row of another length than `header`, NaN or infinity.
+    Cells are text, verdicts (`Verdict`, shown as badges), numbers (floats with `digits` decimals),
+    estimates (shown with their interval, differences with their sign), a pair (text, address) that
+    becomes a link, or None, shown as "not run here"; the caption may be such a pair too. Raises
+    FigureError for an empty caption, a row of another length than `header`, NaN or infinity.
     """
     body = _cells(rows, header, caption, digits)
     right = [all(row[i].number for row in body) and bool(body) for i in range(len(header))]
@@ -54,7 +58,8 @@ def table_html(
     for first, *others in body:
         cells = [f'<th scope="row"{first.kind(long[0])}>{first.html}</th>']
         cells += [
-            f"<td{cell.kind(wide)}>{badge(cell.text) if name == VERDICT else cell.html}</td>"
+            f"<td{cell.kind(wide)}>"
+            f"{badge(cell.text) if name == VERDICT or cell.verdict else cell.html}</td>"
             for cell, wide, name in zip(others, long[1:], header[1:], strict=True)
         ]
         lines.append("<tr>" + "".join(cells) + "</tr>")
@@ -142,6 +147,7 @@ class _Cell:
     text: str
     number: bool = False
     address: str = ""
+    verdict: bool = False
 
     @property
     def html(self) -> str:
@@ -189,6 +195,8 @@ def _cell(value, digits: int) -> _Cell:
     if isinstance(value, Estimate):
         plain("table cell", value.value)
         return _Cell(f"{value:{'+' if isinstance(value, Difference) else ''}.{digits}f}")
+    if isinstance(value, Verdict):
+        return _Cell(str(value), verdict=True)
     value = plain("table cell", value)
     if isinstance(value, float):
         return _Cell(f"{value:.{digits}f}", number=True)

@@ -1,18 +1,19 @@
 """Claims about where the mechanism comes from and how it changes, as data: other lineages (12),
-another task (13), and the way there while a version is trained (14)."""
+another task (13), the way there while a version is trained (14), and
+which claims are stable (15)."""
 
 from functools import partial
 
 from entrack.sites import GROUPS
 from entrack.stats.declarations import Declaration
-from entrack.stats.rules import AtLeast, Graded, Nothing, Sign
+from entrack.stats.rules import AtLeast, AtMost, Beyond, Graded, Nothing, Sign
 
 HIGHER = Sign(+1)
 
 
 def declared() -> list[Declaration]:
     """All of them, in the order of the book."""
-    return [*_lineages(), *_tasks(), *_training()]
+    return [*_lineages(), *_tasks(), *_training(), *_stability()]
 
 
 def _lineages() -> list[Declaration]:
@@ -168,5 +169,24 @@ def _training() -> list[Declaration]:
                 note="share of the rise in what they carry",
             )
             for group in followed
+        ),
+    ]
+
+
+def _stability() -> list[Declaration]:
+    """Chapter 15: the claims of the other chapters, in many runs."""
+    ours = partial(Declaration, ours=True)
+    never = partial(ours, rule=AtMost(0), spec=".0f", note="opposite verdicts, of {n} compared")
+    return [
+        never("stable_lineages", "No claim that comes out in one lineage fails in another"),
+        never("stable_prompts", "No claim that comes out on some prompts fails on others"),
+        ours(
+            "stable_heads",
+            "Searches in two lineages share more heads than heads of the same layers would",
+            lambda tests: Beyond(tests),
+            finding="i",
+            each="pair of lineages",
+            spec="+.1f",
+            note="heads more than by chance",
         ),
     ]

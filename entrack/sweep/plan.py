@@ -17,8 +17,9 @@ def plan(table: Mapping, book: Project) -> list[dict[str, object]]:
 
     Args:
         table: {"lineages": {family: {"versions": [...]}}, "runs": [{"chapter", "parameters",
-            "seeds", "lineages"}]}. Without "seeds" a run has the seed of its chapter; without
-            "lineages" it is made on each; "versions" are those that must have been trained.
+            "seeds", "lineages", "edition"}]}. Without "seeds" a run has the seed of its chapter;
+            without "lineages" it is made on each; "versions" are those that must have been
+            trained; an "edition" is a name for other parameters of the same chapter and seed.
         book: whose chapters.
 
     Returns:
@@ -34,7 +35,7 @@ def plan(table: Mapping, book: Project) -> list[dict[str, object]]:
     lineages = table.get("lineages") or {}
     jobs = []
     for run in table.get("runs") or []:
-        _known("run", run, {"chapter", "parameters", "seeds", "lineages"})
+        _known("run", run, {"chapter", "parameters", "seeds", "lineages", "edition"})
         chapter = book.find(str(run.get("chapter", "")))
         for lineage in run.get("lineages") or lineages:
             if lineage not in lineages:
@@ -50,9 +51,10 @@ def plan(table: Mapping, book: Project) -> list[dict[str, object]]:
                 values = chapter.values(texts)
                 default = next((p.default for p in chapter.parameters if p.name == "seed"), None)
                 drawn = values.get("seed", default)
+                edition = f"{run['edition']}/" if run.get("edition") else ""
                 jobs.append(
                     {
-                        "name": f"{lineage}/{chapter.name}-seed-{drawn}",
+                        "name": f"{lineage}/{edition}{chapter.name}-seed-{drawn}",
                         "lineage": lineage,
                         "versions": (lineages[lineage] or {}).get("versions") or [],
                         "chapter": chapter.name,
@@ -66,7 +68,7 @@ def plan(table: Mapping, book: Project) -> list[dict[str, object]]:
     if repeated:
         raise ParameterError(
             f"two runs of the sweep are both {repeated}; a lineage, a chapter and a seed are run"
-            " once. Take one out."
+            " once in an edition. Take one out, or give it an edition."
         )
     return jobs
 

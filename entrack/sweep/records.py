@@ -12,7 +12,17 @@ from entrack.book.execution import RECORD_FORMAT
 from entrack.errors import DataError, EntrackError
 from entrack.store.digests import write_atomic
 
-_NEEDED = {"chapter": str, "parameters": dict, "stamp": dict, "execution": dict, "claims": list}
+HEADS = ("circuit_heads", "own_heads")
+"""What chapters glue of their circuits, as `tables.circuit.heads_by_name` words it."""
+
+_NEEDED = {
+    "chapter": str,
+    "parameters": dict,
+    "stamp": dict,
+    "execution": dict,
+    "claims": list,
+    "numbers": dict,
+}
 
 
 def read_record(path: Path) -> dict:
@@ -50,8 +60,9 @@ def collect(paths: Mapping[str, Path]) -> dict:
 def stable(collected: Mapping) -> dict:
     """The part of `collect`'s answer that is committed: claims, with what made them and on what.
 
-    Each run keeps chapter, parameters, claims, the digest of all that went in, package versions,
-    the date and the machine; digests of single modules and the glued numbers are left out.
+    Each run keeps chapter, parameters, claims, the circuits that it names (`HEADS`), the digest of
+    all that went in, package versions, the date and the machine; digests of single modules and the
+    other glued numbers are left out.
     """
     runs = {}
     for name, record in collected["runs"].items():
@@ -66,6 +77,7 @@ def stable(collected: Mapping) -> dict:
                 **{key: execution[key] for key in told if key in execution},
             },
             "claims": record["claims"],
+            "heads": {name: text for name, text in record["numbers"].items() if name in HEADS},
         }
     return {"format": collected["format"], "runs": runs}
 

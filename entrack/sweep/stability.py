@@ -4,12 +4,32 @@ The runs are records of `sweep.records`, whole or in their small form. Nothing i
 verdict is the one that the rule gave in its run."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import TypeVar
 
 from entrack.errors import DataError
 from entrack.stats.metrics import Estimate
-from entrack.stats.rules import NOT_RUN
+from entrack.stats.rules import DOES_NOT, NOT_RUN, UNDECIDED
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Column:
+    """Runs that were made together: on one lineage, with one seed and in one edition.
+
+    Attributes:
+        lineage, seed, edition: as in `Reading`.
+    """
+
+    lineage: str
+    seed: int | None
+    edition: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.lineage}, {self.edition or f'prompts {self.seed}'}"
 
 
 @dataclass(frozen=True)
@@ -23,6 +43,7 @@ class Reading:
             for, in its order}; empty where nothing was measured.
         verdict: what the rule gave, one of `stats.rules.VERDICTS`.
         run: the name of the run.
+        edition: of the sweep's table, other sizes of the same chapter; "" for none.
     """
 
     lineage: str
@@ -30,6 +51,12 @@ class Reading:
     estimates: Mapping[str, tuple[Estimate, ...]]
     verdict: str
     run: str
+    edition: str = ""
+
+    @property
+    def column(self) -> "Column":
+        """Where it stands beside other runs."""
+        return Column(self.lineage, self.seed, self.edition)
 
 
 @dataclass(frozen=True)
@@ -56,11 +83,84 @@ class ClaimAcross:
         """{verdict: in how many runs}; those with nothing to measure are counted as "not run"."""
         return Counter(reading.verdict for reading in self.readings)
 
+    def at(self, column: Column) -> Reading | None:
+        """Its reading in the runs of a column; None where they did not record it."""
+        return next((r for r in self.readings if r.column == column), None)
+
     @property
     def agreed(self) -> bool:
         """Whether two runs or more measured it and all of these gave one verdict."""
-        measured = [r.verdict for r in self.readings if r.verdict != NOT_RUN]
-        return len(measured) > 1 and len(set(measured)) == 1
+        return len(self.measured) > 1 and len({r.verdict for r in self.measured}) == 1
+
+    @property
+    def measured(self) -> list[Reading]:
+        """Its readings with a verdict on something measured."""
+        return [reading for reading in self.readings if reading.verdict != NOT_RUN]
+
+
+SAME, OPEN, DEGREE, OPPOSITE = (
+    "same verdict",
+    "undecided in one",
+    "partly in one",
+    "opposite",
+)
+"""How two verdicts on one claim stand to each other."""
+
+
+def beside(first: Reading | None, second: Reading | None) -> str | None:
+    """One of SAME, OPEN, DEGREE and OPPOSITE; None where one of the two measured nothing.
+
+    OPPOSITE is "does not replicate" beside a verdict that does, wholly or partly."""
+    verdicts = {reading.verdict if reading else NOT_RUN for reading in (first, second)}
+    if NOT_RUN in verdicts:
+        return None
+    if len(verdicts) == 1:
+        return SAME
+    if UNDECIDED in verdicts:
+        return OPEN
+    return OPPOSITE if DOES_NOT in verdicts else DEGREE
+
+
+def compared(
+    claims: Mapping[str, ClaimAcross], first: Column, second: Column
+) -> dict[str, list[ClaimAcross]]:
+    """{how the two verdicts stand to each other, each of `beside`'s words: the claims}."""
+    found: dict[str, list[ClaimAcross]] = {word: [] for word in (SAME, OPEN, DEGREE, OPPOSITE)}
+    for claim in claims.values():
+        word = beside(claim.at(first), claim.at(second))
+        if word is not None:
+            found[word].append(claim)
+    return found
+
+
+def tally(
+    claims: Mapping[str, ClaimAcross], pairs: Sequence[tuple[Column, Column]]
+) -> Counter[str]:
+    """How many claims stand to each other in each of `beside`'s ways, over all pairs; empty
+    without pairs.
+    """
+    found: Counter[str] = Counter()
+    for pair in pairs:
+        found.update({word: len(listed) for word, listed in compared(claims, *pair).items()})
+    return found
+
+
+def one_apart(
+    items: Sequence[Item], attributes: Mapping[str, Callable[[Item], object]]
+) -> dict[str, list[tuple[Item, Item]]]:
+    """{name of an attribute: the pairs of items that differ in it and in no other}."""
+    found: dict[str, list[tuple[Item, Item]]] = {name: [] for name in attributes}
+    for pair in combinations(items, 2):
+        apart = [name for name, get in attributes.items() if get(pair[0]) != get(pair[1])]
+        if len(apart) == 1:
+            found[apart[0]].append(pair)
+    return found
+
+
+def columns(claims: Mapping[str, ClaimAcross]) -> list[Column]:
+    """Every column that some claim has a reading in, in the order in which they are met."""
+    readings = (reading for claim in claims.values() for reading in claim.readings)
+    return list(dict.fromkeys(reading.column for reading in readings))
 
 
 def across(collected: Mapping) -> dict[str, ClaimAcross]:
@@ -106,4 +206,13 @@ def _reading(run: str, parameters: Mapping, record: Mapping) -> Reading:
         for version, listed in record["estimates"].items()
     }
     family = str(parameters.get("family", ""))
-    return Reading(family, parameters.get("seed"), estimates, record["verdict"], run)
+    return Reading(
+        family, parameters.get("seed"), estimates, record["verdict"], run, edition_of(run)
+    )
+
+
+def edition_of(run: str) -> str:
+    """The edition in the name that `plan` gave a run, LINEAGE/EDITION/CHAPTER-seed-N; "" for
+    none.
+    """
+    return run.split("/")[1] if run.count("/") == 2 else ""

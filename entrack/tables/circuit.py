@@ -10,6 +10,7 @@ from entrack.circuits import Circuit
 from entrack.display.style import ROLE_WORDS
 from entrack.display.tables import Table
 from entrack.figures.circuit import target
+from entrack.heads.token_support import TokenSupport
 from entrack.heads.writes import Writes
 from entrack.patching.head_scores import HeadScores
 from entrack.sites import GROUPS
@@ -92,6 +93,20 @@ def groups(found: FoundCircuit) -> Table:
     )
 
 
+def heads_by_name(circuits: Mapping[str, Circuit]) -> str:
+    """Every head of each circuit, in words that `sweep.heads` reads back: "base: A 23.2 29.1, B
+    20.1, C -, D 16.5; code: ...", by layer; a head of two groups stands in both.
+    """
+    return "; ".join(
+        f"{name}: "
+        + ", ".join(
+            f"{group.letter} {' '.join(map(str, sorted(circuit.groups[role]))) or '-'}"
+            for role, group in GROUPS.items()
+        )
+        for name, circuit in circuits.items()
+    )
+
+
 def attention(looks: Sequence[HeadAttention], *, n_prompts: int) -> Table:
     """Group and head, the token from which it looks, the one that its group should read, and the
     share of attention that it gives to that one, over `n_prompts`.
@@ -103,6 +118,26 @@ def attention(looks: Sequence[HeadAttention], *, n_prompts: int) -> Table:
         ],
         ["group and head", "looks from", "should look at", "share of attention there"],
         f"The two strongest kept heads of each group, mean over {n_prompts} prompts.",
+    )
+
+
+def support(found: Mapping[str, TokenSupport]) -> Table:
+    """A row per version: the kinds of tokens in the order in which they were added, accuracy with
+    all of them, the whole version's, and the difference.
+    """
+    return Table(
+        [
+            [
+                version,
+                ", ".join(("last token", *s.order)),
+                *(s.accuracy(i) for i in (0, len(s.order), -1)),
+                s.short(len(s.order)),
+            ]
+            for version, s in found.items()
+        ],
+        ["version", "tokens", "last token alone", "all of these", "whole version", "short by"],
+        "At which tokens heads must be alive: kinds of tokens in the order in which they were"
+        " added, and accuracy with all heads alive there and none elsewhere.",
     )
 
 

@@ -204,6 +204,11 @@ def _along(c: Chapter) -> float:
     return c.search() + trained + (CHECKPOINTS + 1) * effects + CHECKPOINTS * (asked + carried)
 
 
+def _stability(c: Chapter) -> float:
+    """It reads the record of a sweep."""
+    return 0.0
+
+
 CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "01": _task,
     "02": _hooks,
@@ -219,6 +224,7 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "12": _lineages,
     "13": _two_tasks,
     "14": _along,
+    "15": _stability,
 }
 """Number of a chapter -> its operations."""
 

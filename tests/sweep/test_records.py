@@ -19,7 +19,7 @@ def record(lineage, seed, *claims, chapter="01_x"):
         "stamp": {"versions": {"torch": "2.9"}, "modules": {"entrack.x": "ab"}},
         "execution": {"stamp": "cd", "executed": "2026-01-01", "device": "cpu", "seconds": 3.0},
         "claims": [c.record() for c in claims],
-        "numbers": {"n": 3},
+        "numbers": {"n": 3, "circuit_heads": "base: A 1.0, B -, C 2.1, D -"},
     }
 
 
@@ -76,6 +76,7 @@ def test_the_small_record_keeps_what_made_it_and_no_more(folder):
         "seconds": 3.0,
     }
     assert "numbers" not in run and "stamp" not in run
+    assert run["heads"] == {"circuit_heads": "base: A 1.0, B -, C 2.1, D -"}
 
 
 def test_the_same_run_twice_is_refused(folder):

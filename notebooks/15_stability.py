@@ -1,0 +1,389 @@
+# %% [markdown]
+# # What is stable?
+#
+# Ask one person on one day, and you know what this person said. Whether people think so, you learn
+# when you ask others, on other days. A chapter of this book is one such answer: one base with the
+# versions made from it, one draw of prompts. **Which of our findings come back in other models and
+# on other prompts?**
+#
+# A *sweep* has run the chapters again: on {glue:text}`lineages_list`, and with other prompts. Of
+# {glue:text}`n_claims` claims that were measured more than once, {glue:text}`n_one_verdict` have
+# the same verdict wherever they were measured. Between prompts of the same model,
+# {glue:text}`same_prompts` verdicts agree and {glue:text}`opposite_prompts` are opposite; between
+# {term}`lineages <lineage>`, {glue:text}`same_lineage` and {glue:text}`opposite_lineage`. Two
+# searches share {glue:text}`heads_prompts` of their heads on other prompts of one model and
+# {glue:text}`heads_lineage` in two lineages, where heads shuffled within their layers would share
+# {glue:text}`heads_chance`.
+#
+# This page is ours; the paper has one base. *Objectives:* tell a verdict that changed from one that
+# was only too uncertain to see; say what a second search in the same model is good for. *Time:* 15
+# minutes. *Before it:* {doc}`04_same_circuit`, {doc}`08_what_improved`, {doc}`12_lineages`.
+
+# %% tags=["parameters"]
+family: str = "smollm2"  # a family in models/
+siblings: str = ""  # families made from the same model, spaces between; empty: as its file says
+seed: int = 0  # of the draws behind chance [0, 1000000]
+
+# %% tags=["hide-input"]
+from entrack.display.cells import glue, judge, listed, show
+from entrack.display.tables import NOT_RUN
+from entrack.paper.claims import claim
+from entrack.sites import GROUPS
+from entrack.stats.metrics import exact
+from entrack.sweep import forest as shown
+from entrack.sweep import heads, stability
+from entrack.sweep.recorded import recorded
+from entrack.sweep.stability import OPPOSITE, SAME
+from entrack.versions import families
+
+# %% [markdown]
+# ## One claim, many runs
+#
+# This page computes no model. It reads a record that is committed with the book: for each run the
+# claims with their numbers and verdicts, and what made them. A *set of runs* is a lineage, the
+# prompts with one seed, and the sizes. One set has the sizes of the published chapters; the others
+# are smaller, and all alike, so that they can be held beside each other.
+
+# %%
+siblings = siblings.split() or families.family_file(family).get("siblings", [])
+record = recorded({family, *siblings})
+claims = stability.across(record)
+columns = sorted(
+    stability.columns(claims), key=lambda c: (c.lineage != family, c.lineage, not c.edition, c.seed)
+)
+pairs = stability.one_apart(
+    columns,
+    {"sizes": lambda c: c.edition, "prompts": lambda c: c.seed, "lineage": lambda c: c.lineage},
+)
+
+# %% tags=["hide-input"]
+measured = [c for c in claims.values() if len(c.measured) > 1]
+glue(
+    lineages_list=listed(dict.fromkeys(c.lineage for c in columns), none=NOT_RUN),
+    columns_list=listed(map(str, columns), none=NOT_RUN),
+    n_runs=len(record["runs"]),
+    n_claims=len(measured),
+    n_one_verdict=sum(c.agreed for c in measured),
+)
+
+# %% [markdown]
+# The sets here are {glue:text}`columns_list`, with {glue:text}`n_runs` runs in all. Take one claim
+# first: that the {term}`value fetchers <value fetcher>` carry the object. The rule is the same in
+# every row.
+
+# %%
+show(shown.readings(claims.get("A_carries_object"), columns))
+
+# %% [markdown]
+# ```{admonition} Predict before you read on
+# :class: tip
+# What moves a verdict more: other prompts to the same model, or the same prompts to another model?
+# And which finding will hold out longest: the same circuit (i), the same job (ii), or the job done
+# better (iii)?
+# ```
+#
+# ## The numbers
+#
+# Each row is a claim, each mark a set of runs with its 95 % interval; a star is the paper's number,
+# where it gives a single one. Of a claim that is judged version by version, the version fine-tuned
+# on look-ups is drawn, for all lineages have it. First the task itself and finding (i):
+
+# %%
+# figure: fig-stable-i
+# caption: Claims about the task and finding (i), in every set of runs. Bars: 95 % intervals. Star:
+#   the paper.
+by_finding = {name: [c for c in claims.values() if c.finding == name] for name in shown.FINDINGS}
+focus = families.focus(family)
+show(
+    shown.forest(by_finding[""] + by_finding["i"], columns, focus=focus, name="task and finding i")
+)
+
+# %% [markdown]
+# Finding (ii), what reads what, and what each group carries:
+
+# %%
+# figure: fig-stable-ii
+# caption: Claims of finding (ii), as above.
+show(shown.forest(by_finding["ii"], columns, focus=focus, name="finding ii"))
+
+# %% [markdown]
+# Finding (iii), what fine-tuning made better:
+
+# %%
+# figure: fig-stable-iii
+# caption: Claims of finding (iii), as above.
+show(shown.forest(by_finding["iii"], columns, focus=focus, name="finding iii"))
+
+# %% [markdown]
+# Look for marks whose bars do not touch. Bars that overlap can still stand for different numbers,
+# and with this many claims some pairs part by chance; the first exercise says how many.
+#
+# ## The verdicts
+#
+# A verdict is coarser than a number. It can change for two reasons: the number moved, or the
+# interval grew and now leaves both answers open. The second is no contradiction. So we count four
+# ways in which two verdicts can stand to each other, and *opposite* is the one that matters: it
+# holds, at least in part, in one set, and does not in the other.
+
+# %%
+show(shown.comparisons(claims, pairs))
+
+# %%
+show(shown.counts(list(claims.values())))
+
+# %% tags=["hide-input"]
+show(shown.opposites(claims, {kind: pairs[kind] for kind in ("prompts", "lineage")}))
+show(shown.verdicts(list(claims.values()), columns))
+
+# %% tags=["hide-input"]
+found = {kind: stability.tally(claims, listed) for kind, listed in pairs.items()}
+told = {
+    f"{name}_{kind}": f"{one[word]} of {sum(one.values())}" if one else NOT_RUN
+    for kind, one in found.items()
+    for name, word in (("same", SAME), ("opposite", OPPOSITE))
+}
+glue(**told)
+
+# %% [markdown]
+# **What hangs on the sizes.** The published chapters and the small runs use the same model and the
+# same seed. {glue:text}`same_sizes` verdicts agree, {glue:text}`opposite_sizes` are opposite. The
+# rest is the price of few prompts.
+#
+# **What hangs on the prompts.** With other prompts for the same model, {glue:text}`same_prompts`
+# verdicts stay. This is the yardstick for the next line: no other model can agree better with a
+# model than it agrees with itself.
+#
+# **What hangs on the lineage.** With the same prompts in another lineage, {glue:text}`same_lineage`
+# verdicts stay, and {glue:text}`opposite_lineage` turn round. The table above names them.
+#
+# ## The heads
+#
+# A verdict about heads says what heads of a kind do. Are they the same heads? Each set of runs has
+# searched the base for its {term}`circuit`, and a fine-tuned version as well. The first searches
+# are those in the base.
+
+# %%
+reference = families.reference(family)
+every = sorted(heads.searches(record), key=lambda s: columns.index(s.column))
+bases = [search for search in every if search.version == reference]
+others = [search for search in every if search.version != reference]
+
+# %%
+# figure: fig-stable-heads
+# caption: Heads by group (rows, layer.head) that each search in a base found (columns, by the
+#   numbers of the table). Dark: found by every search.
+show(shown.heads_found(bases))
+
+# %%
+show(shown.named(bases))
+
+# %% [markdown]
+# The *share* is the number of heads that two searches have in common over their mean number: 1
+# means the same heads. Two searches in the same model on other prompts set the {term}`ceiling`.
+# Chance keeps the layers: each head is put at a random place of its own layer.
+
+# %%
+per_layer = families.family_file(family).get("config", {}).get("num_attention_heads", 1)
+kinds = stability.one_apart(
+    bases,
+    {
+        "prompts": lambda s: s.column.seed,
+        "sizes": lambda s: s.column.edition,
+        "lineage": lambda s: s.column.lineage,
+    },
+)
+kinds["version"] = [(a, b) for a in bases for b in others if a.column == b.column]
+
+# %%
+parts = {name: [name] for name in GROUPS} | {"all": list(GROUPS)}
+alike = {
+    kind: [
+        {
+            name: heads.shared(a, b, heads_per_layer=per_layer, groups=groups, seed=seed)
+            for name, groups in parts.items()
+        }
+        for a, b in listed
+    ]
+    for kind, listed in kinds.items()
+}
+show(shown.overlap(alike))
+
+# %% tags=["hide-input"]
+always = {
+    g: sum(len(w) == len(bases) for w in heads.times_found(bases, g).values()) for g in GROUPS
+}
+glue(
+    heads_prompts=shown.mean_share(alike["prompts"]),
+    heads_lineage=shown.mean_share(alike["lineage"]),
+    heads_version=shown.mean_share(alike["version"]),
+    heads_chance=shown.mean_share(alike["lineage"], by_chance=True),
+    n_searches=len(bases),
+    always_list=listed(f"{n} of {GROUPS[g].letter}" for g, n in always.items()),
+)
+
+# %% [markdown]
+# Every one of the {glue:text}`n_searches` searches found {glue:text}`always_list`. A base and the
+# version fine-tuned from it share {glue:text}`heads_version`, though the version was searched with
+# fewer pairs.
+#
+# *Caveats.* The small sizes are those of the quick edition: circuits come from few pairs and are
+# scored on few prompts, so an interval is wide, and a search misses heads that a larger one finds.
+# Two searches that differ only in prompts show how much of that there is. Claims of one run share
+# its prompts and heads, so counts of verdicts are no independent votes. And all lineages come from
+# one pretrained model: what is stable here may still be a trait of that one.
+#
+# ## What we claim, what we find, verdict
+#
+# A claim about all claims is strict: one opposite verdict refutes it. Read how many there are.
+
+# %% tags=["hide-input"]
+wrong = {kind: exact(float(one[OPPOSITE])) if one else None for kind, one in found.items()}
+n_compared = {kind: sum(one.values()) for kind, one in found.items()}
+excess = {
+    f"{a.column.lineage} and {b.column.lineage}": one["all"].excess
+    for (a, b), one in zip(kinds["lineage"], alike["lineage"], strict=True)
+}
+
+# %% tags=["hide-input"]
+judge(
+    claim("stable_lineages", wrong["lineage"], n=n_compared["lineage"]),
+    claim("stable_prompts", wrong["prompts"], n=n_compared["prompts"]),
+    claim("stable_heads", excess, tests=max(1, len(excess))),
+    caption="All findings: what comes back elsewhere",
+)
+
+# %% [markdown]
+# ## In three sentences
+#
+# The chapters ran again on {glue:text}`lineages_list` and on other prompts, and
+# {glue:text}`n_one_verdict` of {glue:text}`n_claims` claims kept one verdict throughout. That no
+# claim which comes out in one lineage fails in another, *{glue:text}`verdict_stable_lineages`*; the
+# same for other prompts, *{glue:text}`verdict_stable_prompts`*. That two lineages share more heads
+# than their layers explain, *{glue:text}`verdict_stable_heads`*.
+#
+# *Next:* {doc}`../book/conclusion`, all findings on one page.
+
+# %% [markdown]
+# ## Exercises
+#
+# Both are about two runs that disagree. They need no model.
+
+# %% tags=["exercise-setup"]
+import numpy as np
+
+from entrack.course.checks import check
+from entrack.stats.metrics import Estimate
+
+
+def made_runs(n_pairs=4000, gap=0.0, seed=0):
+    """Pairs of made-up estimates, each with an interval of its own; the truths are `gap` apart."""
+    rng = np.random.default_rng(seed)
+    errors = rng.uniform(0.01, 0.03, size=(n_pairs, 2))
+    values = 0.3 + rng.normal(size=(n_pairs, 2)) * errors + [0, gap]
+    made = [
+        [Estimate(v, v - 1.96 * e, v + 1.96 * e, 100) for v, e in zip(*row, strict=True)]
+        for row in zip(values, errors, strict=True)
+    ]
+    return [tuple(pair) for pair in made]
+
+
+# %% [markdown]
+# ::::{exercise} Do two runs disagree?
+# :label: ex-stable-differ
+# :class: write
+#
+# Two runs on independent prompts give two numbers, each with its 95 % interval. Say whether they
+# disagree, so that two runs of the same thing are called different once in twenty times.
+#
+# :::{admonition} Hint
+# :class: dropdown
+# The difference has an error too. How do the errors of two independent numbers add up?
+# :::
+# ::::
+
+# %% [markdown] tags=["teacher", "ex-stable-differ"]
+# Let them look at the forests first and say which marks disagree. Nearly all go by "do the bars
+# touch?", which is too strict (for equal bars, about one in two hundred by chance), some by "does
+# one bar hold the other mark?", which is too lax. Then ask how many of the pairs on this page
+# should part by chance.
+
+# %% [markdown]
+# :::{solution-start} ex-stable-differ
+# :class: dropdown
+# :::
+
+
+# %% tags=["answer", "ex-stable-differ"]
+def disagree(first, second):
+    """Whether two independent estimates differ by more than chance, at the level of 5 %.
+
+    first, second: objects with value, low and high, the last two the ends of a symmetric 95 %
+    interval. Returns a bool.
+    """
+    errors = [(e.high - e.low) / 2 for e in (first, second)]
+    return bool(abs(first.value - second.value) > np.hypot(*errors))
+
+
+# %% [markdown]
+# Half the width of an interval is 1.96 standard errors, and the squares of errors add up. So the
+# half widths are added as the sides of a right triangle: the bars may overlap by a good part, and
+# the runs disagree all the same. Runs on the *same* prompts are not independent; there the
+# difference has to be taken prompt by prompt, as the other chapters do.
+#
+# :::{solution-end}
+# :::
+
+# %% tags=["check", "ex-stable-differ"]
+with check("ex-stable-differ", "two runs of the same thing disagree about once in twenty times"):
+    share = np.mean([disagree(*pair) for pair in made_runs()])
+    assert 0.035 < share < 0.065, f"{share:.3f}"
+
+with check("ex-stable-differ", "a gap of many errors is always seen, in either direction"):
+    for gap in (0.3, -0.3):
+        assert all(disagree(*pair) for pair in made_runs(n_pairs=200, gap=gap))
+
+# %% tags=["hidden-test", "ex-stable-differ"]
+with check("ex-stable-differ", "a run without error beside another: its own interval decides"):
+    sure = Estimate(0.30, 0.30, 0.30, 9)
+    assert disagree(sure, Estimate(0.41, 0.31, 0.51, 9))
+    assert not disagree(sure, Estimate(0.39, 0.29, 0.49, 9))
+
+
+# %% tags=["wrong-answer", "ex-stable-differ"]
+# slip: the bars must not touch
+def disagree(first, second):
+    return bool(first.high < second.low or second.high < first.low)
+
+
+# %% tags=["wrong-answer", "ex-stable-differ"]
+# slip: one number lies outside the interval of the other
+def disagree(first, second):
+    return bool(second.value < first.low or second.value > first.high)
+
+
+# %% tags=["wrong-answer", "ex-stable-differ"]
+# slip: only a larger second number counts
+def disagree(first, second):
+    errors = [(e.high - e.low) / 2 for e in (first, second)]
+    return bool(second.value - first.value > np.hypot(*errors))
+
+
+# %% [markdown]
+# :::{exercise} A verdict that turned round
+# :label: ex-stable-turned
+#
+# A claim holds in one lineage and does not hold in another, on the same prompts. Give three
+# explanations of which only one says that the two models work differently, and for each a run that
+# would tell.
+# :::
+#
+# :::{solution} ex-stable-turned
+# :class: dropdown
+#
+# First, the number may lie near the line of the rule, so that a small shift turns the verdict: look
+# at the intervals, and run more prompts. Second, the heads may be worse in one lineage because the
+# search had too few pairs, and then the claim is about other heads: repeat the search with more
+# pairs, or patch the heads that one lineage's search found in the other. Third, the models may
+# differ: then the verdict stays with more prompts and with better searches, and it also comes back
+# with other prompts in each lineage. If it does not come back there, it hung on the prompts.
+# :::
