@@ -20,7 +20,7 @@
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
 base: str = ""  # the version whose circuit is run in all; empty: the reference of the family
-own: str = ""  # versions whose own circuit is searched, by spaces; empty: all made from base
+own: str = ""  # versions whose own circuit is searched; empty: focus and those tuned on the task
 n_pairs: int = 70  # clean and corrupt pairs for path patching in base [7, 700]
 n_pairs_own: int = 28  # the same in the other versions [7, 700]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]
@@ -58,7 +58,8 @@ from entrack.versions.loading import load
 
 # %%
 base = base or families.reference(family)
-searched = [v for v in own.split() or families.tuned_from(family, base) if v != base]
+usual = (families.focus(family), *families.tuned_on(family, "task"))
+searched = [v for v in dict.fromkeys(own.split() or usual) if v != base]
 settings = CircuitSettings(
     n_pairs=n_pairs,
     n_means=n_means,
@@ -250,10 +251,18 @@ show(tables.published_overlap())
 
 # %%
 OTHER_PROMPTS = "other prompts"
-drawn = pairs(n_pairs_own, split="discovery", seed=seed + 1)
-clean, corrupt = encode_pairs(models[base].tokenizer, drawn)
-again = discover(models[base], clean, corrupt=corrupt, config=settings.discovery)
-effects = {OTHER_PROMPTS: again} | {v: found[v].discovery for v in searched}
+
+
+def effects_in(version: str, at_seed: int):
+    """Effects of all heads of a version, on pairs of one seed."""
+    drawn = pairs(n_pairs_own, split="discovery", seed=at_seed)
+    clean, corrupt = encode_pairs(models[version].tokenizer, drawn)
+    return discover(models[version], clean, corrupt=corrupt, config=settings.discovery)
+
+
+# %%
+tuned = [v for v in models if v != base]
+effects = {OTHER_PROMPTS: effects_in(base, seed + 1)} | {v: effects_in(v, seed) for v in tuned}
 alike = {
     v: {group: likeness(found[base].discovery, one, group=group, seed=seed) for group in GROUPS}
     for v, one in effects.items()
@@ -408,7 +417,7 @@ excess = {f"{GROUPS[o.group].letter} in {v}": o.excess for v, o in judged}
 ceiling = alike[OTHER_PROMPTS]
 same_heads = {
     f"{GROUPS[group].letter} in {v}": (one.beyond, one.share_of(ceiling[group]))
-    for v in searched
+    for v in tuned
     for group, one in alike[v].items()
     if one and ceiling[group]
 }
