@@ -34,8 +34,6 @@ seed: int = 0  # of all prompts [0, 1000000]
 # %% tags=["hide-input"]
 from dataclasses import replace
 
-from entrack.across import bounds_tables
-from entrack.across.bounds import measure_bounded
 from entrack.circuit.completeness import measure_completeness
 from entrack.circuit.discovery import DiscoveryConfig, discover
 from entrack.circuit.faithfulness import grow, measure_faithfulness
@@ -43,6 +41,7 @@ from entrack.circuit.overlap import likeness, overlaps, rank_correlation
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 from entrack.display.cells import glue, judge, listed, show
 from entrack.figures import same_circuit as figures
+from entrack.heads.bounds import measure_bounded
 from entrack.heads.token_support import token_support
 from entrack.paper.claims import claim
 
@@ -191,7 +190,7 @@ show(figures.cross_grid(scores, owners=list(found)))
 # as the circuit has. A circuit that is no better than those tells of layers, not of heads.
 
 # %%
-show(bounds_tables.bounds(bounded, owners=list(found)))
+show(tables.bounds(bounded, owners=list(found)))
 show(tables.own_circuits(scores, owners=list(found)))
 
 # %% tags=["hide-input"]

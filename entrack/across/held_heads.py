@@ -6,119 +6,96 @@ improves the other once the shared heads are held at what they were. So a recipe
 on the same stream of data, while the adapter of chosen heads is kept at nothing; and as a control
 while as many other heads of the same layers are."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 
-from entrack.across.checkpoints import Adapter, adapter_at, model_at
+from entrack.across.checkpoints import adapter_at, model_at
+from entrack.across.held_adapters import adapter_without, neighbours
+from entrack.across.look_ups import BOXES, LOOK_UPS, answered
 from entrack.circuits import Circuit
-from entrack.errors import SiteError
-from entrack.finetune.data import items
 from entrack.finetune.recipes import Recipe
-from entrack.finetune.train import fit
 from entrack.model.decoder import Model
-from entrack.sites import GROUPS, Head
-from entrack.store.digests import cache_dir, code_digest, digest
-from entrack.store.results import stored
-
-
-@stored("held-adapter")
-def adapter_without(parent: Model, recipe: Recipe, step: int, *, heads: Sequence[Head]) -> Adapter:
-    """The adapter that `recipe` makes of `parent` in `step` steps if it may not change `heads`.
-    Stored; an interrupted training goes on.
-
-    After every step the rows of a head's q, k and v and its columns of o are set back to nothing.
-    Heads that share a kv-head share its k and v, so a held head holds those of its siblings too.
-
-    Args:
-        parent: on the CPU in float32, as `entrack train` loads it. Its weights stay as they are.
-
-    Raises:
-        ConfigError: a step out of range.
-        SiteError: a head that the model does not have.
-        DataError: the cache cannot be written to.
-
-    Cost: as `checkpoints.adapter_at`.
-    """
-    wrong = [h for h in heads if h.layer >= parent.n_layers or h.head >= parent.n_heads]
-    if wrong:
-        raise SiteError(
-            f"no head {wrong[0]} in {parent.name}; it has {parent.n_layers} layers of"
-            f" {parent.n_heads} heads. Name heads of this model."
-        )
-    short = replace(recipe.changed(steps=step), validate_every=1)
-    made_by = digest(recipe, parent, heads, code_digest("entrack.finetune.train"))
-    weights, _ = fit(
-        copy.deepcopy(parent.hf),
-        parent.tokenizer,
-        short,
-        items(recipe.data, recipe.horizon * recipe.batch, seed=recipe.seed),
-        checkpoint=cache_dir() / "courses" / made_by / "checkpoint.safetensors",
-        validate=lambda model, _: hold(model, parent, heads),
-    )
-    return Adapter(step, {name: w.half().cpu().numpy() for name, w in weights.items()})
-
-
-@torch.no_grad()
-def hold(peft_model, parent: Model, heads: Sequence[Head]) -> dict:
-    """Set the adapter of `heads` to nothing, in place; `fit` calls it after every step."""
-    size = parent.d_head
-    for name, weight in peft_model.named_parameters():
-        for head in heads:
-            if f".layers.{head.layer}." not in name:
-                continue
-            own = slice(head.head * size, (head.head + 1) * size)
-            shared = head.head // parent.group_size
-            kv = slice(shared * size, (shared + 1) * size)
-            if "q_proj.lora_B" in name:
-                weight[own] = 0
-            elif "k_proj.lora_B" in name or "v_proj.lora_B" in name:
-                weight[kv] = 0
-            elif "o_proj.lora_A" in name:
-                weight[:, own] = 0
-    return {}
-
-
-def neighbours(circuit: Circuit, *, n_heads: int, seed: int) -> tuple[Head, ...]:
-    """As many heads as a circuit has, in its layers, none of them its own, drawn at random. Where a
-    layer has too few others, all of those.
-    """
-    own = sorted({head for name in GROUPS for head in circuit.groups[name]})
-    generator, found = np.random.default_rng(seed), []
-    for layer in sorted({head.layer for head in own}):
-        taken = {head.head for head in own if head.layer == layer}
-        others = [h for h in range(n_heads) if h not in taken]
-        drawn = generator.choice(others, size=min(len(taken), len(others)), replace=False)
-        found += [Head(layer, int(h)) for h in sorted(drawn)]
-    return tuple(found)
+from entrack.patching.accuracy import score_task
+from entrack.sites import GROUPS
+from entrack.stats.metrics import Difference, Estimate, difference, rate, ratio
+from entrack.task.boxes import Scene
+from entrack.task.prompts import Prompts
 
 
 @dataclass(frozen=True)
 class HeldCourses:
-    """One recipe, trained freely and with heads held, as models.
+    """One recipe, trained freely and with heads held, and what each training brings.
 
     Attributes:
-        models: name of a training -> the model that it made.
-        held: the same -> how many heads it had to leave alone.
+        held: name of a training -> how many heads it had to leave alone; `START` is the model
+            before any.
+        boxes: the same -> whether it answers right, told as boxes [example].
+        look_ups: the same, told as look-ups [example].
+        scenes: which scene each example belongs to [example].
     """
 
-    models: Mapping[str, Model]
     held: Mapping[str, int]
+    boxes: Mapping[str, np.ndarray]
+    look_ups: Mapping[str, np.ndarray]
+    scenes: np.ndarray
+
+    @property
+    def draws(self) -> list[str]:
+        """The trainings with neighbours of the circuit held."""
+        return [name for name in self.held if name not in (START, FREE, CIRCUIT)]
+
+    def accuracy(self, training: str, task: str) -> Estimate:
+        """Share of right answers in "boxes" or "look-ups"."""
+        return rate(self._hits(task)[training], clusters=self._clusters(task))
+
+    def gain(self, training: str, task: str) -> Difference:
+        """Accuracy after a training less that before."""
+        return self._change(task, self._hits(task)[training], self._hits(task)[START])
+
+    def cost(self, task: str) -> Difference:
+        """Accuracy with the neighbours held, over all draws, less that with the circuit held:
+        positive = the circuit's heads are needed more than others of their layers.
+        """
+        others = np.mean([self._hits(task)[name] for name in self.draws], axis=0)
+        return self._change(task, others, self._hits(task)[CIRCUIT])
+
+    def kept(self, training: str, task: str) -> Estimate:
+        """Gain of a training as a share of the gain of the free one. NaN where that is 0."""
+        hits = {k: v.astype(float) for k, v in self._hits(task).items()}
+        gains = (hits[name] - hits[START] for name in (training, FREE))
+        return ratio(*gains, clusters=self._clusters(task))
+
+    def _hits(self, task: str) -> Mapping[str, np.ndarray]:
+        return {BOXES: self.boxes, LOOK_UPS: self.look_ups}[task]
+
+    def _change(self, task: str, after: np.ndarray, before: np.ndarray) -> Difference:
+        return difference(after, before, clusters=self._clusters(task))
+
+    def _clusters(self, task: str) -> np.ndarray | None:
+        # Look-ups are asked once per scene, so that every example is one of its own.
+        return self.scenes if task == BOXES else None
 
 
-FREE, CIRCUIT = "all heads trained", "circuit held"
+START, FREE, CIRCUIT = "before", "all heads trained", "circuit held"
 
 
 def train_held(
-    parent: Model, recipe: Recipe, step: int, *, circuit: Circuit, n_random: int
+    parent: Model,
+    recipe: Recipe,
+    step: int,
+    *,
+    circuit: Circuit,
+    n_random: int,
+    scenes: Sequence[Scene],
+    look_ups: Prompts,
 ) -> HeldCourses:
     """`recipe` for `step` steps: freely, with the heads of `circuit` held, and with `n_random`
-    draws of as many of their neighbours held. Stored.
+    draws of as many of their neighbours held. Asked are all boxes of `scenes`, and `look_ups`.
+    Every step is stored.
 
-    Cost: as `adapter_without`, for each.
+    Cost: as `adapter_without`, for each, and the asking.
     """
     own = tuple(sorted({head for name in GROUPS for head in circuit.groups[name]}))
     chosen = {CIRCUIT: own} | {
@@ -128,13 +105,17 @@ def train_held(
     adapters = {FREE: adapter_at(parent, recipe, step)} | {
         name: adapter_without(parent, recipe, step, heads=heads) for name, heads in chosen.items()
     }
+    models = {START: parent} | {
+        name: replace(
+            model_at(parent, recipe, adapter),
+            name=f"{parent.family}/{recipe.name} at step {step}, {name}",
+        )
+        for name, adapter in adapters.items()
+    }
+    scores = {name: score_task(model, scenes) for name, model in models.items()}
     return HeldCourses(
-        {
-            name: replace(
-                model_at(parent, recipe, adapter),
-                name=f"{parent.family}/{recipe.name} at step {step}, {name}",
-            )
-            for name, adapter in adapters.items()
-        },
-        {FREE: 0} | {name: len(heads) for name, heads in chosen.items()},
+        held={START: 0, FREE: 0} | {name: len(heads) for name, heads in chosen.items()},
+        boxes={name: score.hits.ravel() for name, score in scores.items()},
+        look_ups={name: answered(model, look_ups) for name, model in models.items()},
+        scenes=scores[START].clusters,
     )

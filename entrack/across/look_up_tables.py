@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib import pyplot as plt
 
+from entrack.across.held_heads import START, HeldCourses
 from entrack.across.look_ups import BOXES, COUNTS, LOOK_UPS, TASKS, TaskMessages
 from entrack.circuit.faithfulness import Faithfulness
 from entrack.display import style
@@ -139,6 +140,25 @@ def messages(found: Mapping[str, TaskMessages], *, patches: Mapping[str, str]) -
         ],
         ["version, task, patch", "source of its own task", "of the other task", "difference"],
         "Pairs on which the answer follows the source, above the floor",
+    )
+
+
+def held(found: HeldCourses) -> Table:
+    """A row per training: heads that had to stay as they were, accuracy and gain in both tasks."""
+    return Table(
+        [
+            [
+                name,
+                n,
+                found.accuracy(name, BOXES),
+                "-" if name == START else found.gain(name, BOXES),
+                found.accuracy(name, LOOK_UPS),
+                "-" if name == START else found.gain(name, LOOK_UPS),
+            ]
+            for name, n in found.held.items()
+        ],
+        ["training", "heads held", "boxes", "gain in boxes", "look-ups", "gain in look-ups"],
+        "Accuracy in both tasks after training on look-ups, with some heads held or none",
     )
 
 

@@ -16,10 +16,12 @@ from entrack.circuit.discovery import Discovery, discover
 from entrack.circuit.search import CircuitSettings, FoundCircuit, means_over, search_circuit
 from entrack.errors import AlignmentError
 from entrack.model.activations import Means
+from entrack.model.answers import answers_of
 from entrack.model.decoder import Model
 from entrack.patching.group_patching import patch_pairs
 from entrack.patching.patches import Patch, Patched
 from entrack.stats.metrics import Difference, Estimate, difference, ratio
+from entrack.store.results import stored
 from entrack.task.boxes import Example
 from entrack.task.counterfactual_prompts import CounterfactualPrompts, encode_counterfactuals
 from entrack.task.desiderata import Counterfactual
@@ -74,6 +76,12 @@ def look_up_means(model: Model, settings: CircuitSettings) -> Means:
     drawn = replace(settings, seed=settings.seed + 1)
     _, corrupt = _pairs(model, settings.n_means, drawn)
     return means_over(model, corrupt)
+
+
+@stored("look-ups")
+def answered(model: Model, prompts: Prompts) -> np.ndarray:
+    """Whether the most likely of all tokens is the right object [example]. Stored."""
+    return answers_of(model, prompts).hit[:, 0].cpu().numpy()
 
 
 def _pairs(model: Model, n: int, settings: CircuitSettings) -> tuple[Prompts, Prompts]:

@@ -107,6 +107,19 @@ def _tasks() -> list[Declaration]:
             )
             for letter, title in (("B", "transmitters"), ("C", "detectors"))
         ),
+        ours(
+            "task_cause",
+            "With the circuit's heads held, training on look-ups helps boxes less than with as many"
+            " of their neighbours held",
+            HIGHER,
+            note="accuracy in boxes with neighbours held less that with the circuit held",
+        ),
+        ours(
+            "task_cause_look_ups",
+            "The same training helps look-ups themselves less",
+            HIGHER,
+            note="accuracy in look-ups with neighbours held less that with the circuit held",
+        ),
         *(
             ours(
                 f"task_before_{group.letter}",

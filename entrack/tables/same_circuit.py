@@ -9,6 +9,7 @@ from entrack.circuit.faithfulness import Faithfulness
 from entrack.circuit.minimality import Minimality
 from entrack.circuit.overlap import STRONGEST, Likeness, Overlap
 from entrack.display.tables import Table
+from entrack.heads.bounds import Bounded
 from entrack.paper import published
 from entrack.sites import GROUPS
 from entrack.stats.metrics import Estimate, difference, rate
@@ -259,4 +260,31 @@ def shares_of_ceiling(found: Mapping[str, Mapping[str, Likeness | None]], *, cei
         ["search", *(f"{group.letter} {group.title}" for group in GROUPS.values())],
         f"How alike the effects are to those of the reference. First row, {ceiling}: the"
         " correlation, which is the ceiling; below it, shares of that.",
+    )
+
+
+def bounds(found: Mapping[str, Bounded], *, owners: Sequence[str]) -> Table:
+    """A column per version: how much more accurate than the first circuit there are every other
+    circuit, all heads at its tokens, random heads of its layers and from anywhere, and the whole.
+
+    owners: the version that each circuit was searched in, in the order of the scores.
+    """
+    rows: list[list] = [
+        [f"{owners[0]}'s circuit itself", *(b.scores.accuracy() for b in found.values())]
+    ]
+    more = {f"{o}'s circuit": lambda b, i=i: b.scores.hits[i] for i, o in enumerate(owners) if i}
+    more |= {
+        "all heads at the same tokens": lambda b: b.ceiling,
+        "random heads of the same layers": lambda b: b.floor.mean(0),
+        "random heads": lambda b: b.scores.random.mean(0),
+        "whole version": lambda b: b.scores.full,
+    }
+    for name, hits in more.items():
+        changes = (difference(hits(b), b.scores.hits[0]) for b in found.values())
+        rows.append([f"{name}, more", *changes])
+    return Table(
+        rows,
+        ["heads kept", *(f"in {version}" for version in found)],
+        f"Accuracy of the circuit of {owners[0]} alone in every version, and how much more other"
+        " heads have there (paired, same prompts)",
     )

@@ -5,14 +5,20 @@ import pytest
 import torch
 from tiny_models import CIRCUIT, tiny_model
 
-from entrack.across import held_heads
+from entrack.across import held_adapters, look_up_tables
+from entrack.across.checkpoints import model_at
+from entrack.across.held_adapters import adapter_without, neighbours
 from entrack.across.held_heads import CIRCUIT as HELD
-from entrack.across.held_heads import FREE, adapter_without, neighbours, train_held
+from entrack.across.held_heads import FREE, START, HeldCourses, train_held
+from entrack.across.look_ups import BOXES, LOOK_UPS, encode_look_ups
 from entrack.errors import SiteError
 from entrack.finetune import train as trainer
 from entrack.finetune.boxes_data import BoxesData
 from entrack.finetune.recipes import Recipe
+from entrack.patching.accuracy import score_task
 from entrack.sites import GROUPS, Head
+from entrack.task.boxes import LABELS
+from entrack.task.draws import examples, scenes
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -50,7 +56,7 @@ def test_a_held_head_gives_what_it_gave_for_the_same_input():
     everything = [Head(layer, head) for layer in range(2) for head in range(4)]
     parent = tiny_model()
     adapter = adapter_without(parent, RECIPE, 4, heads=everything)
-    model = held_heads.model_at(parent, RECIPE, adapter)
+    model = model_at(parent, RECIPE, adapter)
     tokens = torch.arange(12)[None] + 3
     with torch.no_grad():
         before, after = (
@@ -76,7 +82,7 @@ def test_an_interrupted_training_goes_on(monkeypatch):
     found = adapter_without(tiny_model(), RECIPE, 4, heads=HEADS)
     assert len(made) == 6, "two steps were kept"
     monkeypatch.setattr(trainer, "_loss", loss)
-    monkeypatch.setenv("ENTRACK_CACHE", str(held_heads.cache_dir() / "anew"))
+    monkeypatch.setenv("ENTRACK_CACHE", str(held_adapters.cache_dir() / "anew"))
     straight = adapter_without(tiny_model(), RECIPE, 4, heads=HEADS)
     assert all(np.array_equal(found.weights[n], w) for n, w in straight.weights.items())
 
@@ -91,12 +97,37 @@ def test_neighbours_are_others_of_the_same_layers():
     assert len(set(draws)) > 1
 
 
-def test_courses_have_names_and_the_free_one_is_the_recipe_s():
-    found = train_held(tiny_model(), RECIPE, 2, circuit=CIRCUIT, n_random=2)
-    assert list(found.models) == [FREE, HELD, "neighbours held, draw 1", "neighbours held, draw 2"]
-    assert found.held == dict(zip(found.models, (0, 7, 7, 7), strict=True))
-    assert len({model.digest for model in found.models.values()}) == 4
-    assert found.models[HELD].name == "tiny/tiny at step 2, circuit held"
+def test_every_training_is_asked_in_both_tasks():
+    parent = tiny_model(more=("prints", *(label.lower() for label in LABELS)))
+    asked = scenes(2, split="evaluation")
+    told = encode_look_ups(parent.tokenizer, examples(3, split="evaluation"))
+    found = train_held(parent, RECIPE, 2, circuit=CIRCUIT, n_random=2, scenes=asked, look_ups=told)
+    names = [START, FREE, HELD, "neighbours held, draw 1", "neighbours held, draw 2"]
+    assert list(found.held.items()) == list(zip(names, (0, 0, 7, 7, 7), strict=True))
+    assert found.draws == names[3:]
+    assert (found.boxes[START] == score_task(parent, asked).hits.ravel()).all()
+    assert {len(found.boxes[n]) for n in names} == {14}
+    assert {len(found.look_ups[n]) for n in names} == {3}
+
+
+def made_up() -> HeldCourses:
+    """Of 40 prompts so many right: before 10, free 30, circuit held 14, neighbours 24 and 28."""
+    right = dict(zip((START, FREE, HELD, "a", "b"), (10, 30, 14, 24, 28), strict=True))
+    hits = {name: np.arange(40) < n for name, n in right.items()}
+    return HeldCourses(dict.fromkeys(right, 7), hits, hits, np.repeat(np.arange(10), 4))
+
+
+@pytest.mark.parametrize("task", [BOXES, LOOK_UPS])
+def test_gains_are_shares_of_prompts_and_of_the_free_gain(task):
+    found = made_up()
+    assert found.accuracy(FREE, task).value == pytest.approx(30 / 40)
+    assert found.gain(HELD, task).value == pytest.approx(4 / 40)
+    assert found.kept(HELD, task).value == pytest.approx(4 / 20)
+    assert found.kept(FREE, task).value == pytest.approx(1)
+    assert found.cost(task).value == pytest.approx((26 - 14) / 40)
+    rows = look_up_tables.held(found).rows
+    assert [row[0] for row in rows] == [START, FREE, HELD, "a", "b"]
+    assert rows[0][3] == "-" and rows[2][3].value == pytest.approx(4 / 40)
 
 
 def test_a_head_that_does_not_exist_is_refused():

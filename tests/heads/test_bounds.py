@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from small_circuit import CIRCUIT
 
-from entrack.across.bounds import Bounded, measure_bounded, random_in_layers
-from entrack.across.bounds_tables import bounds
 from entrack.circuit.faithfulness import Faithfulness, grow, measure_faithfulness
 from entrack.circuit.search import means_over
+from entrack.heads.bounds import Bounded, measure_bounded, random_in_layers
 from entrack.sites import Head
+from entrack.tables.same_circuit import bounds
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
