@@ -119,16 +119,19 @@ def _circuit(c: Chapter) -> float:
 
 def _same_circuit(c: Chapter) -> float:
     versions = c.passes(c.compared * c.values["n_means"])
-    versions += c.compared * c.alone(c.values["n_evaluation"], 2 + c.values["n_random"])
+    kept = c.compared + 1 + 2 * c.values["n_random"]
+    versions += c.compared * c.alone(c.values["n_evaluation"], kept)
     without = c.again("prev_query_label", 1.0) + c.again("query_label", 1.0)
     complete = c.values["n_complete"] * (4 + 4 + 3 * 6) * without
-    return c.search() + c.search("n_pairs_own") + versions + complete
+    return c.search() + c.compared * c.search("n_pairs_own") + versions + complete
 
 
 def _flow(c: Chapter) -> float:
     edges = 4 * streams(c.shape, c.text, role="last", step=2)
     edges += 3 * streams(c.shape, c.text, role="query_label", step=2)
-    return c.search() + c.prompts("n_scenes") * (4 * whole(c.shape, c.text) + edges)
+    once = 3 * (c.again("last", 1.0) + c.again("query_label", 1.0))
+    versions = c.compared * c.prompts("n_others") * (whole(c.shape, c.text) + once)
+    return c.search() + c.prompts("n_scenes") * (4 * whole(c.shape, c.text) + edges) + versions
 
 
 def _contents(c: Chapter) -> float:
