@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from entrack.across.checkpoints import adapter_at, model_at, recipe_of
+from entrack.across.checkpoints import adapter_at, distance, model_at, recipe_of
 from entrack.circuit.contents import CONTENT, content_of_groups
 from entrack.circuit.discovery import Discovery, DiscoveryConfig, stage_scores
 from entrack.circuit.overlap import Likeness, likeness
@@ -62,6 +62,8 @@ class Course:
         scores: answers to the task, the same prompts at every step.
         maps: effects of all heads, by the stages of `FOLLOWED`; the same pairs.
         carried: answers with the groups of one circuit patched, named by letter; the same pairs.
+        apart: how far the last adapter is from that of the version in `models/`
+            (`checkpoints.distance`); None where there is none.
     """
 
     version: str
@@ -69,6 +71,7 @@ class Course:
     scores: Mapping[int, TaskScores]
     maps: Mapping[int, Discovery]
     carried: Mapping[int, Patched]
+    apart: float | None = None
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -183,10 +186,8 @@ def follow(
     """Train a version of `family` once more and measure it on its way. None for a version without
     a recipe.
 
-    The first checkpoint is the version that it starts from, and the last is the version itself, as
-    it stands in `models/`; only where it is missing there, training goes to its end. Another
-    processor rounds in another way, so the checkpoints between are those of a course that ends near
-    that version (`checkpoints.distance` says how near), and not always on it.
+    The first checkpoint is the version that it starts from. The last need not be the version that
+    stands in `models/`: another processor rounds in another way. `kept` measures that one.
 
     Args:
         steps: where to look, beside the first and the last (`wanted_steps`).
@@ -205,16 +206,29 @@ def follow(
     parent = load(f"{family}/{recipe.on}")
     plain = parent.device.type == "cpu" and parent.dtype == torch.float32
     trained = parent if plain else load(parent.name, device="cpu", dtype=torch.float32)
-    scores, maps, carried = {}, {}, {}
+    scores, maps, carried, apart = {}, {}, {}, None
     for step in wanted_steps(steps, recipe):
-        if step == 0:
-            model = parent
-        elif step == recipe.steps and version in versions(family):
-            model = load(f"{family}/{version}")
-        else:
-            model = model_at(parent, recipe, adapter_at(trained, recipe, step))
+        model = parent
+        if step:
+            adapter = adapter_at(trained, recipe, step)
+            model = model_at(parent, recipe, adapter)
+            apart = distance(adapter, family, version)
         scores[step], maps[step], carried[step] = measure(model, circuit, settings)
-    return Course(version, recipe.on, scores, maps, carried)
+    return Course(version, recipe.on, scores, maps, carried, apart)
+
+
+def kept(
+    family: str, version: str, *, settings: CourseSettings
+) -> tuple[TaskScores, Discovery] | None:
+    """Accuracy and effects of heads of a version as it stands in `models/`, to hold against the
+    last checkpoint of its course. None where it is not there. Stored.
+    """
+    if version not in versions(family):
+        return None
+    model = load(f"{family}/{version}")
+    drawn = scenes(settings.n_scenes, split="evaluation", seed=settings.seed)
+    found = effects(model, n_pairs=settings.n_pairs, seed=settings.seed, config=settings.discovery)
+    return score_task(model, drawn), found
 
 
 def measure(

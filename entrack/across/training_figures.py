@@ -167,10 +167,19 @@ def _group(axes: Axes, values: Mapping[int, Estimate], name: str, course: Course
 
 def _steps(axes: Axes, course: Course) -> None:
     axes.set_xscale("function", functions=(_root, _square))
-    axes.set_xticks(course.steps, course.steps)
+    axes.set_xticks(course.steps, _labels(course.steps))
     axes.set_xlim(-course.last * 0.0015, course.last * 1.07)
     axes.minorticks_off()
     axes.set_xlabel("step")
+
+
+def _labels(steps: Sequence[int]) -> list[str]:
+    """A label for every step that does not stand too near to the next label."""
+    shown, room = [steps[-1]], 0.09 * np.sqrt(steps[-1])
+    for step in reversed(steps[:-1]):
+        if np.sqrt(shown[-1]) - np.sqrt(step) >= room:
+            shown.append(step)
+    return [str(step) if step in shown else "" for step in steps]
 
 
 def _root(steps: np.ndarray) -> np.ndarray:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from entrack.across.training import FOLLOWED, Course
-from entrack.circuit.overlap import Likeness
+from entrack.circuit.discovery import Discovery
+from entrack.circuit.overlap import Likeness, likeness
 from entrack.display.tables import Table
+from entrack.patching.accuracy import TaskScores
 from entrack.sites import GROUPS
 
 
@@ -78,6 +80,43 @@ def changes(
         ],
         "First and last step: likeness of the heads as a share of the ceiling, and how often a"
         " group's message is followed, above the floor",
+    )
+
+
+def ends(
+    found: Sequence[Course],
+    kept: Mapping[str, tuple[TaskScores, Discovery] | None],
+    *,
+    reference: Discovery,
+    ceiling: Mapping[str, Likeness | None],
+    seed: int = 0,
+) -> Table:
+    """The last checkpoint of every course beside the version in `models/`: how far the adapters are
+    apart, accuracy, and likeness to the reference as a share of the ceiling.
+
+    kept: version -> what `training.kept` gives.
+    """
+    rows = []
+    for course in found:
+        last = course.scores[course.last], course.maps[course.last]
+        for title, one in (("end of this run", last), ("in the book", kept[course.version])):
+            if one is None:
+                rows.append([f"{course.version}, {title}", *["not there"] * (2 + len(FOLLOWED))])
+                continue
+            alike = [likeness(reference, one[1], group=n, seed=seed) for n in FOLLOWED]
+            here = "-" if course.apart is None or title == "in the book" else f"{course.apart:.1%}"
+            shares = [_share(a, ceiling[n]) for a, n in zip(alike, FOLLOWED, strict=True)]
+            rows.append([f"{course.version}, {title}", here, one[0].accuracy(), *shares])
+    return Table(
+        rows,
+        [
+            "version",
+            "adapter apart",
+            "accuracy",
+            *(f"{GROUPS[name].letter}: likeness" for name in FOLLOWED),
+        ],
+        "How near each run comes to the version in the book: distance of the adapters as a share of"
+        " the norm, accuracy, likeness of the heads to the reference's",
     )
 
 

@@ -151,7 +151,7 @@ def test_a_stage_without_receivers_is_named(small, own_cache, monkeypatch):
 
 @pytest.fixture
 def family(tmp_path, monkeypatch):
-    """The random family, of which `tuned` and `lost` have a recipe; the latter has no weights."""
+    """The random family, of which `tuned` has a recipe, and `lost` is no version."""
     write_family(tmp_path)
     monkeypatch.setenv("ENTRACK_MODELS", str(tmp_path))
     monkeypatch.setenv("ENTRACK_CACHE", str(tmp_path / "cache"))
@@ -159,8 +159,7 @@ def family(tmp_path, monkeypatch):
         "tuned", on="plain", data=BoxesData((2, 3)), steps=3, horizon=6, warmup=1, batch=2,
         rank=2, alpha=4, lr=3e-3, dtype="float32",
     )  # fmt: skip
-    recipes = {"tuned": made, "lost": dataclasses.replace(made, name="lost")}
-    monkeypatch.setitem(checkpoints.RECIPES, "random", recipes)
+    monkeypatch.setitem(checkpoints.RECIPES, "random", {"tuned": made})
     return "random"
 
 
@@ -170,10 +169,9 @@ SMALL = CourseSettings(n_scenes=2, n_pairs=7, n_contents=2)
 def test_a_course_from_end_to_end(family):
     found = training.follow(family, "tuned", steps=(2,), circuit=CIRCUIT, settings=SMALL)
     assert found.steps == (0, 2, 3) and (found.start, found.version) == ("plain", "tuned")
-    drawn = scenes(2, split="evaluation")
-    for step, version in ((0, "plain"), (3, "tuned")):
-        own = score_task(load(f"random/{version}"), drawn)
-        assert np.array_equal(found.scores[step].log_prob, own.log_prob), "the ends are versions"
+    own = score_task(load("random/plain"), scenes(2, split="evaluation"))
+    assert np.array_equal(found.scores[0].log_prob, own.log_prob), "it starts from the version"
+    assert found.apart is None, "the family's version is no adapter"
     assert found.scores[2].model == found.carried[2].model == "random/tuned at step 2"
     assert not np.array_equal(found.scores[2].log_prob, found.scores[0].log_prob)
     assert found.letters() == list(LETTERS)
@@ -181,9 +179,12 @@ def test_a_course_from_end_to_end(family):
     assert np.array_equal(again.scores[2].log_prob, found.scores[2].log_prob)
 
 
-def test_a_version_that_is_not_there_is_trained_to_its_end(family):
-    found = training.follow(family, "lost", steps=(), circuit=CIRCUIT, settings=SMALL)
-    assert found.scores[3].model == "random/lost at step 3"
+def test_the_version_that_is_kept_is_measured_as_a_checkpoint_is(family):
+    scores, found = training.kept(family, "tuned", settings=SMALL)
+    own = training.measure(load("random/tuned"), CIRCUIT, SMALL)
+    assert np.array_equal(scores.log_prob, own[0].log_prob)
+    assert found.model == own[1].model == "random/tuned"
+    assert training.kept(family, "lost", settings=SMALL) is None
 
 
 def test_a_version_without_a_recipe_has_no_course(family):
@@ -244,3 +245,20 @@ def test_both_ends_of_a_course_with_what_changed():
              for step, p in made.carried.items()}  # fmt: skip
     rows = tables.changes([dataclasses.replace(made, carried=found)], [alike], ceiling=CEILING).rows
     assert rows[1][3:] == ["no head"] * 3
+
+
+def test_the_end_of_a_run_beside_the_version_that_is_kept():
+    made = dataclasses.replace(STAYS, apart=0.05)
+    kept = {"tuned": (STAYS.scores[20], searched(moved(TRUTH), 5))}
+    own, book = tables.ends([made], kept, reference=REFERENCE, ceiling=CEILING).rows
+    assert own[:2] == ["tuned, end of this run", "5.0%"] and book[1] == "-"
+    assert own[2] == STAYS.scores[40].accuracy() and book[2] == STAYS.scores[20].accuracy()
+    assert own[4].value > 0.95 > 0.5 > book[4].value
+    (_, none) = tables.ends([made], {"tuned": None}, reference=REFERENCE, ceiling=CEILING).rows
+    assert set(none[1:]) == {"not there"}
+
+
+def test_labels_of_steps_keep_apart():
+    steps = (0, 10, 25, 50, 75, 100, 150, 250)
+    assert figures._labels(steps) == ["0", "10", "25", "50", "", "100", "150", "250"]
+    assert figures._labels((0, 8, 16, 24, 32)) == ["0", "8", "16", "24", "32"]
