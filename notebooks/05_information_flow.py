@@ -81,18 +81,18 @@ from entrack import one_prompt
 from entrack.tables.patching import one_prompt as table_of_one
 
 one, cut = one_prompt.ask(prompts), ("last", "correct_object")
-starts = [model.n_layers // 2, model.n_layers // 4, 0]
+starts = sorted({model.n_layers // 2, model.n_layers // 4, 0}, reverse=True)
 ways = {"nothing cut": one_prompt.alone(model, one)} | {
     f"cut from layer {layer}": one_prompt.cut(model, one, edge=cut, layer=layer) for layer in starts
 }
 show(table_of_one(one, ways, caption="What one prompt is answered, by probability."))
 
 # %% tags=["hide-input"]
-open_, half, _, everywhere = ways.values()
+half, everywhere = (ways[f"cut from layer {layer}"] for layer in (starts[0], 0))
 glue(
     one_text=one.prompt.texts[0],
     one_right=next(iter(one.words)),
-    one_open=float(open_[0]),
+    one_open=float(ways["nothing cut"][0]),
     one_half=float(half[0]),
     one_half_layer=starts[0],
     one_cut=float(everywhere[0]),
