@@ -85,18 +85,18 @@ from entrack.heads import one_prompt
 from entrack.tables.patching import one_prompt as table_of_one
 
 one, cut = one_prompt.ask(prompts), ("last", "correct_object")
-starts = [model.n_layers // 2, model.n_layers // 4, 0]
+starts = sorted({model.n_layers // 2, model.n_layers // 4, 0}, reverse=True)
 ways = {"nothing cut": one_prompt.alone(model, one)} | {
     f"cut from layer {layer}": one_prompt.cut(model, one, edge=cut, layer=layer) for layer in starts
 }
 show(table_of_one(one, ways, caption="What one prompt is answered, by probability."))
 
 # %% tags=["hide-input"]
-open_, half, _, everywhere = ways.values()
+half, everywhere = (ways[f"cut from layer {layer}"] for layer in (starts[0], 0))
 glue(
     one_text=one.prompt.texts[0],
     one_right=next(iter(one.words)),
-    one_open=float(open_[0]),
+    one_open=float(ways["nothing cut"][0]),
     one_half=float(half[0]),
     one_half_layer=starts[0],
     one_cut=float(everywhere[0]),
@@ -456,8 +456,8 @@ def blocked(scores, reader, goal):
 # %% [markdown] tags=["teacher", "ex-flow-kinds"]
 # A mean over the tokens of a kind answers another question, how much *one* other object gets, and
 # is the right thing when a head's preference is asked for. Have them say in words what either bar
-# would mean for value fetchers: six other objects share what is given to other objects. A sum that
-# is not 1 over all kinds is the quickest sign that something is amiss.
+# would mean for value fetchers: six other objects share what is given to other objects. If the sum
+# over all kinds is not 1, something is wrong.
 
 # %% [markdown]
 # :::{solution-start} ex-flow-kinds
@@ -637,9 +637,9 @@ def half_way_depth(accuracy, layers, plain, n_layers):
 # :class: dropdown
 #
 # Between the two stands "contains". It may read the label, and the last token may read it from
-# there: the same goes on by another road. Block both readings of the last token, or let neither
-# "contains" nor the last token read the label. If the accuracy then falls by more than the two
-# losses together, the detour was in use; if nothing falls, the claim stands.
+# there: the same information takes another way. Block both readings of the last token, or let
+# neither "contains" nor the last token read the label. If the accuracy then falls by more than the
+# two losses together, the detour was in use; if nothing falls, the claim stands.
 #
 # A random token does not help here. It tells how much a knock-out costs that blocks nothing of
 # use, and so guards against the opposite mistake: taking for a reading what is only the disturbance

@@ -122,9 +122,11 @@ glue(
 )
 
 # %% [markdown]
-# The name before each word says which rule predicts it. With nothing patched the likeliest of the
-# four words is *{glue:text}`one_own`*, with a probability of {glue:text}`one_own_p:.3f`. The
-# likeliest when a group is patched: {glue:text}`one_patched`.
+# The name before a word says which rule predicts it; a word without a name is another object of the
+# base. With nothing patched the likeliest of these words is *{glue:text}`one_own`*, with a
+# probability of {glue:text}`one_own_p:.3f`. The likeliest when a group is patched:
+# {glue:text}`one_patched`. One pair can go any way. The rest of the chapter counts such answers
+# over many pairs.
 #
 # Base and source have the same labels in another order, and no object in common. Their queried
 # positions always differ, and each is asked for once per scene. {term}`Masks <mask>` are learned,

@@ -127,8 +127,8 @@ show(tables.predictions(rivals[-1].pairs[0]))
 
 # %% [markdown]
 # The method on this one pair: the base prompt with nothing patched, and with all heads of a group
-# taken from the source. The name before each word says which idea predicts it; *order* stands for
-# the number of the box.
+# taken from the source. The name before a word says which idea predicts it (*order* is the number
+# of the box); a word without a name is another object of the base.
 
 # %%
 from entrack.heads import one_prompt

@@ -941,8 +941,8 @@ def random_control(group, circuit, n_heads, seed):
 # :::{solution} ex-improved-link
 # :class: dropdown
 #
-# What A gives at the last token all but spells the answer. Whatever made the donor right, in
-# whichever heads, has passed through A by then; random heads do not spell it, so they control for
+# What A gives at the last token nearly gives the answer away. Whatever made the donor right, in
+# whichever heads, has passed through A by then; random heads do not hold it, so they control for
 # something else. If base's fetchers themselves were weak, they would stay weak with good inputs:
 # then the donor's q, k and v in base's A would bring less than its outputs do. And the donor's
 # *weights* in A alone, among base's other heads, would bring the gain. If instead the donor's q of

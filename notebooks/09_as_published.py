@@ -96,8 +96,9 @@ spaced, bare = (
     encode_counterfactuals(model.tokenizer, [replace(first, bare_answer=without)])
     for without in (False, True)
 )
-forms = {"with its space": int(spaced.answers[0]), "without its space": int(bare.answers[0])}
-one = one_prompt.ask(spaced.base, words=forms)
+forms = {"with its space: ": spaced, "without its space: ": bare}
+words = {form + first.base.answer: int(pair.answers[0]) for form, pair in forms.items()}
+one = one_prompt.ask(spaced.base, words=words)
 ways = {model.name: one_prompt.alone(model, one)}
 
 # %% tags=["hide-input"]

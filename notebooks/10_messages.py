@@ -87,8 +87,8 @@ show(carry.pair(drawn[0]))
 glue(expected=drawn[0].alternatives["position"])
 
 # %% [markdown]
-# What {glue:text}`base_short` then says to its own prompt, with the {glue:text}`one_group` of two
-# senders on the source prompt:
+# What {glue:text}`base_short` answers to the base prompt, with the {glue:text}`one_group` of two
+# senders that read the source prompt:
 
 # %%
 from entrack.heads import one_prompt

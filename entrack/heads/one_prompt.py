@@ -71,7 +71,8 @@ def candidates(
     data: CounterfactualPrompts, index: int = 0, *, expected: str = "label"
 ) -> dict[str, int]:
     """What each idea of what is carried predicts for pair `index`: "name of the idea: word" ->
-    token, the base's own answer ("unchanged") first where it is among them.
+    token, the base's own answer ("unchanged") first where it is among them; then the base's other
+    objects: word -> token.
 
     Args:
         expected: the idea that `data.answers` stands for: "label" for interchanges.
@@ -84,7 +85,9 @@ def candidates(
     }
     tokens = {name: int(found[name][index]) for name in found}
     order = sorted(tokens, key=lambda name: name != "unchanged")
-    return {f"{name}: {words.get(tokens[name], '?')}": tokens[name] for name in order}
+    told = {f"{name}: {words.get(tokens[name], '?')}": tokens[name] for name in order}
+    objects = _objects(data.base, index).items()
+    return told | {word: token for word, token in objects if token not in told.values()}
 
 
 def first_repaired(receiver: Model, donor: Model, prompts: Prompts) -> int:

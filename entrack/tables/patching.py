@@ -78,22 +78,27 @@ def one_prompt(asked: Asked, ways: Mapping[str, np.ndarray], *, caption: str) ->
     """What one prompt may be answered, and how likely each word is in each way of running it.
 
     Args:
-        asked: the words. Objects: the right one is marked, and those that stay unlikely in every
-            way share a row. Ideas, as `candidates` names them: a row each.
+        asked: the words. What an idea predicts, as `candidates` names it, has a row; where there
+            are no ideas, the first word is marked as the right one. Objects that stay unlikely in
+            every way share a row.
         ways: what was done -> the probability of each word [word].
 
     The last row is the probability of all other words together, 0 at least.
     """
     names, probs = list(asked.words), np.array(list(ways.values()), dtype=float)  # [way word]
-    kept = list(range(len(names)))
-    if not names[0].startswith("unchanged"):
-        kept = [i for i in kept if i == 0 or probs[:, i].max() >= UNLIKELY]
+    plain = not any(": " in name for name in names)
+    kept = [
+        i
+        for i, name in enumerate(names)
+        if ": " in name or plain and i == 0 or probs[:, i].max() >= UNLIKELY
+    ]
     rows = [[names[i].replace("_", " "), *probs[:, i].tolist()] for i in kept]
+    if plain:
+        rows[0][0] += " (right)"
     if len(kept) < len(names):
         left = [i for i in range(len(names)) if i not in kept]
-        rows.append([f"{len(left)} other objects", *probs[:, left].sum(1).tolist()])
-    if not names[0].startswith("unchanged"):
-        rows[0][0] += " (right)"
+        name = "1 other object" if len(left) == 1 else f"{len(left)} other objects"
+        rows.append([name, *probs[:, left].sum(1).tolist()])
     rows.append(["any other word", *np.clip(1 - probs.sum(1), 0, None).tolist()])
     return Table(rows, ["answer", *ways], caption, digits=3)
 

@@ -153,7 +153,9 @@ def test_candidates_begin_with_the_bases_own_answer(data):
     assert int(data.answers[3]) == next(v for k, v in words.items() if k.startswith("label: "))
     position = next(v for k, v in words.items() if k.startswith("position: "))
     assert position == int(data.alternatives["position"][3])
-    assert len(set(words.values())) == len(words) == 4
+    told = [word for word in words if ": " not in word]
+    assert set(told) < set(data.base.examples[3].scene.objects) and len(told) == 4
+    assert len(set(words.values())) == len(words) == 8
 
 
 def test_the_first_repaired_prompt(model, prompts, monkeypatch):

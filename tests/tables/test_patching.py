@@ -22,11 +22,14 @@ def test_unlikely_objects_share_a_row(prompts):
 
 
 def test_each_idea_keeps_its_row(prompts):
-    asked = Asked(prompts.subset([0]), {"unchanged: leaf": 1, "token_from_end: coin": 3})
-    table = one_prompt(asked, {"B": np.array([0.6, 0.5])}, caption="One.")
+    words = {"unchanged: leaf": 1, "token_from_end: coin": 3, "egg": 4, "cup": 5}
+    asked = Asked(prompts.subset([0]), words)
+    table = one_prompt(asked, {"B": np.array([0.6, 0.0, 0.5, 0.0])}, caption="One.")
     assert table.rows == [
         ["unchanged: leaf", 0.6],
-        ["token from end: coin", 0.5],
+        ["token from end: coin", 0.0],
+        ["egg", 0.5],
+        ["1 other object", 0.0],
         ["any other word", 0.0],
     ]
     assert "0.600" in table.html
