@@ -30,7 +30,7 @@ n_pairs_own: int = 42  # the same for every other search [7, 700]
 n_evaluation: int = 252  # scenes on which circuits are scored [14, 5000]
 n_random: int = 4  # random circuits [1, 1000]
 n_scenes: int = 21  # scenes of seven pairs for messages [2, 1000]
-n_steps: int = 100  # steps of training with heads held; 0: leave it out [0, 250]
+n_steps: int = 50  # steps of training with heads held; 0: leave it out [0, 250]
 n_held: int = 2  # draws of other heads that are held instead [1, 100]
 n_asked: int = 36  # scenes of seven questions behind what such a training brings [2, 1000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
@@ -167,14 +167,13 @@ show(figures.effects_in_two(maps[here], maps[there], names=(LOOK_UPS, BOXES)))
 # %% [markdown]
 # How alike is that? The *{term}`ceiling`* is a second search on other look-ups in
 # {glue:text}`focus`. Below it stand boxes in {glue:text}`focus`, boxes in {glue:text}`base`, and
-# look-ups in the versions that were never trained on them. As in {doc}`12_lineages`, what counts is
+# look-ups in {glue:text}`base`, which was never trained on them. As in {doc}`12_lineages`, what counts is
 # the correlation beyond that of heads shuffled within their layers, and its share of the ceiling.
 
 # %%
 OTHER_PROMPTS = "other look-ups"
 maps[OTHER_PROMPTS] = look_ups.look_up_maps(models[focus], replace(own, seed=seed + 1))
-untrained = [v for v in models if v != focus]
-maps |= {f"{v}, {LOOK_UPS}": look_ups.look_up_maps(models[v], own) for v in untrained}
+maps[f"{base}, {LOOK_UPS}"] = look_ups.look_up_maps(models[base], own)
 order = [OTHER_PROMPTS, *(name for name in maps if name not in (OTHER_PROMPTS, here))]
 alike = {
     name: {group: likeness(maps[here], maps[name], group=group, seed=seed) for group in GROUPS}

@@ -46,6 +46,8 @@ PART = {
 D_MODEL = sum(WIDTHS.values()) + 8
 FREQUENCIES = (4, 3)  # rotary pairs that turn by 0.1 and 0.178 a token
 THETA = 1e8
+LOOK_UP_WORDS = ("prints", *(label.lower() for label in LABELS))
+"""One token each, so that scenes can be told as look-ups; a small letter is the label that it is."""
 NOUN_TO_LABEL = 4  # tokens from a noun to the label of its box
 # Pairs from here on turn by less than a third of a degree a token: what is compared by content.
 STILL = (*range(9, 32), *range(41, 64))
@@ -141,7 +143,7 @@ def _plant(hf: LlamaForCausalLM, tokenizer, clarity: float) -> None:
     embedding[ids("<s>"), start] = 1
     embedding[[ids(word) for word in ("The", "There", "Box", "the")], first] = 1
     for letter, column in zip(LABELS, _indices("label"), strict=True):
-        embedding[ids(SPACE + letter), column] = 1
+        embedding[[ids(SPACE + letter), ids(SPACE + letter.lower())], column] = 1
     codes = torch.randn(len(NOUNS), NOUN_SIZE, generator=torch.Generator().manual_seed(7))
     codes = codes / codes.norm(dim=1, keepdim=True)
     for word, code in zip(NOUNS, codes, strict=True):
@@ -194,7 +196,7 @@ def _plant(hf: LlamaForCausalLM, tokenizer, clarity: float) -> None:
 
 def planted_model(name: str, version: Version) -> Model:
     """One version, in well under a second."""
-    tokenizer = make_tokenizer(bos=True)
+    tokenizer = make_tokenizer(bos=True, more=LOOK_UP_WORDS)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=D_MODEL,

@@ -20,6 +20,7 @@ PROSE = [
     *sorted((ROOT / "notebooks").glob("[0-9A-Z][0-9]_*.py")),
 ]
 MAX_PAGE = 1_000_000
+MAX_BOOK = 23_000_000
 
 
 @dataclass
@@ -275,6 +276,11 @@ def test_pages_and_notebooks_stay_light(site):
         if path.stat().st_size > MAX_PAGE
     ]
     assert not heavy
+
+
+def test_the_book_stays_light(site):
+    files = [path for path in site.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < MAX_BOOK
 
 
 # -- numbers
