@@ -1,7 +1,8 @@
 """The record of a sweep beside the published chapters, as chapter 15 reads it.
 
 `python -m entrack.sweep.published _build/sweep/stable.json` puts the claims of the committed
-notebooks beside those of the sweep, into `recorded.json`."""
+notebooks beside those of the sweep, into `recorded.json`. Without a file it takes the sweep from
+`recorded.json` itself, and so brings the published chapters up to date."""
 
 import json
 import sys
@@ -43,16 +44,17 @@ def published(book: Project, chapters: Sequence[str]) -> dict:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`STABLE [TARGET]`: 0, or 1 and a sentence on the error stream."""
+    """`[STABLE [TARGET]]`: 0, or 1 and a sentence on the error stream."""
+    source, target = (*arguments, *[TARGET] * (2 - len(arguments)))
     try:
-        swept = json.loads(Path(arguments[0]).read_bytes())
-        chapters = sorted({run["chapter"] for run in swept["runs"].values()})
-        told = stable(published(project(), chapters))
-        runs = {**told["runs"], **swept["runs"]}
+        swept = json.loads(Path(source).read_bytes())
+        runs = {n: run for n, run in swept["runs"].items() if f"/{EDITION}/" not in n}
+        chapters = sorted({run["chapter"] for run in runs.values()})
+        runs |= stable(published(project(), chapters))["runs"]
         text = json.dumps(
             {"format": swept["format"], "runs": runs}, indent=1, sort_keys=True, ensure_ascii=False
         )
-        write_atomic(arguments[1] if len(arguments) > 1 else TARGET, (text + "\n").encode())
+        write_atomic(target, (text + "\n").encode())
     except EntrackError as error:
         print(f"entrack: {error}", file=sys.stderr)
         return 1
