@@ -87,8 +87,8 @@ def forest(
     apart = sum(_apart(claim, columns, focus) for claim in drawn)
     left = len(claims) - len(drawn)
     alt = (
-        f"{len(drawn)} claims, {name}, in {len(columns)} sets of runs: for {apart} of them two"
-        f" intervals do not touch. {left} claims in other units, or measured nowhere, are left out."
+        f"Claims drawn, {name}: {len(drawn)}, in {len(columns)} sets of runs. Claims of which two"
+        f" intervals do not touch: {apart}. Left out, in other units or measured nowhere: {left}."
     )
     return Picture(figure, alt)
 

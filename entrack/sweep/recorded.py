@@ -1,7 +1,6 @@
 """The sweep that is committed with the book: `recorded.json` beside this module.
 
-`make sweep SWEEP_ARGS="--configfile workflow/stability.yaml"` makes it, as `stable.json`; copy that
-file here. Chapter 15 reads it, and computes no model."""
+`workflow/stability.yaml` says how it is made. Chapter 15 reads it, and computes no model."""
 
 import json
 from collections.abc import Collection
