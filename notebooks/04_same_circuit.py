@@ -20,7 +20,7 @@
 # %% tags=["parameters"]
 family: str = "smollm2"  # a family in models/
 base: str = ""  # the version whose circuit is run in all; empty: the reference of the family
-own: str = ""  # versions whose own circuit is searched, by spaces; empty: the focus of the family
+own: str = ""  # versions whose own circuit is searched, by spaces; empty: the focus
 n_pairs: int = 70  # clean and corrupt pairs for path patching in base [7, 700]
 n_pairs_own: int = 28  # the same in the other versions [7, 700]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]

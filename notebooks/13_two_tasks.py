@@ -167,8 +167,9 @@ show(figures.effects_in_two(maps[here], maps[there], names=(LOOK_UPS, BOXES)))
 # %% [markdown]
 # How alike is that? The *{term}`ceiling`* is a second search on other look-ups in
 # {glue:text}`focus`. Below it stand boxes in {glue:text}`focus`, boxes in {glue:text}`base`, and
-# look-ups in {glue:text}`base`, which was never trained on them. As in {doc}`12_lineages`, what counts is
-# the correlation beyond that of heads shuffled within their layers, and its share of the ceiling.
+# look-ups in {glue:text}`base`, which was never trained on them. As in {doc}`12_lineages`, what
+# counts is the correlation beyond that of heads shuffled within their layers, and its share of the
+# ceiling.
 
 # %%
 OTHER_PROMPTS = "other look-ups"

@@ -47,7 +47,7 @@ D_MODEL = sum(WIDTHS.values()) + 8
 FREQUENCIES = (4, 3)  # rotary pairs that turn by 0.1 and 0.178 a token
 THETA = 1e8
 LOOK_UP_WORDS = ("prints", *(label.lower() for label in LABELS))
-"""One token each, so that scenes can be told as look-ups; a small letter is the label that it is."""
+"""One token each, so that scenes can be told as look-ups; a small letter is a label too."""
 NOUN_TO_LABEL = 4  # tokens from a noun to the label of its box
 # Pairs from here on turn by less than a third of a degree a token: what is compared by content.
 STILL = (*range(9, 32), *range(41, 64))
