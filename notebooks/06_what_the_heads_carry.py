@@ -114,7 +114,7 @@ for name in groups:
 show(table_of_one(one, ways, caption="What the base prompt is answered, by probability."))
 
 # %% tags=["hide-input"]
-told = (f"with {way}, *{one.best(probs)}*" for way, probs in list(ways.items())[1:])
+told = (f"with {way}, “{one.best(probs)}”" for way, probs in list(ways.items())[1:])
 glue(
     one_own=one.best(ways["nothing patched"]),
     one_own_p=float(ways["nothing patched"].max()),

@@ -144,7 +144,7 @@ ways = {"nothing patched": one_prompt.alone(model, one)} | {
 show(table_of_one(one, ways, caption="What the base prompt is answered, by probability."))
 
 # %% tags=["hide-input"]
-told = (f"with {way}, *{one.best(probs)}*" for way, probs in list(ways.items())[1:])
+told = (f"with {way}, “{one.best(probs)}”" for way, probs in list(ways.items())[1:])
 glue(
     one_own=one.best(ways["nothing patched"]).replace("_", " "),
     one_own_p=float(ways["nothing patched"].max()),
