@@ -33,6 +33,8 @@ from entrack.paper import findings
 from entrack.paper.claims import claim
 from entrack.patching.attention_knockout import BOTH, EDGES, RANDOM, knock_out
 from entrack.patching.attention_mass import attention_mass
+
+# %% tags=["hide-input"]
 from entrack.sites import GROUPS
 from entrack.stats.claims import direction
 from entrack.stats.metrics import difference

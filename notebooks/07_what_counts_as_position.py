@@ -42,6 +42,8 @@ from entrack.errors import ChapterError
 from entrack.figures import position
 from entrack.paper import findings
 from entrack.paper.claims import claim
+
+# %% tags=["hide-input"]
 from entrack.sites import GROUPS
 from entrack.stats.power import units_needed
 from entrack.stats.rules import MARGIN

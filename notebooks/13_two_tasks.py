@@ -39,7 +39,6 @@ seed: int = 0  # of all prompts [0, 1000000]
 # %% tags=["hide-input"]
 from dataclasses import replace
 
-# %% tags=["hide-input"]
 import torch
 
 from entrack.across import look_up_tables as tables
@@ -52,6 +51,8 @@ from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.faithfulness import measure_faithfulness
 from entrack.circuit.overlap import STRONGEST, likeness
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
+
+# %% tags=["hide-input"]
 from entrack.display.cells import glue, judge, listed, show
 from entrack.errors import ChapterError
 from entrack.figures import same_circuit as figures
@@ -78,7 +79,6 @@ glue(
     base=base,
     focus=focus,
     focus_name=models[focus].name,
-    below_name=listed(below, none="nothing below it"),
 )
 
 # %% [markdown]
@@ -169,7 +169,7 @@ show(figures.effects_in_two(maps[here], maps[there], names=(LOOK_UPS, BOXES)))
 # {glue:text}`focus`. Below it stand boxes in {glue:text}`focus`, boxes in {glue:text}`base`, and
 # look-ups in {glue:text}`base`, which was never trained on them. As in {doc}`12_lineages`, what
 # counts is the correlation beyond that of heads shuffled within their layers, and its share of the
-# ceiling.
+# ceiling. *Shared* counts how many of the {glue:text}`n_strongest` strongest heads are the same.
 
 # %%
 OTHER_PROMPTS = "other look-ups"
@@ -184,7 +184,7 @@ alike = {
 # %% tags=["hide-input"]
 show(likeness_tables.shares_of_ceiling(alike, ceiling=OTHER_PROMPTS))
 show(likeness_tables.likeness(alike, ceiling=OTHER_PROMPTS))
-glue(n_strongest=STRONGEST, n_own=n_pairs_own)
+glue(n_strongest=STRONGEST)
 
 # %% [markdown]
 # *Caveat.* The two tasks are told by the same scenes, but a head may also be strong in both because
