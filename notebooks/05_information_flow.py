@@ -189,11 +189,11 @@ for when, v in (("own", version), ("best", best)):
 
 # %% [markdown]
 # What changes with accuracy? Compare {glue:text}`version_short` with the most accurate version,
-# {glue:text}`best_version`. Without the earlier label, the query label costs
-# {glue:text}`label_lost_own` of the right answers in the first and {glue:text}`label_lost_best` in
-# the second; without the token after it, {glue:text}`after_lost_own` and
-# {glue:text}`after_lost_best`; without both, {glue:text}`both_lost_own` and
-# {glue:text}`both_lost_best`.
+# {glue:text}`best_version`. Where the query label cannot read the earlier label,
+# {glue:text}`label_lost_own` of the right answers are lost in the first and
+# {glue:text}`label_lost_best` in the second; where it cannot read the token after that label,
+# {glue:text}`after_lost_own` and {glue:text}`after_lost_best`; where it can read neither,
+# {glue:text}`both_lost_own` and {glue:text}`both_lost_best`.
 #
 # *Caveat.* A reading that is needed in two versions may carry different things in them, by
 # different heads. And a version that gets more answers right has more to lose, which is why the
