@@ -54,11 +54,11 @@ def head(title: str, told: str, *, book: str, address: str, page: str) -> str:
 
 
 def add_head(app, pagename, templatename, context, doctree):
-    title = re.sub("<[^>]+>", "", context.get("title") or app.config.project)
+    title = re.sub("<[^>]+>", "", context.get("title") or app.config.html_title)
     context["metatags"] = context.get("metatags", "") + head(
         title,
         description(doctree),
-        book=app.config.project,
+        book=app.config.html_title,
         address=pages_address(app.config.html_theme_options.get("repository_url", "")),
         page=f"{pagename}.html",
     )

@@ -72,7 +72,9 @@ class ClaimsBesidePaper(RecordPage):
         for finding, name in {**counts.FINDINGS, "": "Before the findings"}.items():
             mine = [row for row in rows if row.claim.record["finding"] == finding]
             drawn.append(forest_html(mine, title=f"({finding}) {name}" if finding else name))
-        left = "; ".join(str(claim.record["text"]) for claim in without_axis(found))
+        left = "; ".join(
+            counts.sentence(str(claim.record["text"])) for claim in without_axis(found)
+        )
         note = f"<p>Claims of the paper without a number on a common axis: {escape(left)}.</p>"
         return f'<div class="entrack-forests">{"".join(drawn)}{note}</div>'
 

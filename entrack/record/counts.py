@@ -47,12 +47,17 @@ def by_finding_html(claims: Sequence[JudgedClaim]) -> str:
 def easy_html(claims: Sequence[JudgedClaim]) -> str:
     """The claims that could hardly have failed, each with its verdict and why."""
     lines = [
-        f"<li>{escape(str(c.record['text']))}: {badge(c.verdict_words)}; "
+        f"<li>{escape(sentence(str(c.record['text'])))}: {badge(c.verdict_words)}; "
         f"{escape(EASY[str(c.record['slug'])])}.</li>"
         for c in claims
         if c.record["slug"] in EASY
     ]
     return f"<ul>{''.join(lines)}</ul>"
+
+
+def sentence(text: str) -> str:
+    """A claim's words with a capital first letter."""
+    return text[0].upper() + text[1:]
 
 
 def without_easy(claims: Sequence[JudgedClaim]) -> list[JudgedClaim]:

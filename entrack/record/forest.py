@@ -11,6 +11,7 @@ from itertools import groupby
 from textwrap import wrap
 
 from entrack.record.beside_paper import UNITS, Compared, Mark
+from entrack.record.counts import sentence
 
 COLUMN = 46
 """Characters of a claim in a line; a phone shows so many."""
@@ -64,7 +65,7 @@ def _panel(unit: str, rows: Sequence[Compared], top: float) -> tuple[list[str], 
     begin, parts = top, []
     for row in rows:
         top += GAP
-        lines = wrap(_sentence(str(row.claim.record["text"])), COLUMN)
+        lines = wrap(sentence(str(row.claim.record["text"])), COLUMN)
         for line in lines:
             top += LINE
             parts.append(_text(0, top, line, "claim"))
@@ -140,7 +141,3 @@ def _text(x: float | str, y: float, text: str, kind: str, more: str = "") -> str
     """x: percent of the width, or pixels as a string."""
     place = x if isinstance(x, str) else f"{x:.2f}%"
     return f'<text class="{kind}" x="{place}" y="{y:g}"{more}>{escape(text)}</text>'
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
