@@ -186,8 +186,9 @@ show(tables.published_gains())
 #
 # The paper's word is a share. So all heads at the last token are handed over at once, which brings
 # {glue:text}`at_last_all`. Alone, the circuit's heads there (A and B) bring
-# {glue:text}`at_last_inside` of that, and all the others {glue:text}`at_last_rest`. By the number
-# of heads, one of A or B brings {glue:text}`at_last_times` what one of the others does.
+# {glue:text}`at_last_inside` of that, and all the others {glue:text}`at_last_rest`. Shared out over
+# their number, the gain is {glue:text}`at_last_each` for each head of A and B, and
+# {glue:text}`at_last_each_other` for each of the others.
 
 # %%
 last = {
@@ -199,12 +200,13 @@ if last:
 # %% tags=["hide-input"]
 none = "not measured, for no version is better"
 of_whole = {p: [f"{f.share(p).value:.0%} ({v})" for v, f in last.items()] for p in (INSIDE, REST)}
-times = [f"{f.per_head(INSIDE).value / f.per_head(REST).value:.0f} times" for f in last.values()]
+each = {p: [f"{f.per_head(p).value:+.4f} ({v})" for v, f in last.items()] for p in (INSIDE, REST)}
 glue(
     at_last_all=listed((f"{f.gain(EVERY):+.2f} ({v})" for v, f in last.items()), none=none),
     at_last_inside=listed(of_whole[INSIDE], none=none),
     at_last_rest=listed(of_whole[REST], none=none),
-    at_last_times=listed(times, none=none),
+    at_last_each=listed(each[INSIDE], none=none),
+    at_last_each_other=listed(each[REST], none=none),
 )
 
 # %% [markdown]
