@@ -10,10 +10,11 @@
 # {glue:text}`n_claims` claims that were measured more than once, {glue:text}`n_one_verdict` have
 # the same verdict wherever they were measured. Between prompts of the same model,
 # {glue:text}`same_prompts` verdicts agree and {glue:text}`opposite_prompts` are opposite; between
-# {term}`lineages <lineage>`, {glue:text}`same_lineage` and {glue:text}`opposite_lineage`. Two
-# searches share {glue:text}`heads_prompts` of their heads on other prompts of one model and
-# {glue:text}`heads_lineage` in two lineages, where heads shuffled within their layers would share
-# {glue:text}`heads_chance`.
+# {term}`lineages <lineage>`, {glue:text}`same_lineage` and {glue:text}`opposite_lineage`. And the
+# heads? Of the smaller of two {term}`circuits <circuit>`, the other has {glue:text}`heads_prompts`
+# of the heads where the same model was searched on other prompts, and {glue:text}`heads_lineage`
+# where another lineage was; heads shuffled within their layers would give
+# {glue:text}`heads_chance` for the latter.
 #
 # This page is ours; the paper has one base. *Objectives:* tell a verdict that changed from one that
 # was only too uncertain to see; say what a second search in the same model is good for. *Time:* 15
@@ -47,7 +48,8 @@ from entrack.versions import families
 # %%
 siblings = siblings.split() or families.family_file(family).get("siblings", [])
 record = recorded({family, *siblings})
-claims = stability.across(record)
+met = stability.across(record).values()
+claims = {c.slug: c for c in sorted(met, key=lambda c: c.chapter)}
 columns = sorted(
     stability.columns(claims), key=lambda c: (c.lineage != family, c.lineage, not c.edition, c.seed)
 )
@@ -159,7 +161,7 @@ glue(**told)
 # ## The heads
 #
 # A verdict about heads says what heads of a kind do. Are they the same heads? Each set of runs has
-# searched the base for its {term}`circuit`, and a fine-tuned version as well. The first searches
+# searched the base for its circuit, and a fine-tuned version as well. The first searches
 # are those in the base.
 
 # %%
@@ -178,9 +180,9 @@ show(shown.heads_found(bases))
 show(shown.named(bases))
 
 # %% [markdown]
-# The *share* is the number of heads that two searches have in common over their mean number: 1
-# means the same heads. Two searches in the same model on other prompts set the {term}`ceiling`.
-# Chance keeps the layers: each head is put at a random place of its own layer.
+# The *share* is that of the heads of the smaller circuit which the other one has too. Two searches
+# in the same model on other prompts set the {term}`ceiling`. Chance keeps the layers: each head is
+# put at a random place of its own layer, so a large circuit holds much of a small one by chance.
 
 # %%
 per_layer = families.family_file(family).get("config", {}).get("num_attention_heads", 1)

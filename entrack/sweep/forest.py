@@ -166,8 +166,8 @@ def opposites(
 
 
 def overlap(found: Mapping[str, Sequence[Mapping[str, Shared]]]) -> Table:
-    """What differs between two searches, pairs, and the share of heads in common, by group and over
-    all of them, beside that expected by chance; means over pairs.
+    """What differs between two searches, pairs, and the share of heads in common (`Shared.share`),
+    by group and over all of them, beside that expected by chance; means over pairs.
 
     found: {what differs: for each pair, {group, or "all": Shared}}.
     """
@@ -186,7 +186,7 @@ def overlap(found: Mapping[str, Sequence[Mapping[str, Shared]]]) -> Table:
     return Table(
         rows,
         ["what differs", "pairs", *names.values(), "all, by chance"],
-        "Share of heads that two searches have in common: shared heads over their mean number.",
+        "Share of the heads of the smaller circuit that the other one has too, group by group.",
     )
 
 

@@ -47,32 +47,32 @@ class Shared:
         shared: heads that both found, counted in each group.
         by_chance: heads expected in both if each head of the second stood at a random place of its
             layer.
-        mean_size: half the number of heads of the two together.
-        p_value: chance of at least `shared`, over `N_DRAWS` such draws; NaN if there are no heads.
+        most: heads that both can have at most, the smaller number of each group.
+        p_value: chance of at least `shared`, over `N_DRAWS` such draws; NaN where `most` is 0.
     """
 
     shared: int
     by_chance: float
-    mean_size: float
+    most: int
     p_value: float
 
     @property
     def share(self) -> float:
-        """Shared heads over the mean size: 1 = the same heads; NaN for two searches that found
-        none.
+        """Shared heads over the most that there can be: 1 = all heads of the smaller search are in
+        the other; NaN where one of the two found none.
         """
-        return self.shared / self.mean_size if self.mean_size else float("nan")
+        return self.shared / self.most if self.most else float("nan")
 
     @property
     def chance_share(self) -> float:
         """The same of the heads expected by chance."""
-        return self.by_chance / self.mean_size if self.mean_size else float("nan")
+        return self.by_chance / self.most if self.most else float("nan")
 
     @property
     def excess(self) -> Excess:
         """Shared heads less those expected by chance."""
         more = self.shared - self.by_chance
-        return Excess(more, more, more, round(2 * self.mean_size), p_value=self.p_value)
+        return Excess(more, more, more, self.most, p_value=self.p_value)
 
 
 def searches(collected: Mapping) -> list[Search]:
@@ -120,18 +120,18 @@ def shared(
 ) -> Shared:
     """Compare two searches over `groups`; `heads_per_layer` of the model that both searched."""
     generator = np.random.default_rng(seed)
-    common, expected, sizes = 0, 0.0, 0
+    common, expected, most = 0, 0.0, 0
     drawn = np.zeros(N_DRAWS)
     for group in groups:
         a, b = first.groups[group], second.groups[group]
-        common, sizes = common + len(a & b), sizes + len(a) + len(b)
+        common, most = common + len(a & b), most + min(len(a), len(b))
         in_first, in_second = (Counter(head.layer for head in heads) for heads in (a, b))
         for layer in {*in_first} & {*in_second}:
             n, m = in_first[layer], in_second[layer]
             expected += n * m / heads_per_layer
             drawn += generator.hypergeometric(n, heads_per_layer - n, m, size=N_DRAWS)
-    p_value = (1 + (drawn >= common).sum()) / (1 + N_DRAWS) if sizes else float("nan")
-    return Shared(common, expected, sizes / 2, float(p_value))
+    p_value = (1 + (drawn >= common).sum()) / (1 + N_DRAWS) if most else float("nan")
+    return Shared(common, expected, most, float(p_value))
 
 
 def times_found(found: Sequence[Search], group: str) -> dict[Head, list[Search]]:

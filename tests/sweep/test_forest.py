@@ -115,10 +115,10 @@ def test_shares_of_heads_in_common_are_means_over_pairs():
     names = ("value_fetcher", "position_transmitter", "position_detector", "structure_reader")
     pair = dict.fromkeys(names, none) | {"all": one}
     known, missing = shown.overlap({"lineage": [pair, pair], "prompts": []}).rows
-    assert known[:3] == ["lineage", 2, "-"] and known[6] == pytest.approx(1 / 2.5)
-    assert known[7] == pytest.approx((1 / 9 + 1 / 9) / 2.5) and missing[1:] == [None] * 7
-    assert shown.mean_share([pair]) == "40%" and shown.mean_share([]) == NOT_RUN
-    assert shown.mean_share([pair], by_chance=True) == "9%"
+    assert known[:3] == ["lineage", 2, "-"] and known[6] == pytest.approx(1 / 2)
+    assert known[7] == pytest.approx((1 / 9 + 1 / 9) / 2) and missing[1:] == [None] * 7
+    assert shown.mean_share([pair]) == "50%" and shown.mean_share([]) == NOT_RUN
+    assert shown.mean_share([pair], by_chance=True) == "11%"
 
 
 def test_a_family_without_runs_is_said_to_have_none():

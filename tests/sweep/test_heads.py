@@ -54,7 +54,7 @@ def test_each_search_counts_once_though_two_chapters_name_it():
 def test_shared_heads_beside_those_of_shuffled_layers():
     one, two = search("0.0", "0.1", "1.0"), search("0.0", "0.2", "1.0", "2.0")
     found = shared(one, two, heads_per_layer=4)
-    assert found.shared == 2 and found.mean_size == 3.5 and found.share == pytest.approx(2 / 3.5)
+    assert found.shared == 2 and found.most == 3 and found.share == pytest.approx(2 / 3)
     assert found.by_chance == pytest.approx(2 * 2 / 4 + 1 / 4)
     # Layer 1 has its head in common once in four, layer 0 has one or two in five draws of six.
     exact = 1 / 6 + 4 / 6 * 1 / 4
