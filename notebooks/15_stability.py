@@ -134,7 +134,7 @@ show(shown.comparisons(claims, pairs))
 show(shown.counts(list(claims.values())))
 
 # %% tags=["hide-input"]
-show(shown.opposites(claims, {kind: pairs[kind] for kind in ("prompts", "lineage")}))
+show(shown.opposites(claims, pairs))
 show(shown.verdicts(list(claims.values()), columns))
 
 # %% tags=["hide-input"]
@@ -156,7 +156,7 @@ glue(**told)
 # model than it agrees with itself.
 #
 # **What hangs on the lineage.** With the same prompts in another lineage, {glue:text}`same_lineage`
-# verdicts stay, and {glue:text}`opposite_lineage` turn round. The table above names them.
+# verdicts stay, and {glue:text}`opposite_lineage` turn round. The tables above name what changes.
 #
 # ## The heads
 #
@@ -230,7 +230,8 @@ glue(
 #
 # *Caveats.* The small sizes are those of the quick edition: circuits come from few pairs and are
 # scored on few prompts, so an interval is wide, and a search misses heads that a larger one finds.
-# Two searches that differ only in prompts show how much of that there is. Claims of one run share
+# Two searches that differ only in prompts show how much of that there is. The first lineage was
+# searched with fewer pairs than the others, and its circuits are smaller. Claims of one run share
 # its prompts and heads, so counts of verdicts are no independent votes. And all lineages come from
 # one pretrained model: what is stable here may still be a trait of that one.
 #

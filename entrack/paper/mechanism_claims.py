@@ -189,7 +189,7 @@ def _training() -> list[Declaration]:
 def _stability() -> list[Declaration]:
     """Chapter 15: the claims of the other chapters, in many runs."""
     ours = partial(Declaration, ours=True)
-    never = partial(ours, rule=AtMost(0), spec=".0f", note="opposite verdicts, of {n} compared")
+    never = partial(ours, rule=AtMost(0), spec=".0f", note="opposite, of {n} pairs of verdicts")
     return [
         never("stable_lineages", "No claim that comes out in one lineage fails in another"),
         never("stable_prompts", "No claim that comes out on some prompts fails on others"),
