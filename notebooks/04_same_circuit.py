@@ -27,7 +27,7 @@ n_means: int = 112  # prompts behind the ablating means [14, 2000]
 n_evaluation: int = 504  # prompts on which circuits are scored [14, 5000]
 n_complete: int = 105  # prompts for completeness, at most n_evaluation [14, 5000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
-n_support: int = 42  # prompts on which tokens are chosen [7, 5000]
+n_support: int = 28  # prompts on which tokens are chosen; judged on four times as many [7, 1000]
 n_random: int = 4  # random circuits per version, of either kind [1, 1000]
 seed: int = 0  # of all prompts [0, 1000000]
 
@@ -377,16 +377,17 @@ show(tables.grown(rest, list(grown)))
 # version, and without the paper's groups in mind. We begin with the last token alone. The kind of
 # token that helps most is added, with all its heads, then the next, until the accuracy is near that
 # of the whole version or nothing more is gained. Kinds of tokens are chosen on
-# {glue:text}`n_support_used` prompts and judged on others.
+# {glue:text}`n_support_used` prompts and judged on {glue:text}`n_judged_used` others.
 
 # %%
 choosing = encode(models[base].tokenizer, examples(n_support, split="pruning", seed=seed))
+judging = held_out.subset(range(min(4 * n_support, len(held_out))))
 supports = {
-    name: token_support(model, choosing, held_out, means=ablation_means(model, settings))
+    name: token_support(model, choosing, judging, means=ablation_means(model, settings))
     for name, model in models.items()
 }
 show(support(supports))
-glue(n_support_used=n_support)
+glue(n_support_used=n_support, n_judged_used=len(judging))
 
 # %% [markdown]
 # Where the rows name the tokens behind *all* labels, a version does not only read the segment that
