@@ -33,6 +33,11 @@ WORDS = {
     "position_in_other_format": {"format": "standard"},
     "improved_full": {"n": 70},
     "lineage_circuit": {"n": 252},
+    "task_circuit": {"n": 252},
+    "task_circuit_back": {"n": 252},
+    "stable_lineages": {"n": 48},
+    "stable_prompts": {"n": 10},
+    "stable_heads": {"tests": 3},
 }
 """What the committed chapters fill in."""
 
