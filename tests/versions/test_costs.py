@@ -169,7 +169,8 @@ def test_the_published_chapters_took_time_as_their_operations_say(by_chapter):
     took = [
         by_chapter[0][name] / record["seconds_from_nothing"]
         for name, record in recorded.items()
-        if name in by_chapter[0] and record["device"] == "cpu"
+        # A chapter that reads a record runs no model, and takes no operations.
+        if by_chapter[0].get(name) and record["device"] == "cpu"
     ]
     if len(took) < 3:
         pytest.skip("the published chapters were not executed on a CPU")
