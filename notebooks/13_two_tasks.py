@@ -101,7 +101,7 @@ show(tables.tellings(asked[0]))
 #
 # ## The circuit of boxes, in the other task
 #
-# Four circuits run alone, with all other heads at their mean over prompts of the task: that of
+# Three circuits run alone, with all other heads at their mean over prompts of the task: that of
 # {glue:text}`base` on boxes, that of {glue:text}`focus` on boxes, and the one that the same search
 # finds in {glue:text}`focus` when its pairs are look-ups. Random heads stand beside them.
 
