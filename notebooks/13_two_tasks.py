@@ -37,6 +37,7 @@ structure_role: str = ""  # empty: as in its file {, after_prev_query_label, pre
 seed: int = 0  # of all prompts [0, 1000000]
 
 # %% tags=["hide-input"]
+from contextlib import suppress
 from dataclasses import replace
 
 import torch
@@ -54,7 +55,7 @@ from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 
 # %% tags=["hide-input"]
 from entrack.display.cells import glue, judge, listed, show
-from entrack.errors import ChapterError
+from entrack.errors import ChapterError, SiteError
 from entrack.figures import same_circuit as figures
 from entrack.paper.claims import claim
 from entrack.patching.patches import Patch
@@ -174,7 +175,9 @@ show(figures.effects_in_two(maps[here], maps[there], names=(LOOK_UPS, BOXES)))
 # %%
 OTHER_PROMPTS = "other look-ups"
 maps[OTHER_PROMPTS] = look_ups.look_up_maps(models[focus], replace(own, seed=seed + 1))
-maps[f"{base}, {LOOK_UPS}"] = look_ups.look_up_maps(models[base], own)
+# In a version that was never trained on look-ups a stage may find no head that helps.
+with suppress(SiteError):
+    maps[f"{base}, {LOOK_UPS}"] = look_ups.look_up_maps(models[base], own)
 order = [OTHER_PROMPTS, *(name for name in maps if name not in (OTHER_PROMPTS, here))]
 alike = {
     name: {group: likeness(maps[here], maps[name], group=group, seed=seed) for group in GROUPS}
