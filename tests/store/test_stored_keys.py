@@ -22,6 +22,7 @@ from entrack.circuit.faithfulness import measure_faithfulness
 from entrack.circuit.minimality import MinimalityConfig
 from entrack.circuits import Circuit
 from entrack.cross_model.cells import Cell
+from entrack.finetune.recipes import Recipe, recipe
 from entrack.model.activations import Means, mean_z
 from entrack.model.decoder import Model
 from entrack.patching.group_patching import Prepared
@@ -136,6 +137,12 @@ def samples() -> dict[object, list]:
         ],
         MinimalityConfig: [MinimalityConfig(), MinimalityConfig(threshold=0.0)],
         PathConfig: [PathConfig(), PathConfig(seed=1)],
+        Recipe: [
+            recipe("code"),
+            recipe("math"),
+            recipe("code").changed(seed=7),
+            recipe("code").changed(steps=7),
+        ],
         Mapping[tuple[str, str], Tensor]: [
             {("last", "query_label"): torch.tensor([1, 2])},
             {("last", "query_label"): torch.tensor([1, 3])},
