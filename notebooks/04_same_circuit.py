@@ -399,7 +399,7 @@ glue(n_support_used=n_support, n_judged_used=len(judging))
 #
 # The gap that is judged is the widest of four, one per group. The heads of a search that failed
 # say nothing about what a version uses, so shared heads are judged where the own circuit has a
-# faithfulness of 0.5 or more: {glue:text}`worked_list`. The others are left out:
+# faithfulness of `0.5` or more: {glue:text}`worked_list`. The others are left out:
 # {glue:text}`failed_list`. Effects head by head are judged in all.
 
 # %%

@@ -291,7 +291,7 @@ LOSS = [4.0, 3.0, 1.5, 0.9, 0.6, 0.5]
 #
 # :::{admonition} Hint
 # :class: dropdown
-# An accuracy that starts at 0.60 and ends at 0.92 has made none of its way at 0.60.
+# An accuracy that starts at `0.60` and ends at `0.92` has made none of its way at `0.60`.
 # :::
 # ::::
 

@@ -20,7 +20,7 @@ PROSE = [
     *sorted((ROOT / "notebooks").glob("[0-9A-Z][0-9]_*.py")),
 ]
 MAX_PAGE = 1_000_000
-MAX_BOOK = 23_000_000
+MAX_BOOK = 25_000_000
 
 
 @dataclass

@@ -4,6 +4,7 @@ stream, and in a model where it is known by construction."""
 import numpy as np
 import pytest
 import torch
+from closeness import additions, assert_close
 from planted_family import PLANTED_CIRCUIT, VERSIONS, planted_model
 from tiny_models import tiny_model
 
@@ -35,7 +36,9 @@ def test_it_is_what_goes_when_the_output_is_taken_out():
     for i, example in enumerate(prompts.examples):
         for slot, token in enumerate(prompts.tokens[i, prompts.segments["object"][i]]):
             expected = float(logits[i, token] - without[i, token])
-            assert found.logits[i, slot] == pytest.approx(expected, rel=1e-3, abs=1e-4)
+            size = float(logits[i].abs().max())
+            terms = additions(model, prompts.tokens.shape[1])
+            assert_close(found.logits[i, slot], np.float32(expected), terms=terms, magnitude=size)
         assert found.right[i] == example.query
 
 
