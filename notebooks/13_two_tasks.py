@@ -295,8 +295,10 @@ if held:
 # is clearly smaller, the gain needs these heads. If not, it came by another way, and the likeness
 # above was no cause.
 #
-# *Caveat.* Heads that share a key and value are held together there, so a few more than the named
-# ones cannot learn new keys. And heads below can learn to give the held ones better input.
+# *Caveats.* Each training was run once: the intervals are over prompts, and do not say what another
+# run of the same training would give. Heads that share a key and value are held together there, so
+# a few more than the named ones cannot learn new keys. And heads below can learn to give the held
+# ones better input.
 #
 # ## What we claim, what we find, verdict
 

@@ -16,21 +16,26 @@ CODES = {"Tab": 9, "Enter": 13, "Space": 32, "ArrowUp": 38}
 TEXTS = {"Enter": "\r", "Space": " "}
 
 
-def keys_pressed(page: Path, keys: list[str], scratch: Path, *, read: str):
-    """Open `page`, press `keys` one after the other, and give what the expression `read` gives."""
-    browser = subprocess.Popen(
+def opened(page: Path, profile: Path, *flags: str) -> subprocess.Popen:
+    """A headless browser that shows `page` and listens to a debugger."""
+    return subprocess.Popen(
         [
             CHROMIUM,
             *_FLAGS,
-            f"--user-data-dir={scratch / 'keys'}",
+            f"--user-data-dir={profile}",
             "--remote-debugging-port=0",
-            "--window-size=1000,1400",
+            *flags,
             page.as_uri(),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+
+
+def keys_pressed(page: Path, keys: list[str], scratch: Path, *, read: str):
+    """Open `page`, press `keys` one after the other, and give what the expression `read` gives."""
+    browser = opened(page, scratch / "keys", "--window-size=1000,1400")
     try:
         return asyncio.run(_press(_address(scratch / "keys" / "DevToolsActivePort"), keys, read))
     finally:

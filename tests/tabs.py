@@ -5,12 +5,11 @@ JavaScript.
 import asyncio
 import json
 import os
-import subprocess
 import time
 from pathlib import Path
 
-from browser import _FLAGS, CHROMIUM, HARMLESS
-from devtools import _address
+from browser import HARMLESS
+from devtools import _address, opened
 from tornado.websocket import websocket_connect
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,18 +42,7 @@ class Tabs:
         profile = self.scratch / "tabs"
         start = self.scratch / "start.html"
         start.write_text("<!doctype html><title>start</title>")
-        self.browser = subprocess.Popen(
-            [
-                CHROMIUM,
-                *_FLAGS,
-                f"--user-data-dir={profile}",
-                "--remote-debugging-port=0",
-                start.as_uri(),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self.browser = opened(start, profile)
         try:
             address = _address(profile / "DevToolsActivePort")
             self.loop = asyncio.new_event_loop()

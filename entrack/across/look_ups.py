@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from entrack.circuit.discovery import Discovery, discover
 from entrack.circuit.search import CircuitSettings, FoundCircuit, means_over, search_circuit
+from entrack.cross_model.messages import followed_more
 from entrack.errors import AlignmentError
 from entrack.model.activations import Means
 from entrack.model.answers import answers_of
@@ -105,7 +106,7 @@ def _scenes(settings: CircuitSettings) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class TaskMessages:
-    """Messages between two tasks in one model, or from one model to another.
+    """Messages between two tasks in one model.
 
     Attributes:
         patched: cell of CELLS -> the answers to the base prompts, each patch taken from the
@@ -156,10 +157,7 @@ class TaskMessages:
         )
 
     def _above(self, cell: tuple[str, str], patch: str) -> np.ndarray:
-        """1, 0 or -1: followed when patched, less the same when not [example]."""
-        answers, content = self.patched[cell], self.content[patch]
-        unpatched = answers.unpatched == answers.candidates[content]
-        return answers.hits(patch, content).astype(float) - unpatched
+        return followed_more(self.patched[cell], patch, self.content[patch])
 
 
 def task_messages(
@@ -168,7 +166,6 @@ def task_messages(
     *,
     patches: Mapping[str, Patch],
     content: Mapping[str, str],
-    donor: Model | None = None,
 ) -> TaskMessages:
     """The four cells of source task and base task for each of `patches`. Stored.
 
@@ -176,12 +173,11 @@ def task_messages(
         items: counterfactuals of `counterfactual_pairs.interchanges`, in which every idea of what
             is carried predicts another word, whichever task tells it.
         content: name of a patch -> the candidate that it should make the model say.
-        donor: the model that reads the sources, if it is another than the one that answers.
 
     Cost: as `group_patching.patch_pairs`, four times."""
     told = told_both_ways(model.tokenizer, items)
     return TaskMessages(
-        {cell: patch_pairs(model, told[cell], patches=patches, donor=donor) for cell in CELLS},
+        {cell: patch_pairs(model, told[cell], patches=patches) for cell in CELLS},
         dict(content),
         {cell: {way: _nearest(told[cell], way) for way in COUNTS} for cell in CELLS},
     )

@@ -67,7 +67,6 @@ def at_last(
     circuit: Circuit,
     *,
     scenes: Sequence[Scene],
-    format: str = "alternative",
 ) -> AtLast | None:
     """Hand over the circuit's heads at the last token (A and B), all the others there, and all.
     Stored. None where the circuit has no head at the last token, or every one.
@@ -84,5 +83,5 @@ def at_last(
         return None
     parts = {INSIDE: tuple(sorted(inside)), REST: rest, EVERY: tuple(every)}
     cells = [Cell(label, {role: heads}) for label, heads in parts.items()]
-    prompts = encode(receiver.tokenizer, all_queries(scenes, format=format))
+    prompts = encode(receiver.tokenizer, all_queries(scenes))
     return AtLast(cross_patch(donor, receiver, prompts, cells=cells))

@@ -77,10 +77,13 @@ class Messages:
         return difference(*above, clusters=self.patched[BASE, BASE].scenes)
 
     def _above(self, cell: tuple[str, str], patch: str) -> np.ndarray:
-        """1, 0 or -1: followed when patched, less the same when not [example]."""
-        answers, content = self.patched[cell], self.content[patch]
-        unpatched = answers.unpatched == answers.candidates[content]
-        return answers.hits(patch, content).astype(float) - unpatched
+        return followed_more(self.patched[cell], patch, self.content[patch])
+
+
+def followed_more(answers: Patched, patch: str, content: str) -> np.ndarray:
+    """1, 0 or -1: answered as the content says when patched, less the same when not [example]."""
+    unpatched = answers.unpatched == answers.candidates[content]
+    return answers.hits(patch, content).astype(float) - unpatched
 
 
 def messages(

@@ -228,12 +228,13 @@ class Reading:
     acts: Mapping[str, int]
 
 
-def reading(model: Model, prompts: Prompts, *, circuit: Circuit, index: int = 0) -> Reading:
-    """Where the heads of each group of `circuit` look in prompt `index`, with nothing changed.
+def reading(model: Model, prompts: Prompts, *, circuit: Circuit) -> Reading:
+    """Where the heads of each group of `circuit` look in the first of `prompts`, with
+    nothing changed.
 
     Cost: a forward pass per group.
     """
-    one = prompts.subset([index])
+    one = prompts.subset([0])
     kept = {name: circuit.groups[name] for name in GROUPS if circuit.groups[name]}
     looks = {
         name: patterns(model, one, heads, role=circuit.role(name)).weights[0].mean(0).numpy()

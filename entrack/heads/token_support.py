@@ -6,13 +6,12 @@ can be faithful to it. So tokens are added one kind at a time, all their heads a
 elsewhere at their mean, each time the kind that brings most, until the accuracy is near that of the
 whole version."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from entrack.circuit.live_positions import ALL, LivePositions, live_positions
-from entrack.errors import ConfigError
 from entrack.model.activations import Means
 from entrack.model.decoder import Model
 from entrack.stats.metrics import Difference, Estimate
@@ -33,6 +32,8 @@ PLACES = {
 """Words for a kind of token -> its role, as `live_positions` or `with_places` knows it."""
 ENOUGH = 0.95
 """Share of the whole version's accuracy at which the search ends."""
+MOST = 4
+"""Additions at which it ends at the latest."""
 
 
 def with_places(prompts: Prompts) -> Prompts:
@@ -73,24 +74,18 @@ def token_support(
     judging: Prompts,
     *,
     means: Means,
-    places: Mapping[str, str] = PLACES,
-    most: int = 4,
 ) -> TokenSupport:
     """Add kinds of tokens until the accuracy on `choosing` reaches `ENOUGH` of the whole version's,
-    a further kind brings nothing, or `most` are added; then measure the way on `judging`. Every
+    a further kind brings nothing, or `MOST` are added; then measure the way on `judging`. Every
     step is stored.
 
-    Raises ConfigError where no kind of tokens is given, and as `live_positions` does.
-
     Cost: for each addition one run of `choosing` per kind of tokens that is left."""
-    if not places:
-        raise ConfigError("no kinds of tokens to choose from; at least one is needed. Name some.")
     choosing, judging = with_places(choosing), with_places(judging)
     roles, order = list(START), []
     score = live_positions(model, choosing, sets={"now": roles, ALL: [ALL]}, means=means)
     now, enough = score.hits["now"].mean(), ENOUGH * score.hits[ALL].mean()
-    while now < enough and len(order) < min(most, len(places)):
-        left = {name: role for name, role in places.items() if name not in order}
+    while now < enough and len(order) < min(MOST, len(PLACES)):
+        left = {name: role for name, role in PLACES.items() if name not in order}
         tried = live_positions(
             model, choosing, sets={n: [*roles, r] for n, r in left.items()}, means=means
         )
@@ -99,18 +94,17 @@ def token_support(
             break
         now = tried.hits[best].mean()
         order.append(best)
-        roles.append(places[best])
-    return TokenSupport(tuple(order), _judged(model, judging, order, places, means))
+        roles.append(PLACES[best])
+    return TokenSupport(tuple(order), _judged(model, judging, order, means))
 
 
 def _judged(
     model: Model,
     prompts: Prompts,
     order: Sequence[str],
-    places: Mapping[str, str],
     means: Means,
 ) -> LivePositions:
     sets = {"last token": list(START)}
     for index, name in enumerate(order):
-        sets[name] = [*START, *(places[n] for n in order[: index + 1])]
+        sets[name] = [*START, *(PLACES[n] for n in order[: index + 1])]
     return live_positions(model, prompts, sets=sets | {ALL: [ALL]}, means=means)

@@ -6,9 +6,16 @@ from functools import partial
 
 from entrack.sites import GROUPS
 from entrack.stats.declarations import Declaration
-from entrack.stats.rules import AtLeast, AtMost, Beyond, Graded, Nothing, Sign
+from entrack.stats.rules import MARGIN, AtLeast, AtMost, Beyond, Graded, Nothing, Sign
 
 HIGHER = Sign(+1)
+ALIKE = Graded(
+    (HIGHER, AtLeast(0.8)),
+    ("correlation of effects beyond that of heads shuffled in their layers", "of the ceiling"),
+)
+"""When the heads of two searches are called the same."""
+CARRIERS = [group for name, group in GROUPS.items() if name != "structure_reader"]
+"""The groups that carry a message of their own."""
 
 
 def declared() -> list[Declaration]:
@@ -19,17 +26,13 @@ def declared() -> list[Declaration]:
 def _lineages() -> list[Declaration]:
     """Chapter 12: finding (i), whether the mechanism existed before."""
     ours = partial(Declaration, finding="i", ours=True, each="lineage")
-    alike = Graded(
-        (HIGHER, AtLeast(0.8)),
-        ("correlation of effects beyond that of heads shuffled in their layers", "of the ceiling"),
-    )
     return [
         *(
             ours(
                 f"lineage_heads_{group.letter}",
                 f"A base trained on other data has the same {group.title.lower()}s"
                 f" ({group.letter})",
-                alike,
+                ALIKE,
             )
             for group in GROUPS.values()
         ),
@@ -47,8 +50,7 @@ def _lineages() -> list[Declaration]:
                 " follow their own",
                 Nothing(),
             )
-            for name, group in GROUPS.items()
-            if name != "structure_reader"
+            for group in CARRIERS
         ),
     ]
 
@@ -56,22 +58,17 @@ def _lineages() -> list[Declaration]:
 def _tasks() -> list[Declaration]:
     """Chapter 13: finding (iii), whether one mechanism does two tasks."""
     ours = partial(Declaration, finding="iii", ours=True)
-    alike = Graded(
-        (HIGHER, AtLeast(0.8)),
-        ("correlation of effects beyond that of heads shuffled in their layers", "of the ceiling"),
-    )
     followed = Graded(
         (HIGHER, AtLeast(0.8)),
         ("followed above the floor", "of what the same heads do that read boxes"),
     )
-    letters = {name: group for name, group in GROUPS.items() if name != "structure_reader"}
     return [
         *(
             ours(
                 f"task_heads_{group.letter}",
                 f"Look-ups in code are done with the {group.title.lower()}s ({group.letter}) of"
                 " boxes",
-                alike,
+                ALIKE,
             )
             for group in GROUPS.values()
         ),
@@ -96,7 +93,7 @@ def _tasks() -> list[Declaration]:
                 " those that read boxes",
                 followed,
             )
-            for group in letters.values()
+            for group in CARRIERS
         ),
         *(
             ours(
@@ -127,7 +124,7 @@ def _tasks() -> list[Declaration]:
                 " read one are followed in boxes",
                 HIGHER,
             )
-            for group in letters.values()
+            for group in CARRIERS
         ),
     ]
 
@@ -136,22 +133,17 @@ def _training() -> list[Declaration]:
     """Chapter 14: findings (i) and (iii), while a version is trained. Structure readers are not
     followed.
     """
-    followed = [group for name, group in GROUPS.items() if name != "structure_reader"]
     found = partial(Declaration, finding="i", ours=True, each="course")
     better = partial(Declaration, finding="iii", ours=True, each="course")
-    alike = Graded(
-        (HIGHER, AtLeast(0.8)),
-        ("correlation of effects beyond that of heads shuffled in their layers", "of the ceiling"),
-    )
     return [
         *(
             found(
                 f"course_found_{group.letter}",
                 f"While the base is made, its {group.title.lower()}s ({group.letter}) are there"
                 " before half of its gain in accuracy",
-                alike,
+                ALIKE,
             )
-            for group in followed
+            for group in CARRIERS
         ),
         *(
             found(
@@ -159,9 +151,9 @@ def _training() -> list[Declaration]:
                 f"While a version is made from the base, the {group.title.lower()}s"
                 f" ({group.letter}) stay the base's, at the checkpoint where they are least like"
                 " them",
-                alike,
+                ALIKE,
             )
-            for group in followed
+            for group in CARRIERS
         ),
         *(
             better(
@@ -170,7 +162,7 @@ def _training() -> list[Declaration]:
                 " base's circuit come to carry more",
                 HIGHER,
             )
-            for group in followed
+            for group in CARRIERS
         ),
         *(
             better(
@@ -181,7 +173,7 @@ def _training() -> list[Declaration]:
                 spec=".2f",
                 note="share of the rise in what they carry",
             )
-            for group in followed
+            for group in CARRIERS
         ),
     ]
 
@@ -189,10 +181,10 @@ def _training() -> list[Declaration]:
 def _stability() -> list[Declaration]:
     """Chapter 15: the claims of the other chapters, in many runs."""
     ours = partial(Declaration, ours=True)
-    never = partial(ours, rule=AtMost(0), spec=".0f", note="opposite, of {n} pairs of verdicts")
+    few = partial(ours, rule=AtMost(MARGIN), spec=".2f", note="opposite, of {n} pairs of verdicts")
     return [
-        never("stable_lineages", "No claim that comes out in one lineage fails in another"),
-        never("stable_prompts", "No claim that comes out on some prompts fails on others"),
+        few("stable_lineages", "Few claims that come out in one lineage fail in another"),
+        few("stable_prompts", "Few claims that come out on some prompts fail on others"),
         ours(
             "stable_heads",
             "Searches in two lineages share more heads than heads of the same layers would",

@@ -14,8 +14,7 @@ from entrack.book.execution import Execution, run_record
 from entrack.book.freshness import get_stamp
 from entrack.book.pages import STATUS_FILES
 from entrack.errors import DataError, EntrackError
-from entrack.store.digests import write_atomic
-from entrack.sweep.records import stable
+from entrack.sweep.records import stable, write_record
 
 EDITION = "published"
 TARGET = Path(__file__).with_name("recorded.json")
@@ -51,10 +50,7 @@ def main(arguments: Sequence[str]) -> int:
         runs = {n: run for n, run in swept["runs"].items() if f"/{EDITION}/" not in n}
         chapters = sorted({run["chapter"] for run in runs.values()})
         runs |= stable(published(project(), chapters))["runs"]
-        text = json.dumps(
-            {"format": swept["format"], "runs": runs}, indent=1, sort_keys=True, ensure_ascii=False
-        )
-        write_atomic(target, (text + "\n").encode())
+        write_record(target, {"format": swept["format"], "runs": runs})
     except EntrackError as error:
         print(f"entrack: {error}", file=sys.stderr)
         return 1

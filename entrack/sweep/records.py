@@ -82,6 +82,12 @@ def stable(collected: Mapping) -> dict:
     return {"format": collected["format"], "runs": runs}
 
 
+def write_record(path: str | Path, record: Mapping) -> None:
+    """A record as JSON in the order of its keys, so that two compare line by line."""
+    text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False)
+    write_atomic(path, (text + "\n").encode())
+
+
 def main(arguments: Sequence[str]) -> int:
     """`FOLDER OUT STABLE NAME...`: collect FOLDER/NAME.json of each name into OUT, small in STABLE.
 
@@ -90,9 +96,8 @@ def main(arguments: Sequence[str]) -> int:
     folder, out, small, *names = arguments
     try:
         collected = collect({name: Path(folder, f"{name}.json") for name in names})
-        for path, value in ((small, stable(collected)), (out, collected)):
-            text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
-            write_atomic(path, (text + "\n").encode())
+        write_record(small, stable(collected))
+        write_record(out, collected)
     except EntrackError as error:
         print(f"entrack: {error}", file=sys.stderr)
         return 1

@@ -170,7 +170,7 @@ def test_the_first_repaired_prompt(model, prompts, monkeypatch):
 
 
 def test_a_reading_is_a_mean_over_heads_that_sums_to_one(model, prompts):
-    found = one_prompt.reading(model, prompts, circuit=CIRCUIT, index=2)
+    found = one_prompt.reading(model, prompts.subset([2]), circuit=CIRCUIT)
     assert list(found.looks) == list(CIRCUIT.groups)
     for group, weights in found.looks.items():
         assert abs(weights.sum() - 1) < 1e-5 and weights[found.acts[group] + 1 :].sum() == 0

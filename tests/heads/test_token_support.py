@@ -5,7 +5,7 @@ from planted_family import VERSIONS, planted_model
 
 from entrack.circuit.live_positions import ALL, live_positions
 from entrack.circuit.search import CircuitSettings, ablation_means
-from entrack.errors import ConfigError
+from entrack.heads import token_support as module
 from entrack.heads.token_support import PLACES, token_support, with_places
 from entrack.tables.circuit import support
 from entrack.task.draws import examples
@@ -45,19 +45,15 @@ def test_it_finds_the_tokens_of_the_planted_circuit(planted):
     assert row[5].value == pytest.approx(row[3].value - row[4].value)
 
 
-def test_it_ends_where_nothing_more_is_gained_or_enough_is_there(planted):
+def test_it_ends_where_nothing_more_is_gained_or_enough_is_there(planted, monkeypatch):
     choosing, judging = prompts(planted, 14, "pruning"), prompts(planted, 14, "evaluation")
     means = ablation_means(planted, SIZES)
-    everything = token_support(planted, choosing, judging, means=means, places={"all": ALL})
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "MOST", 1)
+        assert len(token_support(planted, choosing, judging, means=means).order) == 1
+    monkeypatch.setattr(module, "PLACES", {"all": ALL})
+    everything = token_support(planted, choosing, judging, means=means)
     assert everything.order == ("all",) and everything.short(1).value == 0
-    one = token_support(planted, choosing, judging, means=means, most=1)
-    assert len(one.order) == 1
     useless = {"first token": "first", "last token again": "last"}
-    assert len(token_support(planted, choosing, judging, means=means, places=useless).order) == 1
-
-
-def test_no_kinds_of_tokens_are_refused(planted):
-    asked = prompts(planted, 2, "pruning")
-    means = ablation_means(planted, SIZES)
-    with pytest.raises(ConfigError, match="no kinds of tokens to choose from; at least one"):
-        token_support(planted, asked, asked, means=means, places={})
+    monkeypatch.setattr(module, "PLACES", useless)
+    assert len(token_support(planted, choosing, judging, means=means).order) == 1
