@@ -28,7 +28,7 @@ from entrack.sweep.stability import (
     compared,
 )
 
-MARKS = (("D", "#222222"), ("o", "#4c64f5"), ("v", "#4c64f5"), ("s", "#cb6b07"), ("^", "#1d788d"))
+MARKS = (("D", "black"), ("o", "#4c64f5"), ("v", "#4c64f5"), ("s", "#cb6b07"), ("^", "#1d788d"))
 """Marker and colour of the columns, in their order; more of them begin again."""
 FINDINGS = {"": "the task", "i": "(i) same circuit", "ii": "(ii) same job", "iii": "(iii) better"}
 _LIMITS = (-1.05, 1.45)
