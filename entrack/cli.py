@@ -18,7 +18,7 @@ from entrack.book.execution import run
 from entrack.course_commands import COURSE_COMMANDS
 from entrack.errors import EntrackError, ParameterError
 from entrack.family_run import run_every_chapter
-from entrack.versions.families import families, family_file
+from entrack.versions.families import DEFAULT, families, family_file
 from entrack.versions.model_list import family_text, models_text
 from entrack.versions.weights import converted
 
@@ -234,7 +234,7 @@ def fetch(options: argparse.Namespace) -> int:
 
 
 def _fetch_arguments(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--family", default="smollm2", help="a family by name, or all")
+    sub.add_argument("--family", default=DEFAULT, help="a family by name, or all")
 
 
 def train(options: argparse.Namespace) -> int:
@@ -253,7 +253,7 @@ def train(options: argparse.Namespace) -> int:
 
 def _train_arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("name", help="the version to make, such as base")
-    sub.add_argument("--family", default="smollm2", help="the lineage that it belongs to")
+    sub.add_argument("--family", default=DEFAULT, help="the lineage that it belongs to")
     sub.add_argument("--steps", type=int, help="instead of the recipe's")
     sub.add_argument("--seed", type=int, help="instead of the recipe's")
     sub.add_argument("--out", help="the folder to write, instead of the version's own")

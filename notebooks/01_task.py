@@ -10,7 +10,7 @@
 # its interval. *Time:* 20 minutes. *Before it:* {doc}`../book/reading_guide`.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # model family
+family: str = "smollm2-unprimed"  # model family
 base: str = ""  # the version that others are compared with; empty: the reference of the family
 n_scenes: int = 100  # scenes; each box of each is asked for [4, 2000]
 n_scenes_sizes: int = 28  # scenes per number of boxes [2, 500]

@@ -13,7 +13,7 @@
 # stream.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # model family
+family: str = "smollm2-unprimed"  # model family
 model: str = ""  # family/version, a folder, or hub id@revision; empty: the family reference
 n_prompts: int = 84  # per desideratum; 42, 84, ... balance positions [42, 4200]
 n_patterns: int = 21  # prompts whose attention is read [7, 500]

@@ -18,13 +18,13 @@
 # chance; read what a circuit leaves out. *Time:* 25 minutes. *Before it:* {doc}`03_circuit`.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # a family in models/
+family: str = "smollm2-unprimed"  # a family in models/
 base: str = ""  # the version whose circuit is run in all; empty: the reference of the family
 own: str = ""  # versions whose own circuit is searched, by spaces; empty: the focus
 n_pairs: int = 70  # clean and corrupt pairs for path patching in base [7, 700]
 n_pairs_own: int = 28  # the same in the other versions [7, 700]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]
-n_evaluation: int = 504  # prompts on which circuits are scored [14, 5000]
+n_evaluation: int = 756  # prompts on which circuits are scored [14, 5000]
 n_complete: int = 105  # prompts for completeness, at most n_evaluation [14, 5000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 n_support: int = 28  # prompts on which tokens are chosen; judged on four times as many [7, 1000]

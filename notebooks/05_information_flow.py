@@ -14,10 +14,10 @@
 # minutes. *Before it:* {doc}`03_circuit`.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # a family in models/
+family: str = "smollm2-unprimed"  # a family in models/
 version: str = ""  # the version that is looked into; empty: the reference of the family
 format: str = "alternative"  # text format {alternative, standard}
-n_scenes: int = 42  # scenes of seven boxes; every box of each is asked for [2, 1000]
+n_scenes: int = 84  # scenes of seven boxes; every box of each is asked for [2, 1000]
 others: str = ""  # versions compared with it, spaces between; empty: all from the reference on
 n_others: int = 28  # scenes for comparing versions, seven prompts each [2, 1000]
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit [7, 700]

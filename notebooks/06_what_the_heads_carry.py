@@ -18,12 +18,12 @@
 # score. *Time:* 40 minutes. *Before it:* {doc}`05_information_flow`.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # a family in models/
+family: str = "smollm2-unprimed"  # a family in models/
 base: str = ""  # the version whose circuit is tested, also in the others; empty: the reference
 format: str = "alternative"  # text format {alternative, standard}
 n_train: int = 14  # scenes for learning masks; every box of each is asked for [2, 500]
 n_validation: int = 14  # scenes for choosing among masks, and layers of the ceiling [2, 500]
-n_test: int = 28  # scenes for every number that is reported [2, 2000]
+n_test: int = 70  # scenes for every number that is reported [2, 2000]
 # A pair of the structure reader reruns half the prompt and costs ten times as much as another.
 n_reader: int = 3  # of the training and validation scenes, those for the structure reader [1, 500]
 n_seeds: int = 3  # masks learned per group and desideratum [2, 20]

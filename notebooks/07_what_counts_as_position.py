@@ -20,10 +20,10 @@
 # that a prompt tells apart. *Time:* 30 minutes. *Before it:* {doc}`06_what_the_heads_carry`.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # a family in models/
+family: str = "smollm2-unprimed"  # a family in models/
 version: str = ""  # the version that is looked into; empty: the family's reference
 format: str = "alternative"  # text format {alternative, standard}
-n_scenes: int = 28  # scenes per wording of the source; every box of each is asked for [2, 1000]
+n_scenes: int = 70  # scenes per wording of the source; every box of each is asked for [2, 1000]
 n_rivals: int = 49  # scenes for telling ordinal, token and label apart [4, 1000]
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit [7, 700]
 # Where structure readers act; empty: as the family's file says.

@@ -21,14 +21,14 @@
 # minutes. *Before it:* {doc}`04_same_circuit`.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # a family in models/
+family: str = "smollm2-unprimed"  # a family in models/
 base: str = ""  # the version that receives, and whose circuit is patched; empty: the reference
 focus: str = ""  # the version whose q, k, v and weights are looked into; empty: the family's focus
 own: str = ""  # versions whose own circuit is patched too, spaces between; empty: the focus
-n_scenes: int = 35  # scenes of seven boxes; every box of each is asked for [2, 1000]
+n_scenes: int = 84  # scenes of seven boxes; every box of each is asked for [2, 1000]
 n_far: int = 10  # of these, for patches that rerun the context: D, the full circuit [1, 1000]
-n_desiderata: int = 21  # scenes of seven pairs for what the groups carry [2, 1000]
-n_graft: int = 21  # scenes for versions with parts of an update [2, 1000]
+n_desiderata: int = 49  # scenes of seven pairs for what the groups carry [2, 1000]
+n_graft: int = 49  # scenes for versions with parts of an update [2, 1000]
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit of base [7, 700]
 n_pairs_own: int = 28  # the same for the other versions' own circuits [7, 700]
 n_random: int = 3  # random groups per group [1, 20]

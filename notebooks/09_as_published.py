@@ -17,7 +17,7 @@
 # not. *Time:* 20 minutes. *Before it:* {doc}`08_what_improved`.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # a family in models/
+family: str = "smollm2-unprimed"  # a family in models/
 base: str = ""  # the version on which the slips are made; empty: the reference of the family
 adapter: str = ""  # the version whose o_proj update is dropped; empty: the focus of the family
 n_pairs: int = 70  # pairs behind the circuit [7, 700]

@@ -17,9 +17,9 @@
 # parts that add up. *Time:* 20 minutes. *Before it:* {doc}`08_what_improved`.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # a family in models/
+family: str = "smollm2-unprimed"  # a family in models/
 base: str = ""  # the version whose circuit it is, one of every two; empty: the reference
-n_scenes: int = 49  # scenes of seven pairs of prompts [2, 1000]
+n_scenes: int = 84  # scenes of seven pairs of prompts [2, 1000]
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit of base [7, 700]
 # Where structure readers act; empty: as the family's file says.
 structure_role: str = ""  # {, after_prev_query_label, prev_query_label}

@@ -15,7 +15,7 @@
 # {doc}`06_what_the_heads_carry` and {doc}`08_what_improved`.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # a family in models/
+family: str = "smollm2-unprimed"  # a family in models/
 base: str = ""  # the version whose circuit is used, in all versions; empty: the reference
 n_prompts: int = 21  # prompts to choose from [1, 49]
 n_scenes: int = 8  # scenes of seven boxes from which they are chosen [1, 100]

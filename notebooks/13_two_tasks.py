@@ -22,14 +22,14 @@
 # {doc}`06_what_the_heads_carry`, {doc}`10_messages`, {doc}`12_lineages`.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # a family in models/
+family: str = "smollm2-unprimed"  # a family in models/
 base: str = ""  # the version whose circuit it is; empty: the reference
 focus: str = ""  # the version that does both tasks; empty: as the family's file says
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit of base [7, 700]
 n_pairs_own: int = 42  # the same for every other search [7, 700]
-n_evaluation: int = 252  # scenes on which circuits are scored [14, 5000]
+n_evaluation: int = 504  # scenes on which circuits are scored [14, 5000]
 n_random: int = 4  # random circuits [1, 1000]
-n_scenes: int = 21  # scenes of seven pairs for messages [2, 1000]
+n_scenes: int = 49  # scenes of seven pairs for messages [2, 1000]
 n_steps: int = 50  # steps of training with heads held; 0: leave it out [0, 250]
 n_held: int = 2  # draws of other heads that are held instead [1, 100]
 n_asked: int = 36  # scenes of seven questions behind what such a training brings [2, 1000]

@@ -21,7 +21,7 @@
 # minutes. *Before it:* {doc}`04_same_circuit`, {doc}`08_what_improved`, {doc}`12_lineages`.
 
 # %% tags=["parameters"]
-family: str = "smollm2"  # a family in models/
+family: str = "smollm2-unprimed"  # a family in models/
 siblings: str = ""  # families made from the same model, spaces between; empty: as its file says
 seed: int = 0  # of the draws behind chance [0, 1000000]
 

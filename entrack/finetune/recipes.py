@@ -188,7 +188,7 @@ TRIES = {
 """
 
 
-def recipe(name: str, family: str = "smollm2") -> Recipe:
+def recipe(name: str, family: str) -> Recipe:
     """The recipe or the try of `family` called `name`; ConfigError names those there are."""
     if family not in RECIPES:
         raise ConfigError(

@@ -33,7 +33,7 @@ VALIDATION_SCENES, EVALUATION_SCENES = 70, 100  # of seven prompts each
 def train(
     name: str,
     *,
-    family: str = "smollm2",
+    family: str,
     steps: int | None = None,
     seed: int | None = None,
     out: str | Path | None = None,

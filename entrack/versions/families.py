@@ -15,6 +15,9 @@ from entrack.versions.weights import read_json
 MODELS = Path(__file__).resolve().parents[2] / "models"
 """The families of the book."""
 
+DEFAULT = "smollm2-unprimed"
+"""The family of the chapters: its base never saw the task that they ask it to do."""
+
 
 def folders() -> tuple[Path, ...]:
     """Where families are looked for: the folder that the environment variable `ENTRACK_MODELS`
@@ -27,7 +30,7 @@ def folders() -> tuple[Path, ...]:
 def families() -> tuple[str, ...]:
     """The families that there are, the default one first."""
     stems = {path.stem for folder in folders() for path in folder.glob("*.json")}
-    return tuple(sorted(stems, key=lambda family: (family != "smollm2", family)))
+    return tuple(sorted(stems, key=lambda family: (family != DEFAULT, family)))
 
 
 def family_path(family: str) -> Path:
@@ -47,7 +50,7 @@ def family_file(family: str) -> dict:
     return read_json(family_path(family))
 
 
-def versions(family: str = "smollm2") -> tuple[str, ...]:
+def versions(family: str) -> tuple[str, ...]:
     """The versions of `family` whose weights can be loaded: those without an adapter, and those
     whose adapter stands in `models/` with its card, which `entrack train` writes last. Versions on
     a hub of which no revision is pinned are left out."""
@@ -174,6 +177,6 @@ def _entry(family: str, key: str) -> object:
     if key not in described:
         raise ModelError(
             f"{family}.json has no {key!r}; the chapters need it to know what to compare. Add it as"
-            " in smollm2.json."
+            f" in {DEFAULT}.json."
         )
     return described[key]

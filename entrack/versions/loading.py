@@ -38,9 +38,7 @@ from entrack.versions.weights import (
 from entrack.versions.wheels import sha256_file
 
 
-def load(
-    name: str = "smollm2/base", *, device: str | None = None, dtype: torch.dtype | None = None
-) -> Model:
+def load(name: str, *, device: str | None = None, dtype: torch.dtype | None = None) -> Model:
     """Load a version of a family, a local folder, or a hub id (``org/name@revision``) of a causal
     decoder of any architecture that `Model.self_check` finds right.
 
