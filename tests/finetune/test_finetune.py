@@ -15,8 +15,9 @@ from tiny_models import tiny_model
 from tokenizers_for_tests import make_tokenizer
 
 from entrack import cli
-from entrack.errors import ConfigError, DataError
+from entrack.errors import ConfigError, DataError, ModelError
 from entrack.finetune import train as trainer
+from entrack.finetune import weights as weights_module
 from entrack.finetune.arithmetic_data import ArithmeticData, NamedArithmeticData
 from entrack.finetune.boxes_data import BoxesData
 from entrack.finetune.code_data import PYTHON, SHELL, TEMPLATES, CodeData
@@ -30,6 +31,8 @@ from entrack.store.digests import digest
 from entrack.task.boxes import NOUNS
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode, opening
+from entrack.versions.families import DEFAULT
+from entrack.versions.loading import load
 from entrack.versions.wheels import sha256_file
 
 CONFIGS = (
@@ -118,7 +121,7 @@ def test_the_unprimed_base_and_what_is_tuned_from_it_learn_from_different_look_u
 
 
 def test_the_control_is_code_but_for_what_it_stands_on():
-    control, usual = recipe("code-from-raw", "smollm2-unprimed"), recipe("code")
+    control, usual = recipe("code-from-raw", DEFAULT), recipe("code", "smollm2")
     assert control == dataclasses.replace(usual, name="code-from-raw", on="raw")
 
 
@@ -139,8 +142,6 @@ def test_words_are_not_those_of_the_task():
 
 @pytest.mark.slow
 def test_words_and_answers_are_one_token():
-    from entrack.versions.loading import load
-
     tokenizer = load("smollm2/raw").tokenizer
     for words in (list(WORDS), [f" {word}" for word in WORDS]):
         assert {len(ids) for ids in tokenizer(words)["input_ids"]} == {1}
@@ -260,7 +261,7 @@ def test_neighbours_in_a_list():
 
 
 def test_every_kind_of_instruction_is_drawn():
-    assert recipe("instruct").data.tasks == tuple(TASKS)
+    assert recipe("instruct", DEFAULT).data.tasks == tuple(TASKS)
 
 
 def test_schedule_rises_then_falls_to_nothing():
@@ -279,9 +280,10 @@ def test_unknown_recipe_is_named():
             r" 'math'\?"
         ),
     ):
-        recipe("maths")
+        recipe("maths", "smollm2")
     with pytest.raises(
-        ConfigError, match=r"no recipe 'bose'; there are base, .*code-from-raw\. Did"
+        ConfigError,
+        match=r"no recipe 'bose'; there are .*code-from-raw, and to try code-full\. Did",
     ):
         recipe("bose", "smollm2-unprimed")
     with pytest.raises(
@@ -294,7 +296,7 @@ def test_unknown_recipe_is_named():
 @pytest.mark.parametrize("steps", [0, 151])
 def test_steps_outside_the_horizon_are_refused(steps):
     with pytest.raises(ConfigError, match=rf"{steps} steps; recipe 'base' takes 1 to 150"):
-        recipe("base").changed(steps=steps)
+        recipe("base", DEFAULT).changed(steps=steps)
 
 
 @pytest.mark.parametrize("family", RECIPES)
@@ -420,6 +422,110 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path, monkeypatch, dt
     assert any(v.abs().max() > 0 for k, v in straight.items() if "lora_B" in k)
 
 
+FULL = dict(rank=None, alpha=None, lr=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_full_fine_tune_changes_every_weight_and_can_be_interrupted(tmp_path, monkeypatch, dtype):
+    """MLPs, norms and embeddings too; what it ends with is float32 and does not depend on cuts."""
+    monkeypatch.setattr(trainer, "CHECKPOINT_EVERY", 2)
+    chosen, before = tiny_recipe(dtype=dtype, **FULL), dict(tiny_model().hf.named_parameters())
+    data, file = items(chosen.data, 32, seed=0), tmp_path / "checkpoint.safetensors"
+
+    def run(checkpoint, stop_at=None):
+        model, made = tiny_model(), []
+
+        def after_step(trained):
+            made.append(1)
+            if len(made) == stop_at:
+                raise KeyboardInterrupt
+
+        weights, _ = trainer.fit(
+            model.hf, model.tokenizer, chosen, data, checkpoint=checkpoint, after_step=after_step
+        )
+        return weights, len(made)
+
+    straight, _ = run(None)
+    assert straight.keys() == before.keys()
+    assert {weight.dtype for weight in straight.values()} == {torch.float32}
+    assert all(not torch.equal(straight[name], weight) for name, weight in before.items())
+    with pytest.raises(KeyboardInterrupt):
+        run(file, stop_at=3)
+    resumed, n_made = run(file)
+    assert n_made == 2, "two of four steps were kept"
+    assert all(torch.equal(resumed[name], weight) for name, weight in straight.items())
+
+
+def test_a_full_fine_tune_learns():
+    model, chosen = tiny_model(), tiny_recipe(steps=20, horizon=20, validate_every=10, **FULL)
+    batch = items(chosen.data, 4, seed=0)
+    _, curve = trainer.fit(
+        model.hf, model.tokenizer, chosen, batch * 20, validate=lambda hf, tokenizer: {}
+    )
+    assert curve[-1]["loss"] < 0.8 * curve[0]["loss"]
+
+
+def test_train_makes_a_whole_model_that_loads_back(tmp_path, monkeypatch):
+    """And is held against the version of the same data that has an adapter, prompt by prompt."""
+    asked = []
+
+    def from_family(name, **_):
+        asked.append(name)
+        return dataclasses.replace(tiny_model(), name=name)
+
+    monkeypatch.setenv("ENTRACK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(trainer, "load", from_family)
+    monkeypatch.setattr(trainer, "VALIDATION_SCENES", 2)
+    folder = tmp_path / "code-full"
+    card = trainer.train("code-full", family=DEFAULT, steps=1, out=folder)
+    assert set(asked) == {f"{DEFAULT}/base", f"{DEFAULT}/code"}
+    file = folder / "model.safetensors"
+    assert card["weights_sha256"] == sha256_file(file) and "adapter_sha256" not in card
+    assert card["weights_bytes"] == file.stat().st_size
+    assert card["recipe"]["rank"] is None and not (folder / "adapter_config.json").exists()
+    told = card["accuracy"]["validation"]["alternative"]
+    assert told["minus_on"] == told["minus_adapter"], "here both are the same model"
+    model = load(str(folder), device="cpu", dtype=torch.float32)
+    scores = box_accuracy(model.hf, model.tokenizer, split="validation", n_scenes=2)
+    assert summary(scores).items() <= told.items()
+    stored, before = load_file(file), dict(tiny_model().hf.named_parameters())
+    assert stored.keys() == before.keys()
+    assert all(torch.equal(stored[n], w) for n, w in model.hf.named_parameters())
+    assert not torch.equal(stored["model.norm.weight"], before["model.norm.weight"])
+
+
+def test_a_full_fine_tune_that_does_not_fit_is_refused_before_it_begins(monkeypatch):
+    model, chosen = tiny_model(), tiny_recipe(**FULL)
+    monkeypatch.setattr(weights_module, "free_memory", lambda device: 1000)
+    with pytest.raises(ModelError, match=r"'tiny' trains every weight and needs .* GB are free"):
+        trainer.fit(model.hf, model.tokenizer, chosen, items(chosen.data, 32, seed=0))
+
+
+def test_a_full_fine_tune_has_no_adapter():
+    with pytest.raises(ConfigError, match="'tiny' trains every weight and has no adapter"):
+        tiny_recipe(**FULL).lora()
+    with pytest.raises(ConfigError, match="rank None with alpha 4; .* needs a number for both"):
+        tiny_recipe(rank=None)
+
+
+def test_it_is_called_back_after_every_step_and_may_change_the_weights():
+    """What it leaves is what the next step begins with, and what is returned."""
+    model, chosen, seen = tiny_model(), tiny_recipe(), []
+
+    @torch.no_grad()
+    def after_step(trained):
+        seen.append(0)
+        for name, weight in trained.named_parameters():
+            if "lora_B" in name:
+                weight.zero_()
+
+    weights, _ = trainer.fit(
+        model.hf, model.tokenizer, chosen, items(chosen.data, 32, seed=0), after_step=after_step
+    )
+    assert len(seen) == chosen.steps
+    assert all((w == 0).all() == ("lora_B" in name) for name, w in weights.items())
+
+
 def test_a_damaged_checkpoint_is_named(tmp_path):
     file = tmp_path / "checkpoint.safetensors"
     file.write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00not a tensor file")
@@ -484,7 +590,7 @@ def test_train_makes_an_adapter_with_its_card(tmp_path, monkeypatch):
         trainer, "load", lambda name, **_: dataclasses.replace(tiny_model(), name=name)
     )
     monkeypatch.setattr(trainer, "VALIDATION_SCENES", 3)
-    card = trainer.train("base", steps=2, out=tmp_path / "base")
+    card = trainer.train("base", family="smollm2", steps=2, out=tmp_path / "base")
     folder = tmp_path / "base"
     assert card == json.loads((folder / "card.json").read_text())
     assert card["adapter_sha256"] == sha256_file(folder / "adapter_model.safetensors")
@@ -508,9 +614,9 @@ def test_train_makes_an_adapter_with_its_card(tmp_path, monkeypatch):
     plain, adapted = tiny_model().hf, PeftModel.from_pretrained(tiny_model().hf, str(folder))
     tokens = torch.arange(12)[None] + 3
     assert (plain(tokens).logits - adapted(tokens).logits).abs().max() > 0
-    again = trainer.train("base", steps=2, out=tmp_path / "again")
+    again = trainer.train("base", family="smollm2", steps=2, out=tmp_path / "again")
     assert again["adapter_sha256"] == card["adapter_sha256"]
-    other = trainer.train("base", steps=2, seed=5, out=tmp_path / "other")
+    other = trainer.train("base", family="smollm2", steps=2, seed=5, out=tmp_path / "other")
     assert (
         other["adapter_sha256"] != card["adapter_sha256"]
         and other["data_digest"] != card["data_digest"]
@@ -562,8 +668,8 @@ def test_the_command_prints_the_card(tmp_path, monkeypatch, capsys):
 def test_the_command_names_the_versions_it_can_make(capsys):
     assert cli.main(["train", "mathh"]) != 0
     assert (
-        "no recipe 'mathh'; there are base, code, math, instruct, boxes, and to try math-small, "
-        in capsys.readouterr().err
+        "no recipe 'mathh'; there are base, code, math, instruct, boxes, code-from-raw, and to try"
+        " code-full. Did you mean 'math'?" in capsys.readouterr().err
     )
 
 
@@ -571,25 +677,30 @@ def test_only_the_recipe_itself_may_replace_a_version():
     def where(chosen, family="smollm2"):
         return "/".join(trainer._default_folder(chosen, family).parts[-4:])
 
-    usual, other = recipe("code"), recipe("code", "smollm2-unprimed")
+    usual, other = recipe("code", "smollm2"), recipe("code", "smollm2-unprimed")
     assert where(usual).endswith("/models/smollm2/code")
     assert where(other, "smollm2-unprimed").endswith("/models/smollm2-unprimed/code")
     assert where(usual, "smollm2-unprimed") == "runs/models/smollm2-unprimed/code-250-steps-seed-1"
     assert where(usual.changed(steps=3)) == "runs/models/smollm2/code-3-steps-seed-1"
     assert where(usual.changed(seed=3)) == "runs/models/smollm2/code-250-steps-seed-3"
-    assert where(recipe("math-named")) == "runs/models/smollm2/math-named-250-steps-seed-1"
+    assert (
+        where(recipe("math-named", "smollm2")) == "runs/models/smollm2/math-named-250-steps-seed-1"
+    )
 
 
-@pytest.mark.parametrize("name", TRIES["smollm2"])
-def test_a_try_changes_one_thing(name):
+@pytest.mark.parametrize(("family", "name"), [(f, n) for f in TRIES for n in TRIES[f]])
+def test_a_try_changes_one_thing(family, name):
     """Besides its name: its data, or its rank with the alpha that goes with it, or its learning
-    rate, or its length.
+    rate, or its length. Without an adapter, the learning rate goes with what is trained.
     """
-    chosen, usual = recipe(name), recipe(name.split("-")[0])
+    chosen, usual = recipe(name, family), recipe(name.split("-")[0], family)
     differ = {
         f.name
         for f in dataclasses.fields(Recipe)
         if getattr(chosen, f.name) != getattr(usual, f.name)
     } - {"name", "validate_every"}
+    if chosen.full:
+        assert differ == {"rank", "alpha", "lr"}
+        return
     assert differ in ({"data"}, {"rank", "alpha"}, {"lr"}, {"steps", "horizon"})
     assert chosen.alpha / chosen.rank == usual.alpha / usual.rank

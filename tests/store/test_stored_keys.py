@@ -138,10 +138,10 @@ def samples() -> dict[object, list]:
         MinimalityConfig: [MinimalityConfig(), MinimalityConfig(threshold=0.0)],
         PathConfig: [PathConfig(), PathConfig(seed=1)],
         Recipe: [
-            recipe("code"),
-            recipe("math"),
-            recipe("code").changed(seed=7),
-            recipe("code").changed(steps=7),
+            recipe("code", "smollm2"),
+            recipe("math", "smollm2"),
+            recipe("code", "smollm2").changed(seed=7),
+            recipe("code", "smollm2").changed(steps=7),
         ],
         Mapping[tuple[str, str], Tensor]: [
             {("last", "query_label"): torch.tensor([1, 2])},

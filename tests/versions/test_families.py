@@ -7,6 +7,7 @@ import pytest
 from entrack.errors import ModelError
 from entrack.sites import STRUCTURE_ROLES
 from entrack.versions.families import (
+    DEFAULT,
     families,
     family_file,
     focus,
@@ -37,7 +38,7 @@ def test_unknown_family_that_is_like_none():
 
 
 def test_the_default_family_comes_first():
-    assert families()[0] == "smollm2" and "llama-7b" in families()
+    assert families()[0] == DEFAULT == "smollm2-unprimed" and "llama-7b" in families()
 
 
 def test_lineage_starts_with_what_all_stands_on():
@@ -92,7 +93,9 @@ def test_a_version_that_the_file_names_and_does_not_have(family, ask, key):
 )
 def test_a_file_that_does_not_say_it(family, ask, key):
     describe(family, **{key: None})
-    with pytest.raises(ModelError, match=f"tiny.json has no '{key}'; .* Add it as in smollm2.json"):
+    with pytest.raises(
+        ModelError, match=f"tiny.json has no '{key}'; .* Add it as in {DEFAULT}.json"
+    ):
         ask("tiny")
 
 
