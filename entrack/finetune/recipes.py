@@ -1,7 +1,7 @@
 """The recipe of every fine-tuned version, lineage by lineage, and nothing else about them.
 
-A lineage is a base and the versions made from it, and is a family of its own: `smollm2`, whose base
-was primed on the boxes task, and `smollm2-unprimed`, whose base never saw it.
+A lineage is a base and the versions made from it, and is a family of its own: `smollm2-unprimed`,
+whose base never saw the boxes task, and `smollm2`, whose base was primed on it.
 
 How each number was arrived at, with what did not work, is in `models/README.md`.
 """
@@ -165,8 +165,8 @@ RECIPES = {
         *_SINCE,
         _later("code-from-raw", CodeData(), on="raw", validate_every=25),
     ),
-    # The recipes of the default family, but those of 250 steps stop at 150 of the same course: the
-    # machine had no time for more.
+    # The recipes of `smollm2`, but those of 250 steps stop at 150 of the same course: the machine had
+    # no time for more.
     "gemma3": _named(
         Recipe("base", on="raw", data=BoxesData(), steps=21, horizon=150, validate_every=7),
         _later("code", CodeData(), steps=150, horizon=250, validate_every=25),
@@ -176,8 +176,8 @@ RECIPES = {
         _later("boxes", BoxesData(), steps=150),
     ),
 }
-"""{family: {version: its recipe}}. `code-from-raw` is `code` of the default family but for what it
-stands on: what it can do needs neither boxes nor a base.
+"""{family: {version: its recipe}}. `code-from-raw` is `code` of `smollm2` but for what it stands on:
+what it can do needs neither boxes nor a base.
 """
 
 # A second lineage of the unprimed family: the same recipes, one seed on.
