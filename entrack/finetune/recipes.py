@@ -165,8 +165,8 @@ RECIPES = {
         *_SINCE,
         _later("code-from-raw", CodeData(), on="raw", validate_every=25),
     ),
-    # The recipes of `smollm2`, but those of 250 steps stop at 150 of the same course: the machine had
-    # no time for more.
+    # The recipes of `smollm2`, but those of 250 steps stop at 150 of the same course: the machine
+    # had no time for more.
     "gemma3": _named(
         Recipe("base", on="raw", data=BoxesData(), steps=21, horizon=150, validate_every=7),
         _later("code", CodeData(), steps=150, horizon=250, validate_every=25),
@@ -176,8 +176,8 @@ RECIPES = {
         _later("boxes", BoxesData(), steps=150),
     ),
 }
-"""{family: {version: its recipe}}. `code-from-raw` is `code` of `smollm2` but for what it stands on:
-what it can do needs neither boxes nor a base.
+"""{family: {version: its recipe}}. `code-from-raw` is `code` of `smollm2` but for what it
+stands on: what it can do needs neither boxes nor a base.
 """
 
 # A second lineage of the unprimed family: the same recipes, one seed on.
