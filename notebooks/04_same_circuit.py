@@ -14,8 +14,9 @@
 # This is the paper's finding (i) {cite:p}`prakash2024finetuning`, with six additions: every
 # circuit pruned at the same threshold, random circuits drawn without replacement and within layers,
 # all heads compared and not only those kept, {term}`completeness` with a greedy search, a circuit
-# with heads in every segment, and intervals throughout. *Objectives:* tell faithfulness from accuracy; judge an overlap against
-# chance; read what a circuit leaves out. *Time:* 25 minutes. *Before it:* {doc}`03_circuit`.
+# with heads in every segment, and intervals throughout. *Objectives:* tell faithfulness from
+# accuracy; judge an overlap against chance; read what a circuit leaves out. *Time:* 30 minutes.
+# *Before it:* {doc}`03_circuit`.
 
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
@@ -468,11 +469,11 @@ listed_e = listed(map(str, group_e), none="none: D alone does what all heads do 
 glue(group_e_heads=listed_e)
 
 # %% [markdown]
-# Heads of group E of {glue:text}`base_short`: {glue:text}`group_e_size` ({glue:text}`group_e_heads`).
-# The rows of the first table say where they are needed: behind the label that is asked for, where E
-# only makes D larger, or behind the others. What all heads at these tokens still lack is at other
-# tokens; what the circuit with all heads in place of E lacks beside them is in its groups A, B and
-# C.
+# In {glue:text}`base_short` group E has {glue:text}`group_e_size` heads
+# ({glue:text}`group_e_heads`). The rows of the first table say where they are needed: behind the
+# label that is asked for, where E only makes D larger, or behind the others. What all heads at
+# these tokens still lack is at other tokens. What the circuit with all heads in place of E lacks
+# beside them is in its groups A, B and C.
 #
 # What do they read? In every prompt we look from behind a label that is *not* asked for. A reader
 # of its own segment attends to its label or its object; one that counts segments attends to those
@@ -545,10 +546,10 @@ judge(
 # {glue:text}`base_short`, *{glue:text}`verdict_circuit_over_base`*. That a version's own circuit
 # overlaps with it more than by chance, *{glue:text}`verdict_overlap`*; that head by head the
 # effects are the same, *{glue:text}`verdict_same_heads`*. That it leaves something out that the
-# model can fall back on, *{glue:text}`verdict_incomplete`*; that its structure readers do more where
-# they are alive behind every label, *{glue:text}`verdict_readers_everywhere`*; that with a fifth
-# group there it does the task in every version, *{glue:text}`verdict_wide_circuit`*, and that this
-# group does more than random heads, *{glue:text}`verdict_fifth_group`*.
+# model can fall back on, *{glue:text}`verdict_incomplete`*; that its structure readers do more
+# where they are alive behind every label, *{glue:text}`verdict_readers_everywhere`*; that with a
+# fifth group there it does the task in every version, *{glue:text}`verdict_wide_circuit`*, and that
+# this group does more than random heads, *{glue:text}`verdict_fifth_group`*.
 #
 # *Next:* {doc}`05_information_flow` follows the message through the prompt.
 
