@@ -43,7 +43,7 @@ def rising(first: Sequence[float], second: Sequence[float]) -> RankOrder | None:
     n = len(x)
     if n < 4 or not np.ptp(x) or not np.ptp(y):
         return None
-    value = float(stats.spearmanr(x, y).statistic)
+    value = round(float(stats.spearmanr(x, y).statistic), 12)
     # Two neighbours swapped take 12 / (n^3 - n) from a perfect correlation.
     most = 1 - 6 / (n**3 - n)
     spread = 1.96 * np.sqrt((1 + value**2 / 2) / (n - 3))

@@ -54,7 +54,7 @@ def masks(found: Sequence[WordedMasks], group: str, *, paper: Mapping[str, str])
     """Wording, heads that its own mask takes, their score above floor, and that less the score of
     all heads; the paper's words by wording, none for a group whose masks it did not learn.
     """
-    rows = []
+    rows, n = [], min(len(one.wording.patched.unpatched) for one in found)
     for one in found:
         taken, scenes = taken_words(one.masks[group]), one.wording.patched.scenes
         beyond = one.beyond(group)
@@ -75,8 +75,7 @@ def masks(found: Sequence[WordedMasks], group: str, *, paper: Mapping[str, str])
             *(["paper: above floor (heads)"] if paper else []),
         ],
         f"{GROUPS[group].title}s ({GROUPS[group].letter}): a mask learned for each wording, on"
-        f" {min(len(one.wording.pairs) for one in found)} test pairs or more; 95 % intervals over"
-        " scenes.",
+        f" {n} test pairs or more; 95 % intervals over scenes.",
     )
 
 
