@@ -333,6 +333,16 @@ glue(n_own_masks=len(chosen), n_own_all=chosen.count("all"), n_own_none=chosen.c
 # mask of a version may take other heads than base's and do the same: heads that give the same
 # message can stand in for each other. So the last two columns compare effects, not heads.
 #
+# The paper learned masks in three of its models, in each for the circuit that was found there, so
+# that not only the masks but the heads to choose from differ between its columns:
+
+# %% tags=["hide-input"]
+show(tables.published_masks())
+
+# %% [markdown]
+# Its labels are void for the reason above. It has masks of this kind too: in Llama, that of A takes
+# all heads for the object and none for the position.
+#
 # ## Everything that a patched model answers
 #
 # The scores of three desiderata leave open what the other answers are. Here all heads of each group
