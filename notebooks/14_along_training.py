@@ -24,12 +24,12 @@
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
 with_tuned: bool = True  # follow the fine-tuning too; it takes most of the time
-steps_base: tuple[int, ...] = (8, 16, 24)  # stops on the way to the reference [1, 100000]
-steps_tuned: tuple[int, ...] = (10, 25, 50, 75, 100, 150)  # stops on the way from it [1, 100000]
-n_scenes: int = 70  # scenes of seven prompts behind every accuracy [2, 1000]
+steps_base: tuple[int, ...] = (20, 50)  # stops on the way to the reference [1, 100000]
+steps_tuned: tuple[int, ...] = (25, 75, 150)  # stops on the way from it [1, 100000]
+n_scenes: int = 42  # scenes of seven prompts behind every accuracy [2, 1000]
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit of the reference [7, 700]
-n_pairs_own: int = 21  # the same behind the effects of heads at every checkpoint [7, 700]
-n_contents: int = 49  # scenes of seven pairs behind what the groups carry [2, 1000]
+n_pairs_own: int = 14  # the same behind the effects of heads at every checkpoint [7, 700]
+n_contents: int = 35  # scenes of seven pairs behind what the groups carry [2, 1000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 

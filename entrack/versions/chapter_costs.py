@@ -122,7 +122,10 @@ def _same_circuit(c: Chapter) -> float:
     kept = c.compared + 1 + 2 * c.values["n_random"]
     versions += c.compared * c.alone(c.values["n_evaluation"], kept)
     without = c.again("prev_query_label", 1.0) + c.again("query_label", 1.0)
-    complete = c.values["n_complete"] * (4 + 4 + 3 * 6) * without
+    complete = c.values["n_complete"] * (2 * (4 + 4) + 3 * 6) * without
+    behind = replayed(c.shape, c.text, slots=c.text.n_boxes + 2, layers=c.shape.n_layers)
+    wide = 2 * 2 * (10 + 3 * 8) * behind + 4 * c.compared * 8 * behind
+    complete += c.values["n_support"] * wide
     return c.search() + c.compared * c.search("n_pairs_own") + versions + complete
 
 
