@@ -281,14 +281,14 @@ show(tables.with_accuracy(carried))
 changed = {group: [beside.change(carried, v, group) for v in tuned] for group in groups}
 told = {GROUPS[group].letter: beside.counted(found) for group, found in changed.items()}
 glue(
-    changes=listed(f"of {letter}, {words}" for letter, words in told.items()),
+    changes="; ".join(f"{letter}: {words}" for letter, words in told.items()),
     n_versions=len(tested),
     n_orders=orders(len(tested)),
     least_p=1 / orders(len(tested)),
 )
 
 # %% [markdown]
-# How many versions carry more or less than {glue:text}`base_name`, by their intervals:
+# How many versions carry clearly more (rise) or less (fall) than {glue:text}`base_name`:
 # {glue:text}`changes`. Does it go with accuracy? Few versions can say little about that. The
 # {glue:text}`n_versions` here can stand in {glue:text}`n_orders` orders, one of them perfect, so
 # that no correlation can have a smaller p than {glue:text}`least_p:.2g`, and three groups are
