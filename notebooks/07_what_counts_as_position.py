@@ -312,6 +312,8 @@ orders = {
 }
 by_mask = {group: pooled(learned, group) for group in (B, C) if group in patches}
 n_reworded = len({w.wording.name for w in learned} - {"position", wordings.CONTROL})
+
+# %% tags=["hide-input"]
 judge(
     claim("position_survives_rewording", of_b.get("survives")),
     claim("next_position_is_not_carried", of_b.get("control")),
