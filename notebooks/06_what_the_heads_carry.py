@@ -331,7 +331,8 @@ glue(n_own_masks=len(chosen), n_own_all=chosen.count("all"), n_own_none=chosen.c
 # Of these {glue:text}`n_own_masks` masks, {glue:text}`n_own_all` take all heads of the group and
 # {glue:text}`n_own_none` none; they choose nothing, and are compared by their effect alone. The
 # mask of a version may take other heads than base's and do the same: heads that give the same
-# message can stand in for each other. So the last two columns compare effects, not heads.
+# message can stand in for each other. So the last two columns compare effects, not heads. Where
+# both masks take the same heads there is nothing to compare, and the claims below leave it out.
 #
 # The paper learned masks in three of its models, in each for the circuit that was found there, so
 # that not only the masks but the heads to choose from differ between its columns:
@@ -400,7 +401,10 @@ ranked = {
     GROUPS[g].letter: beside.with_accuracy(carried, g) for g in contents.CONTENT if g in groups
 }
 own_less = {
-    GROUPS[g].letter: {v: o.beyond(g, GIVEN) for v, o in own_learned.items()} for g in given
+    GROUPS[g].letter: {
+        v: o.beyond(g, GIVEN) for v, o in own_learned.items() if o.taken(g) != given[g]
+    }
+    for g in given
 }
 slugs = {(g, t): f"{GROUPS[g].letter}_carries_{t}" for g, t in contents.CONTENT.items()}
 better = {v: gain for v, gain in fetching.items() if v in carried.better()}

@@ -310,8 +310,11 @@ orders = {
     for rival in wordings.RIVALS
     for group in (B, C)
 }
-by_mask = {group: pooled(learned, group) for group in (B, C) if group in patches}
-n_reworded = len({w.wording.name for w in learned} - {"position", wordings.CONTROL})
+by_mask = {}
+for group in patches:
+    choosing = [w for w in learned if len(w.taken(group)) < len(w.masks[group].heads)]
+    if {w.wording.name for w in choosing} - {"position", wordings.CONTROL}:
+        by_mask[group] = pooled(choosing, group)
 
 # %% tags=["hide-input"]
 judge(
@@ -320,7 +323,7 @@ judge(
     claim("same_wordings_hurt", of_b.get("alike")),
     *(claim(slug, lead) for slug, lead in orders.items()),
     claim("position_in_other_format", of_b.get("across"), format=other),
-    *(claim(f"wording_mask_{GROUPS[g].letter}", by_mask.get(g), n=n_reworded) for g in (B, C)),
+    *(claim(f"wording_mask_{GROUPS[g].letter}", by_mask.get(g)) for g in (B, C)),
     caption="Finding (ii), third part: what position means. Scores and leads are shares of pairs.",
 )
 
