@@ -281,14 +281,14 @@ show(tables.with_accuracy(carried))
 changed = {group: [beside.change(carried, v, group) for v in tuned] for group in groups}
 told = {GROUPS[group].letter: beside.counted(found) for group, found in changed.items()}
 glue(
-    changes=listed(f"of {letter}, {words}" for letter, words in told.items()),
+    changes="; ".join(f"{letter}: {words}" for letter, words in told.items()),
     n_versions=len(tested),
     n_orders=orders(len(tested)),
     least_p=1 / orders(len(tested)),
 )
 
 # %% [markdown]
-# How many versions carry more or less than {glue:text}`base_name`, by their intervals:
+# How many versions carry clearly more (rise) or less (fall) than {glue:text}`base_name`:
 # {glue:text}`changes`. Does it go with accuracy? Few versions can say little about that. The
 # {glue:text}`n_versions` here can stand in {glue:text}`n_orders` orders, one of them perfect, so
 # that no correlation can have a smaller p than {glue:text}`least_p:.2g`, and three groups are
@@ -331,7 +331,18 @@ glue(n_own_masks=len(chosen), n_own_all=chosen.count("all"), n_own_none=chosen.c
 # Of these {glue:text}`n_own_masks` masks, {glue:text}`n_own_all` take all heads of the group and
 # {glue:text}`n_own_none` none; they choose nothing, and are compared by their effect alone. The
 # mask of a version may take other heads than base's and do the same: heads that give the same
-# message can stand in for each other. So the last two columns compare effects, not heads.
+# message can stand in for each other. So the last two columns compare effects, not heads. Where
+# both masks take the same heads there is nothing to compare, and the claims below leave it out.
+#
+# The paper learned masks in three of its models, in each for the circuit that was found there, so
+# that not only the masks but the heads to choose from differ between its columns:
+
+# %% tags=["hide-input"]
+show(tables.published_masks())
+
+# %% [markdown]
+# Its labels are void for the reason above. It has masks of this kind too: in Llama, that of A takes
+# all heads for the object and none for the position.
 #
 # ## Everything that a patched model answers
 #
@@ -390,7 +401,10 @@ ranked = {
     GROUPS[g].letter: beside.with_accuracy(carried, g) for g in contents.CONTENT if g in groups
 }
 own_less = {
-    GROUPS[g].letter: {v: o.beyond(g, GIVEN) for v, o in own_learned.items()} for g in given
+    GROUPS[g].letter: {
+        v: o.beyond(g, GIVEN) for v, o in own_learned.items() if o.taken(g) != given[g]
+    }
+    for g in given
 }
 slugs = {(g, t): f"{GROUPS[g].letter}_carries_{t}" for g, t in contents.CONTENT.items()}
 better = {v: gain for v, gain in fetching.items() if v in carried.better()}

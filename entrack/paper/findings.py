@@ -99,13 +99,13 @@ def position_floor() -> float:
     return published.dcm().values[RECEIVER]["value_fetcher"]["position"].accuracy
 
 
-def dcm_words(group: str, target: str) -> str:
-    """Llama's DCM score with the heads that it selected: "0.36 (5 of 7)"; "void" for the label,
-    whose answer the released code scored as a token that no model gives.
+def dcm_words(group: str, target: str, *, model: str = RECEIVER) -> str:
+    """DCM's score in a model, by default Llama, with the heads that it selected there: "0.36 (5 of
+    7)"; "void" for the label, whose answer the released code scored as a token that no model gives.
     """
     if target == "label":
         return "void"
-    selected = published.dcm().values[RECEIVER][group][target]
+    selected = published.dcm().values[model][group][target]
     return f"{selected.accuracy:.2f} ({len(selected.heads)} of {selected.group})"
 
 

@@ -67,8 +67,8 @@ def _carrying() -> list[Declaration]:
         *(
             ours(
                 f"own_mask_{group.letter}",
-                f"{group.title}s ({group.letter}) that a version's own mask selects carry what"
-                " those of base's mask do",
+                f"Where a version's own mask selects other {group.title.lower()}s ({group.letter})"
+                " than base's, they carry the same",
                 Nothing(),
                 note="own less base's, paired",
             )
@@ -77,10 +77,10 @@ def _carrying() -> list[Declaration]:
         *(
             ours(
                 f"wording_mask_{group.letter}",
-                f"{group.title}s ({group.letter}) that a mask selects for each wording carry what"
-                " all of them do",
+                f"Where a wording's own mask leaves {group.title.lower()}s ({group.letter}) out,"
+                " the others carry what all do",
                 Nothing(),
-                note="mask less all heads, mean over {n} wordings",
+                note="mask less all heads, mean over such wordings",
             )
             for group in CARRIERS[1:]
         ),

@@ -8,7 +8,7 @@ from entrack.circuit.contents import CONTENT, TARGETS, Contents
 from entrack.display.tables import Table
 from entrack.heads import carried
 from entrack.heads.own_masks import ALL, GIVEN, OwnMasks
-from entrack.paper import findings
+from entrack.paper import findings, published
 from entrack.patching.masks import Masks
 from entrack.sites import GROUPS
 from entrack.stats.metrics import Difference, difference
@@ -148,6 +148,26 @@ def own_masks(found: Mapping[str, OwnMasks]) -> Table:
         ],
         "Masks that each version learned for itself, on test pairs; differences are paired, 95 %"
         " intervals over scenes. 0 without width: the same heads.",
+    )
+
+
+def published_masks() -> Table:
+    """Group and desideratum, and the paper's DCM score in each of its models (heads)."""
+    models = list(published.dcm().values)
+    return Table(
+        [
+            [
+                f"{group.letter} {target}",
+                *[findings.dcm_words(name, target, model=model) for model in models],
+            ]
+            for name, group in GROUPS.items()
+            for target in TARGETS
+            if target != "label"
+        ],
+        ["group and desideratum", *(findings.title(model) for model in models)],
+        "The paper's masks: DCM's score on test prompts (heads selected), in three models, each for"
+        f" its own circuit. No floor is subtracted; that of the position is"
+        f" {findings.position_floor():.2f}.",
     )
 
 

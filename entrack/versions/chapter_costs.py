@@ -153,7 +153,7 @@ def _position(c: Chapter) -> float:
     steps = 16 * 14 * 3 * (c.again("last", 0.3) + c.again("query_label", 0.5))
     masks = steps + c.pairs(2 * c.prompts("n_learn"), 4) + c.pairs(c.prompts("n_masked"), 2)
     rivals = c.passes(3 * 2 * c.prompts("n_rivals"))
-    return c.search() + c.pairs(worded, 2) + rivals + 12 * masks
+    return c.search() + c.pairs(worded, 2) + rivals + c.values["n_worded"] * masks
 
 
 def _improved(c: Chapter) -> float:

@@ -195,3 +195,11 @@ def test_own_masks_stand_beside_base_s_heads_and_all():
     assert told == ["code", "A object", "1 of 2"]
     assert (above.value, given.value, given.high) == (0.3, 0, 0)
     assert whole.value == pytest.approx(-0.15)
+
+
+def test_the_paper_s_masks_are_told_for_its_three_models():
+    table = tables.published_masks()
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert table.header[1:] == ["Llama-7B", "Goat-7B", "FLoat-7B"] and len(rows) == 8
+    assert rows["A object"] == ["0.47 (40 of 40)", "0.52 (56 of 68)", "0.47 (60 of 68)"]
+    assert rows["B position"][0] == "0.36 (5 of 7)" and "A label" not in rows
