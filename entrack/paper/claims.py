@@ -287,7 +287,6 @@ CLAIMS: dict[str, Declaration] = {
         _carried,
         _position,
         _improved,
-        mechanism_claims.beside_others,
         _slips,
         _messages,
         mechanism_claims.declared,

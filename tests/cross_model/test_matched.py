@@ -167,7 +167,7 @@ def test_d_gets_the_control_that_the_other_groups_have():
     near = cmap(donor, receiver, CIRCUIT, scenes=SCENES)
     assert with_others_at_d(near, donor, receiver, CIRCUIT, scenes=SCENES) is near
     other = with_others_at_d
-    with pytest.raises(ConfigError, match="from gqa"):
+    with pytest.raises(ConfigError, match="from tiny/mha into tiny/mha for a CMAP from tiny/gqa"):
         other(usual, tiny_model("mha"), tiny_model("mha"), CIRCUIT, scenes=SCENES)
 
 
