@@ -73,9 +73,11 @@ if unknown:
 below = families.lineage(family, base)[:-1][-1:]
 
 # %% [markdown]
-# A *control from below* is a version with the training of {glue:text}`focus` that started not from
-# {glue:text}`base_name` but from what {glue:text}`base_name` was itself made from. Here:
-# {glue:text}`control_list`.
+# A *control from below* is a version trained on the subject of {glue:text}`focus`, not from
+# {glue:text}`base_name` but straight from what {glue:text}`base_name` was itself made from. Here:
+# {glue:text}`control_list`. In the default family it learned from both kinds of look-ups at once,
+# those of {glue:text}`base_name` and those of {glue:text}`focus`, in fewer batches than the two
+# together.
 
 # %%
 about = families.family_file(family)["versions"]
@@ -202,11 +204,12 @@ ahead = {
 glue(ahead=listed((f"{more:+.2f} ({pair})" for pair, more in ahead.items()), none="not measured"))
 
 # %% [markdown]
-# *The control.* A base helps if training from it makes a better version than the same training
-# without it. The difference of the two in accuracy, on the same prompts, is {glue:text}`ahead`. The
-# control's heads are handed over as well: they were never the heads of {glue:text}`base_name`, so
-# what they bring is no improvement *of its* mechanism. The claims about better versions are of
-# those made from {glue:text}`base_name`, and leave the control out.
+# *The control.* Is a version better for having been made from {glue:text}`base_name`? The difference
+# in accuracy, on the same prompts, is {glue:text}`ahead`:
+# *{glue:text}`verdict_improved_from_base`*. The control's heads are handed over as well. They were
+# never heads of {glue:text}`base_name`, so what they bring is no improvement *of its* mechanism.
+# The claims about better versions are of those made from {glue:text}`base_name`, and leave the
+# control out.
 #
 # Look at the open squares too. There are many heads *outside* the circuit at the same token, and
 # the square shows what they bring together. If the gain were mainly the circuit's, the full mark

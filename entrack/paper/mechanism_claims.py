@@ -116,7 +116,8 @@ def _beside_others() -> list[Declaration]:
         ),
         ours(
             "improved_from_base",
-            "Training from base makes a better version than the same training from below base",
+            "A version made from base does the task better than one trained on the same subject"
+            " straight from below base",
             HIGHER,
             each="pair of versions",
         ),

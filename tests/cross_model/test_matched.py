@@ -23,6 +23,7 @@ from entrack.cross_model.weight_swap import graft, update_norms
 from entrack.errors import ConfigError
 from entrack.patching.head_scores import HeadScores
 from entrack.sites import Head, all_heads
+from entrack.tables import improved as tables
 from entrack.task.draws import all_queries, scenes
 from entrack.task.prompts import encode
 
@@ -188,5 +189,33 @@ def test_shares_of_both_parts_add_up_to_the_whole_gain():
 
 
 def test_without_a_gain_nothing_is_shared_out():
-    shared = SharedOut(made(inside=60, rest=30, every=20))
+    last = made(inside=60, rest=30, every=20)
+    shared = SharedOut(last)
     assert np.isnan(shared.share().value) and np.isnan(shared.over_number().value)
+    (row,) = tables.shared_out({"tuned": last}).rows
+    assert row[:4] == ["tuned", "-", "-", "-"]
+
+
+def test_a_row_has_the_shares_of_the_circuit():
+    last = made(inside=60, rest=50, every=70)
+    (row,) = tables.shared_out({"tuned": last}).rows
+    assert [cell.value for cell in row[1:4]] == pytest.approx([0.8, 0.4, 0.6])
+    assert row[4] == 1 / 9 and row[5].value == pytest.approx(12)
+    assert "tuned" in tables.shared_out({"tuned": last}).html
+
+
+def test_a_row_has_a_group_and_one_of_its_controls():
+    result = found()
+    rows = tables.matched({"tuned": result}).rows
+    assert len(rows) == 9, "a table of one version is not folded"
+    assert [row[0] for row in rows[:4]] == [
+        "tuned: A, same layers",
+        "tuned: A, norm of update",
+        "tuned: A, size of effect",
+        "tuned: B, same layers",
+    ]
+    more = result.over("A", UPDATE)
+    ours, theirs = result.levels["A", UPDATE]
+    gains = [result.patched.gain("A"), result.control_gain("A", UPDATE)]
+    told = [2, f"{ours:.3g}; {theirs:.3g}", *gains, more, f"{more.value / 2:+.4f}"]
+    assert rows[1][1:] == told
