@@ -204,8 +204,8 @@ ahead = {
 glue(ahead=listed((f"{more:+.2f} ({pair})" for pair, more in ahead.items()), none="not measured"))
 
 # %% [markdown]
-# *The control.* Is a version better for having been made from {glue:text}`base_name`? The difference
-# in accuracy, on the same prompts, is {glue:text}`ahead`:
+# *The control.* Is a version better for having been made from {glue:text}`base_name`? The
+# difference in accuracy, on the same prompts, is {glue:text}`ahead`:
 # *{glue:text}`verdict_improved_from_base`*. The control's heads are handed over as well. They were
 # never heads of {glue:text}`base_name`, so what they bring is no improvement *of its* mechanism.
 # The claims about better versions are of those made from {glue:text}`base_name`, and leave the
