@@ -14,10 +14,10 @@
 #
 # This is the paper's finding (iii), its Figure 4 {cite:p}`prakash2024finetuning`:
 # *{term}`cross-model activation patching`*, from a *{term}`donor`* into a *{term}`receiver`*. We
-# add four things: as many other heads, and all other heads, at the same token; the patch in the
-# opposite direction; what a patch repairs and what it breaks; and the weights themselves. The
-# groups are value fetchers (A), position transmitters (B), position detectors (C) and structure
-# readers (D). *Objectives:* read a cross-model patch, and say what it cannot show. *Time:* 30
+# add four things: other heads at the same token, all of them, or as many, some of which are like
+# the group; the patch in the opposite direction; what a patch repairs and what it breaks; and the
+# weights themselves. The groups are value fetchers (A), position transmitters (B), position
+# detectors (C) and structure readers (D). *Objectives:* read a cross-model patch, and say what it cannot show. *Time:* 30
 # minutes. *Before it:* {doc}`04_same_circuit`.
 
 # %% tags=["parameters"]
@@ -558,8 +558,10 @@ judge(
 # better, *{glue:text}`verdict_improved_values`*, and so do its position transmitters (B),
 # *{glue:text}`verdict_improved_positions`*. That they bring more than all the other heads at the
 # same token: A *{glue:text}`verdict_improved_over_others_A`*, B
-# *{glue:text}`verdict_improved_over_others_B`*. On one prompt a head may help by spelling the
-# answer, so that this alone does not tell which part of the work got better.
+# *{glue:text}`verdict_improved_over_others_B`*; and more than as many heads that are like them: A
+# *{glue:text}`verdict_improved_matched_A`*, B *{glue:text}`verdict_improved_matched_B`*. On one
+# prompt a head may help by spelling the answer, so that this alone does not tell which part of the
+# work got better.
 #
 # *Next:* {doc}`09_as_published` checks the paper's code, and {doc}`10_messages` asks the question
 # again where no answer can leak.
@@ -922,8 +924,9 @@ def bootstrap(statistic, arrays, n, seed):
 # :label: ex-improved-random
 # :class: write
 #
-# This chapter's random groups have as many heads as the group. Write a stricter control: as many in
-# every layer, so that it acts where the group does.
+# The random groups of this chapter's first figure have as many heads as the group. Write the
+# stricter control: as many in every layer, so that it acts where the group does. Where a layer has
+# too few, yours refuses; the chapter takes the nearest layer.
 #
 # :::{admonition} Hint
 # :class: dropdown
