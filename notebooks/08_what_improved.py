@@ -17,8 +17,8 @@
 # add four things: other heads at the same token, all of them, or as many, some of which are like
 # the group; the patch in the opposite direction; what a patch repairs and what it breaks; and the
 # weights themselves. The groups are value fetchers (A), position transmitters (B), position
-# detectors (C) and structure readers (D). *Objectives:* read a cross-model patch, and say what it cannot show. *Time:* 30
-# minutes. *Before it:* {doc}`04_same_circuit`.
+# detectors (C) and structure readers (D). *Objectives:* read a cross-model patch, and say what it
+# cannot show. *Time:* 30 minutes. *Before it:* {doc}`04_same_circuit`.
 
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
