@@ -14,11 +14,11 @@
 #
 # This is the paper's finding (iii), its Figure 4 {cite:p}`prakash2024finetuning`:
 # *{term}`cross-model activation patching`*, from a *{term}`donor`* into a *{term}`receiver`*. We
-# add four things: as many other heads, and all other heads, at the same token; the patch in the
-# opposite direction; what a patch repairs and what it breaks; and the weights themselves. The
-# groups are value fetchers (A), position transmitters (B), position detectors (C) and structure
-# readers (D). *Objectives:* read a cross-model patch, and say what it cannot show. *Time:* 30
-# minutes. *Before it:* {doc}`04_same_circuit`.
+# add four things: other heads at the same token, all of them, or as many, some of which are like
+# the group; the patch in the opposite direction; what a patch repairs and what it breaks; and the
+# weights themselves. The groups are value fetchers (A), position transmitters (B), position
+# detectors (C) and structure readers (D). *Objectives:* read a cross-model patch, and say what it
+# cannot show. *Time:* 30 minutes. *Before it:* {doc}`04_same_circuit`.
 
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
@@ -31,7 +31,8 @@ n_desiderata: int = 49  # scenes of seven pairs for what the groups carry [2, 10
 n_graft: int = 49  # scenes for versions with parts of an update [2, 1000]
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit of base [7, 700]
 n_pairs_own: int = 28  # the same for the other versions' own circuits [7, 700]
-n_random: int = 3  # random groups per group [1, 20]
+n_matched: int = 35  # scenes for heads that are like a group's [2, 1000]
+n_random: int = 3  # random groups per group, of any layers and of the same ones [1, 20]
 # Where structure readers act; empty: as the family's file says.
 structure_role: str = ""  # {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
@@ -40,15 +41,18 @@ seed: int = 0  # of all prompts [0, 1000000]
 import numpy as np
 
 from entrack.circuit.contents import content_changes, content_of_groups
-from entrack.circuit.search import circuit_of
+from entrack.circuit.discovery import DiscoveryConfig
+from entrack.circuit.search import CircuitSettings, circuit_of, find_circuit
 from entrack.cross_model.at_last import EVERY, INSIDE, REST, at_last
 from entrack.cross_model.cmap_suite import cmap, graft_scores
+from entrack.cross_model.matched import SharedOut, matched, with_others_at_d
 from entrack.cross_model.weight_swap import update_norms
 from entrack.display.cells import glue, judge, listed, show
 from entrack.errors import ChapterError
 from entrack.figures import improved as figures
 from entrack.paper.claims import claim
 from entrack.stats.claims import direction
+from entrack.stats.metrics import difference
 from entrack.tables import improved as tables
 from entrack.task.draws import scenes
 from entrack.versions import families
@@ -68,14 +72,28 @@ if unknown:
     )
 below = families.lineage(family, base)[:-1][-1:]
 
+# %% [markdown]
+# A *control from below* is a version trained on the subject of {glue:text}`focus`, not from
+# {glue:text}`base_name` but straight from what {glue:text}`base_name` was itself made from. Here:
+# {glue:text}`control_list`. In the default family it learned from both kinds of look-ups at once,
+# those of {glue:text}`base_name` and those of {glue:text}`focus`, in fewer batches than the two
+# together.
+
 # %%
-models = {v: load(f"{family}/{v}") for v in (*below, base, *tuned)}
+about = families.family_file(family)["versions"]
+subject = about[focus].get("subject")
+alike = families.tuned_on(family, subject) if subject else ()
+straight = [v for v in families.versions(family) if v in alike and about[v]["on"] in below]
+
+# %%
+models = {v: load(f"{family}/{v}") for v in (*below, base, *tuned, *straight)}
 search = {"structure_role": structure_role, "seed": seed}
 circuit = circuit_of(models[base], n_pairs=n_pairs, **search)
 asked = scenes(n_scenes, split="evaluation", seed=seed)
 glue(
     base_name=models[base].name,
     focus=focus,
+    control_list=listed(straight, none="none in this family"),
     n_prompts=n_scenes * 7,
     n_prompts_far=min(n_far, n_scenes) * 7,
 )
@@ -144,12 +162,18 @@ glue(
 # outputs handed over: {glue:text}`one_patched`. A prompt chosen for its difference shows how the
 # method works. How often it does, the next figure counts over all prompts.
 
+
 # %%
-sizes = {"n_far": n_far, "n_random": n_random, "seed": seed}
-into_base = {
-    v: cmap(models[v], models[base], circuit, scenes=asked, inputs=v == focus, **sizes)
-    for v in tuned
-}
+def handed(donor: str, receiver: str, *, inputs: bool = False):
+    """Every group from one version into another, its controls, and all other heads beside each."""
+    pair = models[donor], models[receiver], circuit
+    sizes = {"n_far": n_far, "n_random": n_random, "seed": seed}
+    return with_others_at_d(cmap(*pair, scenes=asked, inputs=inputs, **sizes), *pair, scenes=asked)
+
+
+# %%
+into_base = {v: handed(v, base, inputs=v == focus) for v in tuned}
+from_below = {v: handed(v, base) for v in straight}
 edges = {v: found.edge() for v, found in into_base.items()}
 better = [v for v in tuned if direction(edges[v]) == "higher"]
 glue(better_list=listed(better))
@@ -157,20 +181,36 @@ glue(better_list=listed(better))
 # %%
 # figure: fig-handed-over
 # caption: Accuracy of {glue:text}`base_name` with one group, or several, from each fine-tuned
-#   version (full marks), with as many other heads at the same token (open circles), and with all
-#   other heads at this token (open squares). Dashed: receiver alone; solid: donor alone; in each
-#   row on its own prompts, which are fewer for D and the full circuit. Whiskers: 95 % intervals
-#   over scenes.
-show(figures.handed_over(list(into_base.values())))
+#   version and from the control (full marks), with as many other heads at the same token (open
+#   circles), and with all other heads at this token (open squares). Dashed: receiver alone; solid:
+#   donor alone; in each row on its own prompts, which are fewer for D and the full circuit.
+#   Whiskers: 95 % intervals over scenes.
+show(figures.handed_over([*into_base.values(), *from_below.values()]))
 
 # %% tags=["hide-input"]
-show(tables.donors(into_base))
-show(tables.gains([*into_base.values()]))
+show(tables.donors(into_base | from_below))
+show(tables.gains([*into_base.values(), *from_below.values()]))
 
 # %% tags=["hide-input"]
 show(tables.published_gains())
 
+# %%
+ahead = {
+    f"{focus} less {v}": difference(
+        into_base[focus].near.donor_hits, found.near.donor_hits, clusters=found.near.scenes
+    )
+    for v, found in from_below.items()
+}
+glue(ahead=listed((f"{more:+.2f} ({pair})" for pair, more in ahead.items()), none="not measured"))
+
 # %% [markdown]
+# *The control.* Is a version better for having been made from {glue:text}`base_name`? The
+# difference in accuracy, on the same prompts, is {glue:text}`ahead`:
+# *{glue:text}`verdict_improved_from_base`*. The control's heads are handed over as well. They were
+# never heads of {glue:text}`base_name`, so what they bring is no improvement *of its* mechanism.
+# The claims about better versions are of those made from {glue:text}`base_name`, and leave the
+# control out.
+#
 # Look at the open squares too. There are many heads *outside* the circuit at the same token, and
 # the square shows what they bring together. If the gain were mainly the circuit's, the full mark
 # would stand well to the right of the square. Three claims at the end of this chapter say where it
@@ -210,10 +250,61 @@ glue(
 )
 
 # %% [markdown]
-# *Caveat.* The two shares add up to more than all: many prompts are repaired by either part. So
-# the circuit's heads are enough for the gain at this token, and the others are not needed for it;
-# they carry some of it a second time. This is about one token. Where in the *weights* the gain was
-# made is asked below, and has another answer.
+# *Caveat.* These shares need not add up to 1. What either part can bring is counted twice when each
+# is asked alone, and not at all when we ask what a part adds to the other. The mean of the two
+# answers (Shapley's value) shares the gain out without a rest. Of {glue:text}`out_heads` of the
+# heads, A and B, it is then {glue:text}`out_share`. Head for head they bring
+# {glue:text}`out_each` times as much as the others.
+
+# %% tags=["hide-input"]
+out = {v: SharedOut(found) for v, found in last.items()}
+if last:
+    show(tables.shared_out(last))
+glue(
+    out_heads=listed({f"{f.share_of_heads():.0%}" for f in out.values()}, none=none),
+    out_share=listed((f"{f.share():.0%} ({v})" for v, f in out.items()), none=none),
+    out_each=listed((f"{f.per_head_ratio().value:.1f} ({v})" for v, f in out.items()), none=none),
+)
+
+# %% [markdown]
+# This is about one token. Where in the *weights* the gain was made is asked below.
+#
+# ## Heads that are like the circuit's
+#
+# A group may bring more than random heads because of *where* it is, because fine-tuning changed its
+# heads more, or because its heads act more strongly on what comes after. So each group gets three
+# controls of as many heads outside the circuit at its token. Random heads of the *same layers* (the
+# nearest ones, where a layer has too few left). Those whose *update* has the nearest norm, over all
+# of a head's q, k, v and o. And those whose *effect*, in the search that found the group, has the
+# nearest size. The circuit is made of the heads with the largest effects, so the last are the
+# strongest that are left, and some of them act against the right answer. On the first
+# {glue:text}`n_prompts_matched` prompts:
+
+# %%
+settings = CircuitSettings(
+    n_pairs=n_pairs, seed=seed, discovery=DiscoveryConfig(structure_role=structure_role)
+)
+effects = find_circuit(models[base], settings).discovery.scores
+like = {
+    v: matched(
+        models[v], models[base], circuit,
+        effects=effects, scenes=asked[:n_matched], n_draws=n_random, seed=seed,
+    )
+    for v in better
+}  # fmt: skip
+like = {v: found for v, found in like.items() if found}
+glue(n_prompts_matched=min(n_matched, n_scenes) * 7)
+
+# %% tags=["hide-input"]
+for chosen in ([focus], [v for v in like if v != focus]):
+    if shown := {v: like[v] for v in chosen if v in like}:
+        show(tables.matched(shown))
+
+# %% [markdown]
+# That a group brings more than the strongest of its three controls: A
+# *{glue:text}`verdict_improved_matched_A`*, B *{glue:text}`verdict_improved_matched_B`*, C
+# *{glue:text}`verdict_improved_matched_C`*. Where the third column shows two numbers far apart, no
+# such heads are left outside the circuit. A control in one respect says nothing about the others.
 #
 # ## What is repaired, what is broken
 #
@@ -225,9 +316,10 @@ glue(
 # %%
 # figure: fig-repaired
 # caption: Of the wrong answers of {glue:text}`base_name`, the share that each group of a fine-tuned
-#   version repairs (left); of its right ones, the share that it breaks (right). Open grey circles:
-#   as many random heads. Whiskers: 95 % intervals over scenes.
-show(figures.repaired_and_broken(into_base))
+#   version, or of the control, repairs (left); of its right ones, the share that it breaks (right).
+#   Open grey circles: as many random heads; open grey squares: all other heads at this token.
+#   Whiskers: 95 % intervals over scenes.
+show(figures.repaired_and_broken(into_base | from_below))
 
 # %% [markdown]
 # ## Whose heads: the donor's own circuit
@@ -327,9 +419,7 @@ show(tables.contents(changes, base=base))
 # %%
 glue(below_name=listed(models[v].name for v in below))
 both_ways = {
-    (donor, receiver): cmap(
-        models[donor], models[receiver], circuit, scenes=asked, inputs=receiver in below, **sizes
-    )
+    (donor, receiver): handed(donor, receiver, inputs=receiver in below)
     for v in below
     for donor, receiver in ((base, v), (v, base))
 }
@@ -358,7 +448,9 @@ if into_below:
 #
 # An adapter changes the q, k, v and o matrices of every head. How much, relative to the weight? By
 # {glue:text}`update_least` to {glue:text}`update_most` on average over all heads, by version and
-# matrix; the table tells whether the circuit's groups changed more.
+# matrix; the table tells whether the circuit's groups changed more. The control is left out here
+# and in the next step: it differs from base by its own update and by base's, so that a norm, or a
+# graft onto base, would be of two trainings at once.
 
 # %%
 norms = {v: update_norms(models[v], onto=models[base]) for v in tuned}
@@ -436,6 +528,7 @@ def shares(cmaps: dict, label: str) -> dict:
 either = {f"{letter} of {v}": gain for letter in "CD" for v, gain in gains(letter).items()}
 over_random = {v: more for v in better if (more := into_base[v].over_random("A"))}
 over_rest = {x: {v: more for v in gains(x) if (more := into_base[v].over_others(x))} for x in "ABC"}
+over_like = {x: {v: m for v, f in like.items() if (m := f.over_each(x))} for x in "ABC"}
 taken = {v: (from_base[v].gain("A"), share) for v, share in shares(from_base, "A").items()}
 fetched = into_below.over("q of A", chance) if into_below else None
 
@@ -448,9 +541,13 @@ judge(
     claim("improved_specific", over_random),
     *(claim(f"improved_over_others_{x}", over_rest[x]) for x in "ABC"),
     claim("improved_share", {v: (f.share(INSIDE), f.over_rest()) for v, f in last.items()}),
+    claim("improved_shared_out", {v: f.share() for v, f in out.items()}),
+    claim("improved_per_head", {v: f.over_number() for v, f in out.items()}),
+    *(claim(f"improved_matched_{x}", over_like[x]) for x in "ABC"),
     claim("improved_reverse", taken),
     claim("improved_weights", {focus: onto.over_random()}),
     claim("improved_raw", fetched),
+    claim("improved_from_base", ahead),
     caption="Finding (iii): what improved? Gains and changes are shares of prompts.",
 )
 
@@ -461,8 +558,10 @@ judge(
 # better, *{glue:text}`verdict_improved_values`*, and so do its position transmitters (B),
 # *{glue:text}`verdict_improved_positions`*. That they bring more than all the other heads at the
 # same token: A *{glue:text}`verdict_improved_over_others_A`*, B
-# *{glue:text}`verdict_improved_over_others_B`*. On one prompt a head may help by spelling the
-# answer, so that this alone does not tell which part of the work got better.
+# *{glue:text}`verdict_improved_over_others_B`*; and more than as many heads that are like them: A
+# *{glue:text}`verdict_improved_matched_A`*, B *{glue:text}`verdict_improved_matched_B`*. On one
+# prompt a head may help by spelling the answer, so that this alone does not tell which part of the
+# work got better.
 #
 # *Next:* {doc}`09_as_published` checks the paper's code, and {doc}`10_messages` asks the question
 # again where no answer can leak.
@@ -825,8 +924,9 @@ def bootstrap(statistic, arrays, n, seed):
 # :label: ex-improved-random
 # :class: write
 #
-# This chapter's random groups have as many heads as the group. Write a stricter control: as many in
-# every layer, so that it acts where the group does.
+# The random groups of this chapter's first figure have as many heads as the group. Write the
+# stricter control: as many in every layer, so that it acts where the group does. Where a layer has
+# too few, yours refuses; the chapter takes the nearest layer.
 #
 # :::{admonition} Hint
 # :class: dropdown

@@ -33,13 +33,9 @@ def handed_over(cmaps: Sequence[CMAP]) -> Picture:
         columns = min(2, len(cmaps))
         rows = -(-len(cmaps) // columns)
         alike = len({tuple(ordered(found)) for found in cmaps}) == 1
+        size = (style.WIDTH, 2.8 * rows + 0.8)
         figure, grid = plt.subplots(
-            rows,
-            columns,
-            sharex=True,
-            sharey=alike,
-            squeeze=False,
-            figsize=(style.WIDTH, 2.8 * rows + 0.8),
+            rows, columns, sharex=True, sharey=alike, squeeze=False, figsize=size
         )
         for axes in grid.flat[len(cmaps) :]:
             axes.set_visible(False)
@@ -115,12 +111,12 @@ def ordered(found: CMAP) -> list[str]:
 
 def repaired_and_broken(cmaps: Mapping[str, CMAP]) -> Picture:
     """Share of the receiver's wrong answers that each group repairs, and of its right ones that it
-    breaks.
+    breaks; random heads and all others beside it, as in `handed_over`.
     """
     told = []
     with style.look():
         figure, (left, right) = plt.subplots(
-            1, 2, sharey=True, figsize=(style.WIDTH, 0.55 * len(cmaps) * 4 * 0.55 + 1.4)
+            1, 2, sharey=True, figsize=(style.WIDTH, 0.55 * len(cmaps) * 4 * 0.55 + 1.6)
         )
         ticks, place = [], 0.0
         for name, found in cmaps.items():
@@ -138,27 +134,34 @@ def repaired_and_broken(cmaps: Mapping[str, CMAP]) -> Picture:
         )
         right.set(xlim=(-0.02, 1.02), xlabel="broken, of right answers")
         left.invert_yaxis()
-        figure.legend(handles=[_open_key("o", "as many random heads")], loc="outside upper left")
+        keys = [_open_key("o", "as many random heads"), _open_key("s", OTHERS)]
+        figure.legend(handles=keys, loc="outside upper left", ncols=2)
     return Picture(figure, f"Answers repaired and broken by a patch: {'; '.join(told)}.")
 
 
 def _shares(left: Axes, right: Axes, found: CMAP, letter: str, place: float) -> None:
-    result, drawn = found.of(letter), found.random(letter)
+    result, others = found.of(letter), found.others(letter)
+    marks = (
+        (found.random(letter), place + 0.2, style.NEUTRAL, "o"),
+        ([others] if others else [], place + 0.38, style.NEUTRAL, "s"),
+        ([letter], place, LETTER_COLOURS[letter], "o"),
+    )
     for axes, share in ((left, result.repaired), (right, result.broken)):
-        random = share(*drawn) if drawn else None
-        if random is not None:
-            _mark(axes, random, place + 0.3, style.NEUTRAL, "o", hollow=True)
-        group = share(letter)
-        if group is not None:
-            _mark(axes, group, place, LETTER_COLOURS[letter], "o")
+        for labels, at, colour, marker in marks:
+            estimate = share(*labels) if labels else None
+            if estimate is not None:
+                _mark(axes, estimate, at, colour, marker, hollow=labels != [letter])
 
 
 def _repairs(found: CMAP, letter: str, name: str) -> str:
-    result = found.of(letter)
-    repaired, broken = result.repaired(letter), result.broken(letter)
-    repairs = f"repairs {repaired.value:.2f}" if repaired else "has nothing to repair"
-    breaks = f"breaks {broken.value:.2f}" if broken else "has nothing to break"
-    return f"{letter} of {name} {repairs} and {breaks}"
+    told, result, others = [], found.of(letter), found.others(letter)
+    for label, who in ((letter, f"{letter} of {name}"), (others, OTHERS)):
+        if label:
+            repaired, broken = result.repaired(label), result.broken(label)
+            repairs = f"repairs {repaired.value:.2f}" if repaired else "has nothing to repair"
+            breaks = f"breaks {broken.value:.2f}" if broken else "has nothing to break"
+            told.append(f"{who} {repairs} and {breaks}")
+    return ", ".join(told)
 
 
 def inputs_bars(found: CMAP) -> Picture:
@@ -239,13 +242,9 @@ def graft_gains(grafts: Mapping[str, GraftScores]) -> Picture:
     told = []
     with style.look():
         longest = max(len(g.scores) for g in grafts.values()) - 1
+        size = (style.WIDTH, 0.27 * longest + 1.0)
         figure, grid = plt.subplots(
-            1,
-            len(grafts),
-            sharex=True,
-            sharey=True,
-            squeeze=False,
-            figsize=(style.WIDTH, 0.27 * longest + 1.0),
+            1, len(grafts), sharex=True, sharey=True, squeeze=False, figsize=size
         )
         for axes, (name, found) in zip(grid[0], grafts.items(), strict=True):
             parts = [part for part in found.scores if part != "none"]

@@ -1,13 +1,14 @@
 """Claims about what the mechanism is beyond the paper's four groups (in chapter 04), what groups
-carry in other versions and under other masks (06, 07), where the mechanism comes from and how it
-changes, as data: other lineages (12), another task (13), the way there while a version is trained
-(14), and which claims are stable (15)."""
+carry in other versions and under other masks (06, 07), the circuit's heads beside others that are
+like them (08), where the mechanism comes from and how it changes, as data: other lineages (12),
+another task (13), the way there while a version is trained (14), and which claims are stable
+(15)."""
 
 from functools import partial
 
 from entrack.sites import GROUPS
 from entrack.stats.declarations import Declaration
-from entrack.stats.rules import MARGIN, AtLeast, AtMost, Beyond, Graded, Nothing, Sign
+from entrack.stats.rules import MARGIN, AtLeast, AtMost, Beyond, Every, Graded, Nothing, Sign
 
 HIGHER = Sign(+1)
 ALIKE = Graded(
@@ -21,7 +22,8 @@ CARRIERS = [group for name, group in GROUPS.items() if name != "structure_reader
 
 def declared() -> list[Declaration]:
     """All of them, in the order of the book."""
-    return [*_every_label(), *_carrying(), *_lineages(), *_tasks(), *_training(), *_stability()]
+    chapters = (_every_label, _carrying, _beside_others, _lineages, _tasks, _training, _stability)
+    return [declaration for chapter in chapters for declaration in chapter()]
 
 
 def _every_label() -> list[Declaration]:
@@ -83,6 +85,41 @@ def _carrying() -> list[Declaration]:
                 note="mask less all heads, mean over such wordings",
             )
             for group in CARRIERS[1:]
+        ),
+    ]
+
+
+def _beside_others() -> list[Declaration]:
+    """Chapter 08: finding (iii), whether it is the circuit's heads that improved, and from base."""
+    ours = partial(Declaration, finding="iii", ours=True)
+    kinds = "less heads of the same layers, of as large an update and of as large an effect"
+    return [
+        *(
+            ours(
+                f"improved_matched_{group.letter}",
+                f"{group.title}s ({group.letter}) bring more than as many heads that are like them",
+                Every(HIGHER, f"accuracy with {group.letter} {kinds}"),
+            )
+            for group in CARRIERS
+        ),
+        ours(
+            "improved_shared_out",
+            "Of the gain at the last token, shared out, most is of the circuit's heads (A and B)",
+            AtLeast(0.5),
+            spec=".0%",
+        ),
+        ours(
+            "improved_per_head",
+            "Head for head, A and B bring more of that gain than the other heads do",
+            HIGHER,
+            note="share of the gain less share of the heads",
+        ),
+        ours(
+            "improved_from_base",
+            "A version made from base does the task better than one trained on the same subject"
+            " straight from below base",
+            HIGHER,
+            each="pair of versions",
         ),
     ]
 

@@ -2,17 +2,20 @@
 
 None is "not run here", "-" is "there is none". Intervals are 95 %, over scenes."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 from entrack.circuit.contents import ContentChange
 from entrack.circuits import Circuit
 from entrack.cross_model.at_last import EVERY, INSIDE, REST, AtLast
 from entrack.cross_model.cmap_suite import CMAP
+from entrack.cross_model.matched import EFFECT, LAYERS, UPDATE, Matched, SharedOut
 from entrack.cross_model.weight_swap import MATRICES, UpdateNorms
 from entrack.display.tables import Table
 from entrack.figures.improved import OTHERS, ordered
 from entrack.paper import findings, published
 from entrack.sites import GROUPS
+from entrack.stats.metrics import Estimate
 
 CONTROLS = ["random heads", OTHERS]
 
@@ -58,6 +61,49 @@ def shares_at_last(found: Mapping[str, AtLast]) -> Table:
         "What the circuit's heads at the last token bring, and what all the others there bring, as"
         " a share of what all heads at this token bring; 95 % intervals over scenes. Shares need"
         " not add up to 1.",
+    )
+
+
+def shared_out(found: Mapping[str, AtLast]) -> Table:
+    """A row per donor: what A and B bring alone, what they add to all the others, their share of
+    the whole gain, and the same for each head.
+    """
+    rows = []
+    for version, last in found.items():
+        shares = SharedOut(last)
+        numbers = (shares.alone(), shares.on_top(), shares.share(), shares.per_head_ratio())
+        alone, on_top, share, each = (_or_dash(number) for number in numbers)
+        rows.append([version, alone, on_top, share, shares.share_of_heads(), each])
+    return Table(
+        rows,
+        ["donor", "alone", "on top of the others", "share", "share of the heads", "head for head"],
+        "How much of the gain of all heads at the last token is of A and B: alone, on top of all"
+        " the others, and the mean of the two, with which the shares of both parts add up to 1."
+        " Head for head: how many times as much one of theirs brings as one of the others; 95 %"
+        " intervals over scenes.",
+    )
+
+
+def matched(found: Mapping[str, Matched]) -> Table:
+    """A row per donor, group and kind of control: their gains, and the difference, paired."""
+    names = {LAYERS: "same layers", UPDATE: "norm of update", EFFECT: "size of effect"}
+    rows = []
+    for version, controls in found.items():
+        for (letter, kind), (ours, theirs) in controls.levels.items():
+            n, more = controls.n_heads(letter), controls.over(letter, kind)
+            gains = [controls.patched.gain(letter), controls.control_gain(letter, kind)]
+            rows.append(
+                [f"{version}: {letter}, {names[kind]}", n, f"{ours:.3g}; {theirs:.3g}", *gains]
+                + [more, f"{more.value / n:+.4f}"]
+            )
+    return Table(
+        rows,
+        ["group, matched in", "heads", "group; control", "gain", "of control", "less", "per head"],
+        "Groups beside as many heads outside the circuit at the same token, that are like them in"
+        " one respect: their layers (random draws), how much fine-tuning changed them, or how much"
+        " effect they had in the search. Third: its mean (layer, norm, log odds) over the group and"
+        " over the control. Gains in accuracy and their difference, paired; 95 % intervals over"
+        " scenes.",
     )
 
 
@@ -186,6 +232,10 @@ def updates(norms: Mapping[str, UpdateNorms], circuit: Circuit) -> Table:
         " heads and over each group's.",
         digits=3,
     )
+
+
+def _or_dash(estimate: Estimate) -> Estimate | str:
+    return "-" if math.isnan(estimate.value) else estimate
 
 
 def _receiver(found: CMAP) -> str:

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 from closeness import additions, assert_close
+from parts_at_last import made
 from tiny_models import CIRCUIT, HEADS, fine_tuned, last_logits, tiny_model
 
 from entrack.circuits import Circuit
-from entrack.cross_model.at_last import EVERY, INSIDE, REST, AtLast, at_last
-from entrack.cross_model.cells import Cell
-from entrack.cross_model.cmap import CrossPatch
-from entrack.sites import Head, all_heads
+from entrack.cross_model.at_last import EVERY, INSIDE, REST, at_last
+from entrack.sites import all_heads
 from entrack.stats.metrics import Difference
 from entrack.tables import improved as tables
 from entrack.task.draws import all_queries, scenes
@@ -18,19 +17,6 @@ from entrack.task.prompts import encode
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 SCENES = scenes(2, split="evaluation")
-
-
-def made(inside, rest, every, own=20, n=100):
-    """Hits of the first so many of 100 prompts with each part, and with nothing patched."""
-    rows = [np.arange(n) < share for share in (inside, rest, every, own, n)]
-    heads = {INSIDE: (Head(3, 1),), REST: tuple(all_heads(2, 4)), EVERY: tuple(all_heads(3, 3))}
-    cells = tuple(Cell(label, {"last": chosen}) for label, chosen in heads.items())
-    hits, zeros = np.stack(rows), np.zeros((5, n))
-    return AtLast(
-        CrossPatch(
-            cells, hits[:3], zeros[:3], hits[3], zeros[3], hits[4], zeros[4], np.arange(n), "d", "r"
-        )
-    )
 
 
 def test_shares_are_of_the_gain_of_all_heads():

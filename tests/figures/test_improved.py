@@ -85,6 +85,13 @@ def test_marks_stand_at_the_accuracies(models):
     assert [t.get_text() for t in left.get_yticklabels()] == [f"{x} of tuned" for x in "ABCD"]
     wrong = found.of("A").repaired("A")
     assert wrong is None or (pytest.approx(wrong.value), 0.0) in marks(left)
+    for place, letter in enumerate("ABC"):
+        for axes, share in ((left, found.near.repaired), (right, found.near.broken)):
+            others = share(found.others(letter))
+            if others is not None:
+                assert (pytest.approx(others.value), pytest.approx(place + 0.38)) in marks(axes)
+    assert repairs.alt.count(OTHERS) == 3, "D has none here"
+    assert OTHERS in [text.get_text() for text in repairs.figure.legends[0].get_texts()]
 
 
 def test_grafts_and_updates_are_drawn_part_by_part(models):
