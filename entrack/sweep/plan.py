@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 
-from entrack.book.chapters import EDITIONS, Project, project
+from entrack.book.chapters import EDITIONS, FULL, Project, project
 from entrack.book.execution import run_id
 from entrack.errors import EntrackError, ParameterError
 
@@ -35,17 +35,19 @@ def plan(table: Mapping, book: Project) -> list[dict[str, object]]:
     """
     _known("table", table, {"lineages", "runs", "threads", "gpus"})
     lineages = table.get("lineages") or {}
-    jobs = []
+    jobs, editions = [], {}
     for run in table.get("runs") or []:
         _known("run", run, {"chapter", "parameters", "sizes", "seeds", "lineages", "edition"})
         chapter = book.find(str(run.get("chapter", "")))
-        sizes = run.get("sizes", EDITIONS[0])
+        sizes = str(run.get("sizes", FULL.name))
         if sizes not in EDITIONS:
             raise ParameterError(
                 f"chapter {chapter.name} is to run in the sizes of {sizes!r}; the book's editions"
                 f" are {', '.join(EDITIONS)}. Name one of these."
             )
-        own = {**book.edition(sizes).of(chapter), **(run.get("parameters") or {})}
+        if sizes not in editions:
+            editions[sizes] = book.edition(sizes)
+        own = {**editions[sizes].of(chapter), **(run.get("parameters") or {})}
         for lineage in run.get("lineages") or lineages:
             if lineage not in lineages:
                 raise ParameterError(
