@@ -22,6 +22,7 @@
 family: str = "smollm2-unprimed"  # a family in models/
 base: str = ""  # the version whose circuit is run in all; empty: the reference of the family
 own: str = ""  # versions whose own circuit is searched, by spaces; empty: the focus
+others: str = ""  # versions compared with base, by spaces; empty: all from it on
 n_pairs: int = 70  # clean and corrupt pairs for path patching in base [7, 700]
 n_pairs_own: int = 28  # the same in the other versions [7, 700]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]
@@ -77,7 +78,8 @@ settings_own = replace(settings, n_pairs=n_pairs_own)
 
 # %%
 below = families.lineage(family, base)[:-1]
-compared = [version for version in families.versions(family) if version not in below]
+above = [version for version in families.versions(family) if version not in below]
+compared = [base, *others.split()] if others else above
 models = {v: load(f"{family}/{v}") for v in dict.fromkeys([*compared, *searched])}
 found = {base: find_circuit(models[base], settings)}
 found |= {version: find_circuit(models[version], settings_own) for version in searched}

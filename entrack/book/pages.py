@@ -235,7 +235,8 @@ def editions_html(project: Project) -> str:
 
 def recorded(chapter: Chapter, edition: str) -> tuple[dict[str, Value], Mapping]:
     """{parameter: value} of a chapter's sizes in an edition, and the record of its execution with
-    them; {} where there is none: of an execution with other sizes, the times say nothing.
+    them; {} where there is none: of an execution with other sizes, or on another family, the times
+    say nothing.
     """
     path = chapter.project.notebooks / STATUS_FILES[edition]
     records = json.loads(path.read_bytes()) if path.is_file() else {}
@@ -244,7 +245,8 @@ def recorded(chapter: Chapter, edition: str) -> tuple[dict[str, Value], Mapping]
     values |= chapter.project.edition(edition).of(chapter)
     values.pop("seed", None)
     given = record.get("parameters", {})
-    return values, record if all(given.get(k) == v for k, v in values.items()) else {}
+    made = values | {p.name: p.default for p in chapter.parameters if p.name == "family"}
+    return values, record if all(given.get(k) == v for k, v in made.items()) else {}
 
 
 def _seconds(record: Mapping, name: str) -> str:

@@ -26,7 +26,8 @@ def _task() -> list[Declaration]:
             "base_above_chance",
             "The base does the task better than chance",
             HIGHER,
-            f"{llama} {published.table1().values['llama'].full:.2f}",
+            f"{llama} {published.table1().values['llama'].full:.2f}"
+            f" (chance {findings.chance():.2f})",
             note="minus chance",
         ),
         declare(

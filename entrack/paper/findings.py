@@ -59,6 +59,11 @@ def circuit_over_base() -> str:
     return in_words(more)
 
 
+def chance() -> float:
+    """How often a guess among the boxes of the paper's prompts is right."""
+    return 1 / len(published.accuracy_by_position().values["by_position"])
+
+
 def ends_over_middle() -> tuple[float, float]:
     """Accuracy where the first box is asked for, and where the last is, each less that of the boxes
     between, on an earlier set of prompts.

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Mapping
 
-from entrack.book.chapters import Project, project
+from entrack.book.chapters import EDITIONS, FULL, Project, project
 from entrack.book.execution import run_id
 from entrack.errors import EntrackError, ParameterError
 
@@ -17,9 +17,11 @@ def plan(table: Mapping, book: Project) -> list[dict[str, object]]:
 
     Args:
         table: {"lineages": {family: {"versions": [...]}}, "runs": [{"chapter", "parameters",
-            "seeds", "lineages", "edition"}]}. Without "seeds" a run has the seed of its chapter;
-            without "lineages" it is made on each; "versions" are those that must have been
-            trained; an "edition" is a name for other parameters of the same chapter and seed.
+            "sizes", "seeds", "lineages", "edition"}]}. "sizes" names the edition of the book whose
+            parameters a run has, such as "quick", where "parameters" gives no other value. Without
+            "seeds" a run has the seed of its chapter; without "lineages" it is made on each;
+            "versions" are those that must have been trained; an "edition" is a name for other
+            parameters of the same chapter and seed.
         book: whose chapters.
 
     Returns:
@@ -33,10 +35,19 @@ def plan(table: Mapping, book: Project) -> list[dict[str, object]]:
     """
     _known("table", table, {"lineages", "runs", "threads", "gpus"})
     lineages = table.get("lineages") or {}
-    jobs = []
+    jobs, editions = [], {}
     for run in table.get("runs") or []:
-        _known("run", run, {"chapter", "parameters", "seeds", "lineages", "edition"})
+        _known("run", run, {"chapter", "parameters", "sizes", "seeds", "lineages", "edition"})
         chapter = book.find(str(run.get("chapter", "")))
+        sizes = str(run.get("sizes", FULL.name))
+        if sizes not in EDITIONS:
+            raise ParameterError(
+                f"chapter {chapter.name} is to run in the sizes of {sizes!r}; the book's editions"
+                f" are {', '.join(EDITIONS)}. Name one of these."
+            )
+        if sizes not in editions:
+            editions[sizes] = book.edition(sizes)
+        own = {**editions[sizes].of(chapter), **(run.get("parameters") or {})}
         for lineage in run.get("lineages") or lineages:
             if lineage not in lineages:
                 raise ParameterError(
@@ -45,7 +56,7 @@ def plan(table: Mapping, book: Project) -> list[dict[str, object]]:
                 )
             _known(f"lineage {lineage}", lineages[lineage] or {}, {"versions"})
             for seed in run.get("seeds") or [None]:
-                given = {"family": lineage, **(run.get("parameters") or {})}
+                given = {"family": lineage, **own}
                 given |= {} if seed is None else {"seed": seed}
                 texts = {name: _text(value) for name, value in given.items()}
                 values = chapter.values(texts)

@@ -1,22 +1,26 @@
 """The record of a sweep beside the published chapters, as chapter 15 reads it.
 
-`python -m entrack.sweep.published _build/sweep/stable.json` puts the claims of the committed
-notebooks beside those of the sweep, into `recorded.json`. Without a file it takes the sweep from
-`recorded.json` itself, and so brings the published chapters up to date."""
+`python -m entrack.sweep.published _build/sweep/stable.json` writes `recorded.json`: the claims of
+the sweep, of the committed notebooks, and of chapters that were published on another family before.
+Without a file it takes the sweep from `recorded.json` itself, and so brings the published chapters
+up to date. Run it before the chapters are published on another family: what the record does not
+hold by then of the family before is only in the history of the repository."""
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from entrack.book.chapters import Project, project
 from entrack.book.execution import Execution, run_record
 from entrack.book.freshness import get_stamp
-from entrack.book.pages import STATUS_FILES
+from entrack.book.pages import STATUS_FILES, claims, read_notebooks
 from entrack.errors import DataError, EntrackError
 from entrack.sweep.records import stable, write_record
 
 EDITION = "published"
+READER = "15_stability"
+"""The chapter that reads the record; its own claims are about the record, so they are not in it."""
 TARGET = Path(__file__).with_name("recorded.json")
 
 
@@ -42,15 +46,30 @@ def published(book: Project, chapters: Sequence[str]) -> dict:
     return {"format": next(iter(runs.values()))["format"] if runs else None, "runs": runs}
 
 
+def judging(book: Project) -> list[str]:
+    """The chapters whose committed notebooks judge claims, without the one that reads the
+    record.
+    """
+    judged = claims(read_notebooks(book.notebooks))
+    return sorted({claim.chapter for claim in judged} - {READER})
+
+
+def _of(run: Mapping) -> tuple[str, str]:
+    """A published run follows the one of the same family and chapter, and no other."""
+    return run["parameters"]["family"], run["chapter"]
+
+
 def main(arguments: Sequence[str]) -> int:
     """`[STABLE [TARGET]]`: 0, or 1 and a sentence on the error stream."""
     source, target = (*arguments, *[TARGET] * (2 - len(arguments)))
     try:
-        swept = json.loads(Path(source).read_bytes())
-        runs = {n: run for n, run in swept["runs"].items() if f"/{EDITION}/" not in n}
-        chapters = sorted({run["chapter"] for run in runs.values()})
-        runs |= stable(published(project(), chapters))["runs"]
-        write_record(target, {"format": swept["format"], "runs": runs})
+        swept, before = (json.loads(Path(path).read_bytes())["runs"] for path in (source, TARGET))
+        book = project()
+        now = stable(published(book, judging(book)))
+        made = {_of(run) for run in now["runs"].values()}
+        runs = {n: run for n, run in swept.items() if f"/{EDITION}/" not in n}
+        runs |= {n: r for n, r in before.items() if f"/{EDITION}/" in n and _of(r) not in made}
+        write_record(target, {"format": now["format"], "runs": runs | now["runs"]})
     except EntrackError as error:
         print(f"entrack: {error}", file=sys.stderr)
         return 1

@@ -110,6 +110,17 @@ def test_publishing_the_quick_edition_keeps_its_times_only(book):
     assert pages.editions_html(book).count("not run") == 3 * 3
 
 
+def test_times_on_another_family_are_no_times_of_an_edition(book):
+    path = book.notebooks / "01_double.py"
+    path.write_text(path.read_text().replace("n: int", 'family: str = "a"  # f\nn: int', 1))
+    chapter = book.find("01")
+    values = {p.name: p.default for p in chapter.parameters}
+    for family, there in (("a", True), ("b", False)):
+        record = {"parameters": values | {"family": family}, "seconds": 1.0}
+        (book.notebooks / "status.json").write_text(json.dumps({chapter.name: record}))
+        assert bool(pages.recorded(chapter, "full")[1]) == there
+
+
 def test_all_executes_the_full_edition_anew_and_what_is_there_serves_else(book):
     lines = []
     build(book, publish=True, html=False, log=lambda line: None)

@@ -4,8 +4,10 @@ import io
 import json
 
 import pytest
+import yaml
 from small_book import edit, small_book
 
+from entrack.book.chapters import project
 from entrack.errors import ParameterError
 from entrack.sweep import plan as planning
 from entrack.sweep.plan import plan
@@ -46,6 +48,19 @@ def test_the_key_changes_with_code_and_not_with_a_comment(book):
     assert plan(TABLE, book)[0]["key"] != before["key"]
 
 
+def test_a_run_has_the_sizes_of_an_edition_where_it_gives_no_other(book):
+    (book.notebooks / "quick.toml").write_text("[02_show]\nseed = 4\n")
+    runs = [{"chapter": "02", "sizes": "quick"}, {"chapter": "02", "sizes": "quick", "seeds": [5]}]
+    jobs = plan(TABLE | {"runs": runs}, book)
+    assert [job["parameters"]["seed"] for job in jobs] == ["4", "5"]
+
+
+def test_the_committed_tables_can_be_planned():
+    for path in sorted((project().root / "workflow").glob("*.yaml")):
+        jobs = plan(yaml.safe_load(path.read_text()), project())
+        assert jobs and len({job["name"] for job in jobs}) == len(jobs), path.name
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -55,6 +70,10 @@ def test_the_key_changes_with_code_and_not_with_a_comment(book):
         ({"runs": [{"chapter": "02", "lineages": ["b"]}]}, "lineage 'b'; the sweep has tiny"),
         ({"runs": [{"chapter": "02", "seed": 1}]}, "run of the sweep has 'seed'; it takes chapter"),
         ({"lineages": {"tiny": {"seed": 1}}}, "lineage tiny of the sweep has 'seed'; it takes v"),
+        (
+            {"runs": [{"chapter": "02", "sizes": "big"}]},
+            "in the sizes of 'big'; the book's editions",
+        ),
         ({"more": 1}, "table of the sweep has 'more'; it takes gpus, lineages, runs, threads"),
         ({"runs": [{"chapter": "02"}] * 2}, "two runs of the sweep are both tiny/02_show-seed-0"),
         ({"lineages": {"tinny": {}}}, "family=tinny is not known; there are tiny"),
