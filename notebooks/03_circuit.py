@@ -1009,12 +1009,12 @@ def two_scores(before, after):
 
 
 # %% [markdown]
-# A relative change cannot fall below -1 and has no upper end, so an unsure pair that becomes three
-# times as likely outweighs a sure one that is lost. A head that helps on one pair and
-# disturbs on another can so come out as harmful by one score and helpful by the other: the second
-# check has such pairs. Log odds are the same measure for sure and unsure pairs, at the price that
-# pairs of extreme probability count much for small changes; this book treats those closer to 1 than
-# a millionth as that close.
+# A relative change cannot fall below -1 and has no upper end, so an unsure pair whose answer
+# becomes three times as likely outweighs a sure one that is lost. A head that helps on one pair and
+# disturbs on another can therefore come out as harmful by one score and as helpful by the other:
+# the second check has such pairs. Log odds count a change alike on sure and on unsure pairs. Their
+# price is that pairs of extreme probability count much for small changes; this book keeps
+# probabilities a millionth away from 1 for that reason.
 #
 # :::{solution-end}
 # :::
@@ -1078,13 +1078,13 @@ def two_scores(before, after):
 # :class: dropdown
 #
 # *These* forbids that other heads do as well. The random circuits were to show it, but heads drawn
-# from the whole model are weak rivals: most sit in layers in which no head of their group can act.
-# A harder control draws them in the layers of the circuit, or from the candidates that pruning
+# from the whole model are weak rivals: many sit in layers where their group has no strong head. A
+# harder control draws them in the layers of the circuit, or from the candidates that pruning
 # dropped, without any head of the circuit.
 #
 # *Are the* forbids that the model goes on answering without them. Take these heads out of the whole
 # model, all others left as they are: if the accuracy hardly falls, other heads can do the work and
 # the circuit is one of several. That is completeness ({doc}`04_same_circuit`).
 #
-# That the circuit alone answers nearly as well as the model contradicts neither.
+# How well the circuit alone answers, near to the whole model or far from it, tests neither word.
 # :::
