@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import random
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -35,11 +36,16 @@ MOMENTS = ("painted", "loaded", "drawn")
 EMPTY = "an empty page"
 WIDTH = 1300  # CSS pixels, a laptop
 
-READ = """(() => {
+# A paint is reported some frames after it happened.
+READ = """new Promise((done) => {
   const [page] = performance.getEntriesByType("navigation");
-  const [first] = performance.getEntriesByName("first-contentful-paint");
-  return [first ? first.startTime : null, page.loadEventStart];
-})()"""
+  const look = (left) => {
+    const [first] = performance.getEntriesByName("first-contentful-paint");
+    if (first || !left) done([first ? first.startTime : null, page.loadEventStart]);
+    else setTimeout(look, 20, left - 1);
+  };
+  look(250);
+})"""
 DRAWN = f"{SETTLED}.then(() => performance.now())"
 
 
@@ -48,7 +54,6 @@ def seconds_of(tab: Tabs, page: Path) -> dict[str, float | None]:
     tab.resize(WIDTH)
     tab._run(tab._navigate(page.as_uri()))
     drawn = tab.ask(DRAWN)
-    tab.wait(0)  # a paint is reported with the frame after it
     painted, loaded = tab.ask(READ)
     told = dict(zip(MOMENTS, (painted, loaded, drawn), strict=True))
     return {moment: None if ms is None else round(ms / 1000, 3) for moment, ms in told.items()}
@@ -69,7 +74,8 @@ def measured(pages: Mapping[str, Path], *, rounds: int, seed: int = 0) -> dict[s
 
 def browser_name() -> str:
     """Name and version of the browser, as it says itself."""
-    return os.popen(f"'{CHROMIUM}' --version").read().strip() or "Chromium"
+    told = subprocess.run([CHROMIUM, "--version"], capture_output=True, text=True)
+    return told.stdout.strip() or "Chromium"
 
 
 def told(name: str, times: Mapping[str, Sequence[float | None]]) -> str:
@@ -113,10 +119,8 @@ def main() -> int:
         print(told(name, found))
     if options.json:
         machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
-        megabytes = {name: round(page.stat().st_size / 1e6, 2) for name, page in pages.items()
-                     if name != EMPTY}  # fmt: skip
         record = {"browser": browser_name(), "machine": machine, "rounds": options.rounds}
-        record |= {"megabytes": megabytes, "seconds": times}
+        record |= {"seconds": times}
         options.json.write_text(json.dumps(record, indent=1) + "\n")
     return 0
 
