@@ -122,7 +122,7 @@ glue(model_name=lm.name, identity_difference=moved, swap_difference=moved_by_oth
 # ## What goes wrong without a word
 #
 # Code that patches models often fails without an error. Here are four ways, shown on this model and
-# these prompts with PyTorch's own hooks, as most published notebooks use them.
+# these prompts with PyTorch's own hooks, as they are often used.
 #
 # **1. Modules that are called with keywords only.** transformers gives attention its input by
 # keyword. An ordinary hook is shown an empty tuple.
