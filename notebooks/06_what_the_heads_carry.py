@@ -27,6 +27,8 @@ n_test: int = 70  # scenes for every number that is reported [2, 2000]
 # A pair of the structure reader reruns half the prompt and costs ten times as much as another.
 n_reader: int = 3  # of the training and validation scenes, those for the structure reader [1, 500]
 n_seeds: int = 3  # masks learned per group and desideratum [2, 20]
+own: str = ""  # versions that learn masks of their own, by spaces; empty: all tuned from base
+n_own: int = 35  # scenes that test these masks [2, 2000]
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit [7, 700]
 # Where structure readers act; empty: as the family's file says.
 structure_role: str = ""  # {, after_prev_query_label, prev_query_label}
@@ -38,6 +40,8 @@ from entrack.circuit.search import circuit_of
 from entrack.display.cells import glue, judge, listed, show
 from entrack.figures import carry
 from entrack.figures.position import answer_shares
+from entrack.heads import carried as beside
+from entrack.heads.own_masks import GIVEN, own_masks
 from entrack.paper import findings
 from entrack.paper.claims import claim
 from entrack.patching.group_patching import patch_pairs
@@ -45,6 +49,7 @@ from entrack.patching.masks import DCMConfig
 from entrack.sites import GROUPS
 
 # %% tags=["hide-input"]
+from entrack.stats.ranks import orders
 from entrack.tables import carry as tables
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.counterfactual_prompts import encode_counterfactuals
@@ -213,7 +218,16 @@ glue(paper_floor=findings.position_floor())
 # %% tags=["hide-input"]
 show(tables.masks(in_base))
 
+# %% tags=["hide-input"]
+taken = [tables.taken_words(learned).split()[0] for learned in masks.values()]
+glue(n_masks=len(taken), n_all=taken.count("all"), n_none=taken.count("none"))
+
 # %% [markdown]
+# Of {glue:text}`n_masks` masks, {glue:text}`n_all` take all heads of their group and
+# {glue:text}`n_none` take none. Such a mask has chosen nothing, and that two seeds agree on it says
+# nothing about the heads: the row has no overlap, and what counts is its effect. With all heads
+# that is the effect of the whole group; with none, the group does not help towards that answer.
+#
 # The position has a floor above 0 because a wrong answer sometimes falls on the box at that
 # position. In the released data the floor is about one in seven: base positions were all computed
 # as 0, so that a seventh of the pairs have equal positions. Groups without any head after pruning,
@@ -252,6 +266,73 @@ show(tables.fetching(fetching, base=base))
 # A version that tracks better also has more right objects to fetch in the source, so a gain in the
 # second table is no proof of better fetching.
 #
+# ### More in better versions?
+#
+# A selection made in {glue:text}`base_name` could favour it. So all heads of a group are patched,
+# in every version, and each version is compared with {glue:text}`base_name` on the same pairs.
+
+# %% tags=["hide-input"]
+show(tables.changes(carried))
+
+# %% tags=["hide-input"]
+show(tables.with_accuracy(carried))
+
+# %% tags=["hide-input"]
+changed = {group: [beside.change(carried, v, group) for v in tuned] for group in groups}
+told = {GROUPS[group].letter: beside.counted(found) for group, found in changed.items()}
+glue(
+    changes=listed(f"of {letter}, {words}" for letter, words in told.items()),
+    n_versions=len(tested),
+    n_orders=orders(len(tested)),
+    least_p=1 / orders(len(tested)),
+)
+
+# %% [markdown]
+# How many versions carry more or less than {glue:text}`base_name`, by their intervals:
+# {glue:text}`changes`. Does it go with accuracy? Few versions can say little about that. The
+# {glue:text}`n_versions` here can stand in {glue:text}`n_orders` orders, one of them perfect, so
+# that no correlation can have a smaller p than {glue:text}`least_p:.2g`, and three groups are
+# tried. The versions are not independent either: all but {glue:text}`base_name` are made from it.
+# And what a group carries is measured through the answers of the version itself, so that a better
+# version, which errs less on the way to any answer, may follow the same message more often.
+# {doc}`10_messages` takes the two apart.
+#
+# ### Masks of their own
+#
+# The heads were selected in {glue:text}`base_name`. A version that uses *other* heads of a group
+# would score low with them without carrying less. So each version learns masks of its own, for what
+# the paper says the group carries, in the same way and from the same prompts as
+# {glue:text}`base_name` did.
+
+# %%
+learners = own.split() or list(tuned)
+given = {g: masks[g, t].agreed() for g, t in contents.CONTENT.items() if g in groups}
+own_learned = {}
+for v in learners if given else []:
+    own_learned[v] = own_masks(
+        load(f"{family}/{v}"),
+        train,
+        validation=validation,
+        test=contents.first_scenes(test, n_own),
+        circuit=circuit,
+        given=given,
+        config=config,
+    )
+
+# %% tags=["hide-input"]
+if own_learned:
+    show(tables.own_masks(own_learned))
+
+# %% tags=["hide-input"]
+chosen = [tables.taken_words(m).split()[0] for o in own_learned.values() for m in o.masks.values()]
+glue(n_own_masks=len(chosen), n_own_all=chosen.count("all"), n_own_none=chosen.count("none"))
+
+# %% [markdown]
+# Of these {glue:text}`n_own_masks` masks, {glue:text}`n_own_all` take all heads of the group and
+# {glue:text}`n_own_none` none; they choose nothing, and are compared by their effect alone. The
+# mask of a version may take other heads than base's and do the same: heads that give the same
+# message can stand in for each other. So the last two columns compare effects, not heads.
+#
 # ## Everything that a patched model answers
 #
 # The scores of three desiderata leave open what the other answers are. Here all heads of each group
@@ -279,8 +360,9 @@ show(tables.answers(carried))
 #
 # *Caveats.* A group may also carry something that we did not ask about; its answers are then
 # counted as "other" or "unchanged". Intervals are over scenes and leave out the choice of the
-# {term}`circuit` and of the masks; how far seeds agree is in the table above. The heads were
-# selected in base, so a version that uses *other* heads would score low here without carrying less.
+# {term}`circuit` and of the masks; how far seeds agree is in the table above. A version's own mask
+# chooses among the heads of base's circuit: heads outside it are not asked
+# ({doc}`04_same_circuit`).
 #
 # ## What the paper claims, what we find, verdict
 
@@ -304,14 +386,27 @@ for key in contents.CONTENT.items():
     glue(**{f"carry_{GROUPS[key[0]].letter}": score})
 
 # %% tags=["hide-input"]
+ranked = {
+    GROUPS[g].letter: beside.with_accuracy(carried, g) for g in contents.CONTENT if g in groups
+}
+own_less = {
+    GROUPS[g].letter: {v: o.beyond(g, GIVEN) for v, o in own_learned.items()} for g in given
+}
 slugs = {(g, t): f"{GROUPS[g].letter}_carries_{t}" for g, t in contents.CONTENT.items()}
 better = {v: gain for v, gain in fetching.items() if v in carried.better()}
+
+# %% tags=["hide-input"]
 judge(
     *(claim(slug, carrying.get(key)) for key, slug in slugs.items()),
     claim("D_carries_nothing_seen", reader),
     claim("same_roles_when_tuned", same_content if carrying else None, contents=told),
     claim("better_fetching", better),
     claim("label_not_carried", labels or None, groups=letters),
+    *(
+        claim(f"carries_with_accuracy_{x}", ranked.get(x), n=len(tested), tests=len(ranked))
+        for x in "ABC"
+    ),
+    *(claim(f"own_mask_{x}", own_less.get(x) or None) for x in "ABC"),
     caption="Finding (ii), second part: what each group carries. Scores are shares of pairs, less"
     " the floor; of selected heads or of all, whichever is more, where nothing is claimed.",
 )

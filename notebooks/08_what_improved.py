@@ -317,12 +317,12 @@ show(tables.contents(changes, base=base))
 # ## Below base: was the mechanism there, unused?
 #
 # Does the version that base was made from ({glue:text}`below_name`) hold the mechanism without
-# using it? In the default family it does not do the task; base was primed on it for a few steps. If
-# it had the machinery and only failed to start it, then *messages* of base should set it going:
-# with base's queries (q) alone, its own value fetchers, reading its own keys and values, would find
-# the object. Base's A as a whole would not show that: it names the object itself. Nor would a mere
-# gain: a model below chance gains by naming any of the seven objects, which is right one time in
-# seven. So we ask for more than that.
+# using it? In the default family it does not do the task, and base, which does, learnt from
+# look-ups for a few steps, without a box. If it had the machinery and only failed to start it, then
+# *messages* of base should set it going: with base's queries (q) alone, its own value fetchers,
+# reading its own keys and values, would find the object. Base's A as a whole would not show that:
+# it names the object itself. Nor would a mere gain: a model below chance gains by naming any of the
+# seven objects, which is right one time in seven. So we ask for more than that.
 
 # %%
 glue(below_name=listed(models[v].name for v in below))

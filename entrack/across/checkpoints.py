@@ -81,10 +81,12 @@ def model_at(parent: Model, recipe: Recipe, adapter: Adapter) -> Model:
     Cost: a copy of the parent's weights in memory, for as long as the result lives.
     """
 
+    lora = recipe.lora()
+
     def read() -> Any:
         from peft import get_peft_model, set_peft_model_state_dict
 
-        wrapped = get_peft_model(copy.deepcopy(parent.hf), recipe.lora())
+        wrapped = get_peft_model(copy.deepcopy(parent.hf), lora)
         weights = {name: torch.from_numpy(w).float() for name, w in adapter.weights.items()}
         set_peft_model_state_dict(wrapped, weights)
         return wrapped.merge_and_unload().eval().requires_grad_(False)
@@ -92,7 +94,7 @@ def model_at(parent: Model, recipe: Recipe, adapter: Adapter) -> Model:
     return replace(
         parent,
         name=f"{parent.family}/{recipe.name} at step {adapter.step}",
-        digest=digest(parent.digest, adapter, recipe.alpha / recipe.rank),
+        digest=digest(parent.digest, adapter, lora.lora_alpha / lora.r),
         read=read,
         version="",
     )

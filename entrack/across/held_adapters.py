@@ -5,7 +5,6 @@ there trains nothing anew."""
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -46,21 +45,20 @@ def adapter_without(parent: Model, recipe: Recipe, step: int, *, heads: Sequence
             f"no head {wrong[0]} in {parent.name}; it has {parent.n_layers} layers of"
             f" {parent.n_heads} heads. Name heads of this model."
         )
-    short = replace(recipe.changed(steps=step), validate_every=1)
     made_by = digest(recipe, parent, heads, code_digest("entrack.finetune.train"))
     weights, _ = fit(
         copy.deepcopy(parent.hf),
         parent.tokenizer,
-        short,
+        recipe.changed(steps=step),
         items(recipe.data, recipe.horizon * recipe.batch, seed=recipe.seed),
         checkpoint=cache_dir() / "courses" / made_by / "checkpoint.safetensors",
-        validate=lambda model, _: hold(model, parent, heads),
+        after_step=lambda model: hold(model, parent, heads),
     )
     return Adapter(step, {name: w.half().cpu().numpy() for name, w in weights.items()})
 
 
 @torch.no_grad()
-def hold(peft_model, parent: Model, heads: Sequence[Head]) -> dict:
+def hold(peft_model, parent: Model, heads: Sequence[Head]) -> None:
     """Set the adapter of `heads` to nothing, in place; `fit` calls it after every step."""
     size = parent.d_head
     for name, weight in peft_model.named_parameters():
@@ -76,7 +74,6 @@ def hold(peft_model, parent: Model, heads: Sequence[Head]) -> dict:
                 weight[kv] = 0
             elif "o_proj.lora_A" in name:
                 weight[:, own] = 0
-    return {}
 
 
 def neighbours(circuit: Circuit, *, n_heads: int, seed: int) -> tuple[Head, ...]:

@@ -8,8 +8,7 @@ little from long multiplications. Division is whole-numbered with a remainder, a
 import random
 from dataclasses import dataclass
 
-from entrack.finetune.item import Item
-from entrack.finetune.words import WORDS
+from entrack.finetune.item import WORDS, Item
 
 OPERATIONS = ("+", "-", "*", "/")
 WORDINGS = (

@@ -8,8 +8,7 @@ alone helped the standard format and harmed the alternative one."""
 import random
 from dataclasses import dataclass
 
-from entrack.finetune.item import Item
-from entrack.finetune.words import WORDS
+from entrack.finetune.item import WORDS, Item
 
 LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 IDENTIFIERS = tuple(

@@ -8,8 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from entrack.finetune.item import Item
-from entrack.finetune.words import WORDS
+from entrack.finetune.item import WORDS, Item
 
 OPPOSITES = (
     ("small", "large"), ("long", "short"), ("light", "dark"), ("hard", "soft"),

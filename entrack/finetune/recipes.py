@@ -21,7 +21,7 @@ from entrack.finetune.instructions_data import InstructionData
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that determines an adapter, but the weights it stands on.
+    """Everything that determines what training makes, but the weights it stands on.
 
     Attributes:
         name: of the version it makes.
@@ -31,10 +31,12 @@ class Recipe:
         horizon: the step at which the learning rate would reach 0; at least `steps`.
         lr: the highest learning rate, reached after `warmup` steps.
         rank, alpha: of the LoRA on the q, k, v and o projections; the update is scaled by alpha /
-            rank.
+            rank. Both None: a full fine-tune. Every weight is trained, those of the MLPs, the norms
+            and the embeddings too, and there is no adapter.
         clip: largest norm of the gradient.
         seed: of the data and of the adapter's first weights.
-        dtype: of the frozen weights and the matrix products while training.
+        dtype: of the frozen weights and the matrix products while training. What is trained is
+            float32.
         validate_every: steps between two measurements on the validation split.
     """
 
@@ -46,8 +48,8 @@ class Recipe:
     lr: float = 4e-4
     warmup: int = 20
     batch: int = 16
-    rank: int = 16
-    alpha: int = 32
+    rank: int | None = 16
+    alpha: int | None = 32
     clip: float = 1.0
     seed: int = 0
     dtype: str = "bfloat16"
@@ -63,6 +65,16 @@ class Recipe:
             raise ConfigError(
                 f"dtype {self.dtype!r}; allowed are bfloat16 and float32. Use one of them."
             )
+        if (self.rank is None) != (self.alpha is None):
+            raise ConfigError(
+                f"rank {self.rank} with alpha {self.alpha}; recipe {self.name!r} needs a number for"
+                " both, or None for both to train every weight. Give both."
+            )
+
+    @property
+    def full(self) -> bool:
+        """Whether every weight is trained, rather than an adapter."""
+        return self.rank is None
 
     def changed(self, *, steps: int | None = None, seed: int | None = None) -> "Recipe":
         """This recipe with another number of steps or another seed; None leaves it as it is."""
@@ -82,7 +94,12 @@ class Recipe:
         return {**dataclasses.asdict(self), "data": _record(self.data)}
 
     def lora(self) -> Any:
-        """peft's configuration of the adapter."""
+        """peft's configuration of the adapter. ConfigError for a full fine-tune, which has none."""
+        if self.full:
+            raise ConfigError(
+                f"recipe {self.name!r} trains every weight and has no adapter; an adapter has a"
+                " rank. Choose a recipe with one."
+            )
         from peft import LoraConfig
 
         return LoraConfig(
@@ -181,9 +198,15 @@ TRIES = {
         _later("instruct-gentle", InstructionData(), lr=1e-4),
         _later("code-rank-4", CodeData(), rank=4, alpha=8),
         _later("code-rank-1", CodeData(), rank=1, alpha=2),
-    )
+    ),
+    # The paper's third fine-tuned model was trained without a LoRA. All weights of this one are too
+    # large to lie in `models/`, so it is made anew where it is wanted.
+    "smollm2-unprimed": _named(
+        _later("code-full", CodeData(PYTHON), rank=None, alpha=None, lr=5e-5),
+    ),
 }
-"""{family: {try: its recipe}}: what may explain a family; each changes one thing.
+"""{family: {try: its recipe}}: what may explain a family; each changes one thing, where what is
+trained counts as one thing with the learning rate that goes with it.
 `models/README.md` tells which were run, and what came of them.
 """
 

@@ -1,8 +1,9 @@
-"""Fine-tune one version of a family, as its recipe says, into an adapter with a card.
+"""Fine-tune one version of a family, as its recipe says, into an adapter with a card; or, where the
+recipe trains every weight, into a whole model with one.
 
-The frozen weights may be held in bfloat16 while training (`Recipe.dtype`); the adapter, the
-optimiser and the residual stream are float32 throughout, and what is measured for the card is the
-stored adapter merged in float32."""
+The frozen weights may be held in bfloat16 while training (`Recipe.dtype`); what is trained, the
+optimiser and the residual stream are float32 throughout, and what is measured for the card is what
+was stored, an adapter merged in float32."""
 
 import json
 import sys
@@ -11,18 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from tqdm import tqdm
 
-from entrack.errors import DataError
 from entrack.finetune.data import Item, items
 from entrack.finetune.measure import box_accuracy, change, summary
 from entrack.finetune.recipes import RECIPES, Recipe, recipe
+from entrack.finetune.weights import (
+    decoder,
+    read_trained,
+    resume,
+    save_adapter,
+    save_checkpoint,
+    save_whole,
+    trainable,
+    trained_weights,
+)
 from entrack.model.layers import Layers
 from entrack.store.digests import cache_dir, digest, write_atomic
 from entrack.task.prompts import opening
-from entrack.versions.families import MODELS
+from entrack.versions.families import MODELS, adapter_folder
 from entrack.versions.loading import load
 from entrack.versions.wheels import sha256_file
 
@@ -46,21 +54,27 @@ def train(
         steps: stop after so many steps instead of the recipe's; the learning rate goes as in the
             recipe.
         seed: draws the data and the adapter's first weights instead of the recipe's.
-        out: folder for adapter_model.safetensors, adapter_config.json and card.json. By default
+        out: folder for adapter_model.safetensors, adapter_config.json and card.json; for a full
+            fine-tune a whole model stands there instead of the adapter. By default
             `models/<family>/<name>`, and for a try, another number of steps or another seed a
             folder of its own under `runs/models/<family>`.
 
     Raises:
         ConfigError: unknown name or family, fewer than one step.
-        ModelError: the version that it stands on is missing or damaged.
+        ModelError: the version that it stands on is missing or damaged, or a full fine-tune does
+            not fit into the memory.
         DataError: the folder cannot be written to.
 
     An interrupted run goes on from its last checkpoint (in the cache) when called again with the
     same arguments, and ends with the same weights. The evaluation split is measured only for a
     recipe of the family with its own number of steps. Anything else is a try: it is judged on the
-    validation split, paired with the version that it stands on.
+    validation split, paired with the version that it stands on. A full fine-tune of the recipe's
+    length is judged on both splits, and paired with the version of the same data that has an
+    adapter, too.
 
-    Cost: about 2 s a step on one core for the default model, and two minutes of measuring.
+    Cost: about 2 s a step on one core for the default model, and two minutes of measuring. A full
+    fine-tune takes longer (not measured), 5 GB of memory and 4 GB of disk while it runs; 0.5 GB of
+    these stay.
     """
     usual = recipe(name, family)
     chosen = usual.changed(steps=steps, seed=seed)
@@ -77,7 +91,11 @@ def train(
     weights, curve = fit(
         parent.hf, parent.tokenizer, chosen, data, checkpoint=checkpoint, validate=_validate
     )
-    adapter = save_adapter(weights, chosen, folder, family=family)
+    if chosen.full:
+        kind, file = "weights", save_whole(weights, parent, folder)
+    else:
+        kind, file = "adapter", save_adapter(weights, chosen, folder, family=family)
+    whole_length = chosen.steps == usual.steps
     card = {
         "name": name,
         "family": family,
@@ -86,14 +104,14 @@ def train(
         "recipe": chosen.record(),
         "seed": chosen.seed,
         "data_digest": data_digest,
-        "adapter_sha256": sha256_file(adapter),
-        "adapter_bytes": adapter.stat().st_size,
+        f"{kind}_sha256": sha256_file(file),
+        f"{kind}_bytes": file.stat().st_size,
         "curve": curve,
         "accuracy": measure(
             folder,
             chosen,
             family=family,
-            final=name in RECIPES[family] and chosen.steps == usual.steps,
+            final=whole_length and (chosen.full or name in RECIPES[family]),
         ),
     }
     write_atomic(folder / "card.json", (json.dumps(card, indent=1) + "\n").encode())
@@ -109,28 +127,25 @@ def fit(
     *,
     checkpoint: Path | None = None,
     validate: Callable[[Any, Any], dict] | None = None,
+    after_step: Callable[[Any], None] | None = None,
 ) -> tuple[dict[str, torch.Tensor], list[dict]]:
-    """Train an adapter on `hf`, which is used up: its modules are wrapped and its weights may
-    change dtype.
+    """Train an adapter on `hf`, or all of it, as the recipe says. `hf` is used up: its modules are
+    wrapped and its weights may change dtype, or its weights are those that are trained.
 
     Args:
         data: step s takes items s*batch to (s+1)*batch, so an interrupted run sees the same stream.
         checkpoint: file to save to every CHECKPOINT_EVERY steps and at the end, and to go on from.
         validate: called with (model, tokenizer) every `recipe.validate_every` steps.
+        after_step: called with the model after every step of the optimiser, before it is validated
+            or kept; it may change the weights in place.
 
-    Returns: the adapter's float32 weights under peft's names, and the curve: {"step", "loss" (mean
-    of the steps since the row before, nats per answer token), and what `validate` gave}, one row
-    per validation."""
-    from peft import get_peft_model, get_peft_model_state_dict
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.seed)
-        model = get_peft_model(hf, recipe.lora())
-    if recipe.dtype == "bfloat16":
-        _halve_frozen_projections(model)
+    Returns: the adapter's float32 weights under peft's names (for a full fine-tune all weights
+    under the model's own), and the curve: {"step", "loss" (mean of the steps since the row before,
+    nats per answer token), and what `validate` gave}, one row per validation."""
+    model = trainable(hf, recipe)
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     optimiser = torch.optim.AdamW(trained.values(), lr=recipe.lr, weight_decay=0.0)
-    first, curve, losses = _resume(checkpoint, trained, optimiser)
+    first, curve, losses = resume(checkpoint, trained, optimiser)
     model.train()
     bar = tqdm(
         range(first, recipe.steps), initial=first, total=recipe.steps, desc=recipe.name, unit="step"
@@ -144,6 +159,8 @@ def fit(
         torch.nn.utils.clip_grad_norm_(trained.values(), recipe.clip)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
+        if after_step:
+            after_step(model)
         losses.append(loss.item())
         bar.set_postfix(loss=f"{losses[-1]:.3f}")
         done = step + 1
@@ -157,59 +174,51 @@ def fit(
             curve, losses = [*curve, row], []
             bar.write(json.dumps(row), file=sys.stderr)
         if checkpoint and (done % CHECKPOINT_EVERY == 0 or done == recipe.steps):
-            _save_checkpoint(checkpoint, trained, optimiser, done, curve, losses)
-    return {k: v.detach().clone() for k, v in get_peft_model_state_dict(model).items()}, curve
-
-
-def save_adapter(
-    weights: dict[str, torch.Tensor], recipe: Recipe, folder: Path, *, family: str
-) -> Path:
-    """Write the adapter in peft's layout, weights in fp16; returns the file of weights."""
-    path = folder / "adapter_model.safetensors"
-    write_atomic(
-        path,
-        save({k: v.half().contiguous() for k, v in weights.items()}, metadata={"format": "pt"}),
-    )
-    config = {k: sorted(v) if isinstance(v, set) else v for k, v in recipe.lora().to_dict().items()}
-    config |= {"inference_mode": True, "base_model_name_or_path": f"{family}/{recipe.on}"}
-    write_atomic(
-        folder / "adapter_config.json",
-        (json.dumps(config, indent=1, sort_keys=True) + "\n").encode(),
-    )
-    return path
+            save_checkpoint(checkpoint, trained, optimiser, done, curve, losses)
+    return trained_weights(model), curve
 
 
 def measure(folder: Path, recipe: Recipe, *, family: str, final: bool) -> dict:
-    """Accuracy of the stored adapter, merged in float32, per split and format.
+    """Accuracy of what was stored, in float32, per split and format.
 
-    final: the evaluation split as well. Otherwise each accuracy comes with "minus_on", its paired
-    difference from the version that the adapter stands on."""
-    from peft import PeftModel
+    final: the evaluation split as well. Otherwise, and for a full fine-tune, each accuracy comes
+    with "minus_on", its paired difference from the version that it stands on. That of a full
+    fine-tune comes with "minus_adapter" too, the difference from the version of the family that
+    learnt from the same data on the same version; where it has none, or none is here, without."""
+    sizes = {"validation": VALIDATION_SCENES} | ({"evaluation": EVALUATION_SCENES} if final else {})
+    places = [(split, format) for split in sizes for format in ("alternative", "standard")]
+
+    def ask(hf: Any) -> dict:
+        return {
+            (split, f): box_accuracy(hf, tokenizer, split=split, n_scenes=sizes[split], format=f)
+            for split, f in places
+        }
 
     parent = load(f"{family}/{recipe.on}", device="cpu", dtype=torch.float32)
-    sizes = {"validation": VALIDATION_SCENES} | ({"evaluation": EVALUATION_SCENES} if final else {})
-    asked = [
-        (split, n, format) for split, n in sizes.items() for format in ("alternative", "standard")
-    ]
-    before = (
-        {}
-        if final
-        else {
-            place: box_accuracy(
-                parent.hf, parent.tokenizer, split=place[0], n_scenes=place[1], format=place[2]
-            )
-            for place in asked
-        }
-    )
-    hf = PeftModel.from_pretrained(parent.hf, str(folder)).merge_and_unload().eval()
+    tokenizer = parent.tokenizer
+    others = {"minus_on": ask(parent.hf)} if recipe.full or not final else {}
+    if recipe.full and (twin := _twin(recipe, family)):
+        adapted = load(f"{family}/{twin}", device="cpu", dtype=torch.float32)
+        others["minus_adapter"] = ask(adapted.hf)
+    own = ask(read_trained(folder, recipe, parent))
     found: dict[str, dict] = {split: {} for split in sizes}
-    for place in asked:
-        split, n, format = place
-        accuracy = box_accuracy(hf, parent.tokenizer, split=split, n_scenes=n, format=format)
-        found[split][format] = summary(accuracy) | (
-            {"minus_on": change(accuracy, before[place])} if before else {}
-        )
+    for split, format in places:
+        scores = own[split, format]
+        found[split][format] = summary(scores) | {
+            key: change(scores, other[split, format]) for key, other in others.items()
+        }
     return found
+
+
+def _twin(recipe: Recipe, family: str) -> str | None:
+    """The version here that learnt from the same data, on the same version, with an adapter."""
+    same = (
+        name
+        for name, one in RECIPES[family].items()
+        if (one.data, one.on, one.full) == (recipe.data, recipe.on, False)
+        and (adapter_folder(family, name) / "card.json").is_file()
+    )
+    return next(same, None)
 
 
 def _default_folder(chosen: Recipe, family: str) -> Path:
@@ -223,7 +232,7 @@ def _default_folder(chosen: Recipe, family: str) -> Path:
 def _validate(model: Any, tokenizer: Any) -> dict:
     asked = {"split": "validation", "n_scenes": VALIDATION_SCENES}
     return {
-        f: summary(box_accuracy(model.get_base_model(), tokenizer, format=f, **asked))["accuracy"]
+        f: summary(box_accuracy(decoder(model), tokenizer, format=f, **asked))["accuracy"]
         for f in ("alternative", "standard")
     }
 
@@ -243,7 +252,7 @@ def _loss(model: Any, tokenizer: Any, batch: list[Item], recipe: Recipe) -> torc
         rows += [row] * len(answer)
         places += range(len(prompt) - 1, len(prompt) + len(answer) - 1)
         targets += answer
-    core = model.get_base_model()
+    core = decoder(model)
     with _autocast(recipe):
         normed = core.base_model(input_ids=tokens, use_cache=False).last_hidden_state[rows, places]
     logits = Layers(core, name=recipe.name).unembed(normed.float())
@@ -252,48 +261,3 @@ def _loss(model: Any, tokenizer: Any, batch: list[Item], recipe: Recipe) -> torc
 
 def _autocast(recipe: Recipe) -> torch.autocast:
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.dtype == "bfloat16")
-
-
-def _halve_frozen_projections(model: Any) -> None:
-    """Autocast would convert these weights anew at every step."""
-    for name, module in model.named_modules():
-        if (
-            isinstance(module, torch.nn.Linear)
-            and "lora_" not in name
-            and not name.endswith("lm_head")
-        ):
-            module.weight.data = module.weight.data.bfloat16()
-
-
-def _save_checkpoint(
-    path: Path, trained: dict, optimiser: Any, done: int, curve: list, losses: list
-) -> None:
-    tensors = {f"weight/{name}": p.detach() for name, p in trained.items()}
-    for name, p in trained.items():
-        tensors |= {
-            f"{kind}/{name}": optimiser.state[p][kind] for kind in ("exp_avg", "exp_avg_sq")
-        }
-    record = json.dumps({"done": done, "curve": curve, "losses": losses})
-    write_atomic(
-        path, save({k: v.contiguous() for k, v in tensors.items()}, metadata={"record": record})
-    )
-
-
-def _resume(path: Path | None, trained: dict, optimiser: Any) -> tuple[int, list, list]:
-    if path is None or not path.is_file():
-        return 0, [], []
-    try:
-        with safe_open(path, "pt") as file:
-            record = json.loads(file.metadata()["record"])
-            for name, p in trained.items():
-                p.data.copy_(file.get_tensor(f"weight/{name}"))
-                moments = {
-                    kind: file.get_tensor(f"{kind}/{name}") for kind in ("exp_avg", "exp_avg_sq")
-                }
-                optimiser.state[p] = {"step": torch.tensor(float(record["done"])), **moments}
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise DataError(
-            f"checkpoint {path} is damaged ({error}); a whole one is needed to go on. "
-            "Delete it to start again."
-        ) from error
-    return record["done"], record["curve"], record["losses"]

@@ -146,6 +146,19 @@ def wordings_above_floor(names: Iterable[str]) -> dict[str, float]:
     return {name: values[name].patched.mean / 100 - position_floor() for name in names}
 
 
+def masked_wordings(names: Iterable[str]) -> dict[str, str]:
+    """The score less its floor of the mask that DCM learned for each wording, and its heads:
+    "+0.23 (5 of 7)".
+    """
+    values = published.variations().values
+    size = published.dcm().values[RECEIVER]["position_transmitter"]["position"].group
+    return {
+        name: f"{values[name].dcm_accuracy - position_floor():+.2f}"
+        f" ({len(values[name].heads)} of {size})"
+        for name in names
+    }
+
+
 def in_words(values: Mapping[str, float], spec: str = "+.2f") -> str:
     """Numbers with their models: "+0.16 (Goat-7B), +0.16 (FLoat-7B)"."""
     return ", ".join(f"{value:{spec}} ({name})" for name, value in values.items())

@@ -1,6 +1,7 @@
-"""Claims about where the mechanism comes from and how it changes, as data: other lineages (12),
-another task (13), the way there while a version is trained (14), and
-which claims are stable (15)."""
+"""Claims about what the mechanism is beyond the paper's four groups (in chapter 04), what groups
+carry in other versions and under other masks (06, 07), where the mechanism comes from and how it
+changes, as data: other lineages (12), another task (13), the way there while a version is trained
+(14), and which claims are stable (15)."""
 
 from functools import partial
 
@@ -20,7 +21,70 @@ CARRIERS = [group for name, group in GROUPS.items() if name != "structure_reader
 
 def declared() -> list[Declaration]:
     """All of them, in the order of the book."""
-    return [*_lineages(), *_tasks(), *_training(), *_stability()]
+    return [*_every_label(), *_carrying(), *_lineages(), *_tasks(), *_training(), *_stability()]
+
+
+def _every_label() -> list[Declaration]:
+    """Chapter 04: finding (i), heads in the segments that are not asked for."""
+    ours = partial(Declaration, finding="i", ours=True)
+    return [
+        ours(
+            "readers_everywhere",
+            "The circuit of the reference is more accurate with its structure readers alive behind"
+            " every label than behind the one asked for",
+            HIGHER,
+        ),
+        ours(
+            "wide_circuit",
+            "With a fifth group behind every label, the circuit of the reference does the task in"
+            " every version",
+            AtLeast(0.9, partly=0.8),
+            spec=".2f",
+            note="accuracy alone over that of the whole version, of {n} prompts",
+        ),
+        ours(
+            "fifth_group",
+            "The fifth group does more than as many random heads of its layers",
+            HIGHER,
+            given="the group has heads",
+        ),
+    ]
+
+
+def _carrying() -> list[Declaration]:
+    """Chapters 06 and 07: finding (ii), what groups carry beside base, and with other masks."""
+    ours = partial(Declaration, finding="ii", ours=True)
+    return [
+        *(
+            ours(
+                f"carries_with_accuracy_{group.letter}",
+                f"The better a version, the more its {group.title.lower()}s ({group.letter}) carry",
+                lambda tests: Beyond(tests),
+                note="rank correlation over {n} versions",
+            )
+            for group in CARRIERS
+        ),
+        *(
+            ours(
+                f"own_mask_{group.letter}",
+                f"{group.title}s ({group.letter}) that a version's own mask selects carry what"
+                " those of base's mask do",
+                Nothing(),
+                note="own less base's, paired",
+            )
+            for group in CARRIERS
+        ),
+        *(
+            ours(
+                f"wording_mask_{group.letter}",
+                f"{group.title}s ({group.letter}) that a mask selects for each wording carry what"
+                " all of them do",
+                Nothing(),
+                note="mask less all heads, mean over {n} wordings",
+            )
+            for group in CARRIERS[1:]
+        ),
+    ]
 
 
 def _lineages() -> list[Declaration]:

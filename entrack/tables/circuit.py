@@ -4,16 +4,23 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from entrack.circuit.completeness import Completeness
 from entrack.circuit.live_positions import LivePositions
 from entrack.circuit.search import FoundCircuit, HeadAttention
 from entrack.circuits import Circuit
 from entrack.display.style import ROLE_WORDS
 from entrack.display.tables import Table
 from entrack.figures.circuit import target
+from entrack.heads import every_label as rung
+from entrack.heads.label_looks import KINDS, LabelLooks
 from entrack.heads.token_support import TokenSupport
+from entrack.heads.wide_circuit import WideScores
 from entrack.heads.writes import Writes
 from entrack.patching.head_scores import HeadScores
-from entrack.sites import GROUPS
+from entrack.sites import GROUPS, Head
+from entrack.stats.metrics import rate
 
 
 def live_tokens(live: LivePositions) -> Table:
@@ -138,6 +145,80 @@ def support(found: Mapping[str, TokenSupport]) -> Table:
         ["version", "tokens", "last token alone", "all of these", "whole version", "short by"],
         "At which tokens heads must be alive: kinds of tokens in the order in which they were"
         " added, and accuracy with all heads alive there and none elsewhere.",
+    )
+
+
+def behind_labels(found: Mapping[str, WideScores], whole: Mapping[str, np.ndarray]) -> Table:
+    """A row per set of live heads of `every_label.rungs`, and the whole version: its accuracy in
+    each version, a column each.
+
+    whole: whether each version answers right as it is, on the same prompts [example].
+    """
+    names = dict.fromkeys(name for scores in found.values() for name in scores.hits)
+    rows = [[name, *(scores.accuracy(name) for scores in found.values())] for name in names]
+    rows.append(["whole version", *(rate(whole[version]) for version in found)])
+    return Table(
+        rows,
+        ["heads alive", *(f"in {version}" for version in found)],
+        "Accuracy with heads behind every label, and with others in their place",
+    )
+
+
+def gains_behind_labels(found: Mapping[str, WideScores], whole: Mapping[str, np.ndarray]) -> Table:
+    """A row per version, all on the same prompts: what D behind the other labels adds to the four
+    groups, what E adds to that, and E beside random heads and beside all heads; then the share of
+    the whole version's accuracy that the four groups have, and the circuit with D and E.
+    """
+    pairs = (
+        (rung.READERS, rung.FOUR),
+        (rung.WITH_E, rung.READERS),
+        (rung.WITH_E, rung.RANDOM),
+        (rung.WITH_E, rung.ALL_BEHIND),
+    )
+    rows = []
+    for version, scores in found.items():
+        hits, right = (scores.gain(*pair) for pair in pairs), whole[version]
+        shares = (scores.share(name, right) for name in (rung.FOUR, rung.WITH_E))
+        rows.append([version, *hits, *(shares if right.any() else ["undefined"] * 2)])
+    return Table(
+        rows,
+        [
+            "version",
+            "D behind other labels",
+            "E",
+            "E less random heads",
+            "E less all heads",
+            "four groups, share of whole",
+            "with D and E, share of whole",
+        ],
+        "What heads behind every label add: differences in accuracy, and shares of the whole"
+        " version's",
+    )
+
+
+def looks_behind_labels(looks: LabelLooks, groups: Mapping[str, Sequence[Head]]) -> Table:
+    """A row per group or head: its mean attention, from behind a label that is not asked for, to
+    each kind of token. A group without heads has no row.
+    """
+    return Table(
+        [[name, *looks.of(heads).values()] for name, heads in groups.items() if heads],
+        ["heads", *KINDS],
+        f"Attention from behind labels that are not asked for; {looks.mass.shape[-1]} prompts.",
+    )
+
+
+def own_completeness(found: Mapping[str, Completeness]) -> Table:
+    """A row per version whose own circuit was searched: accuracy of its circuit without a group
+    less that of the version without it, and the mean size of this gap over the random K.
+    """
+    rows = []
+    for version, complete in found.items():
+        gaps = (complete.gap(i) for i in complete.of("group"))
+        rows.append([version, *gaps, complete.mean_gap("random")])
+    return Table(
+        rows,
+        ["version", *(f"without {g.letter}" for g in GROUPS.values()), "random halves, mean size"],
+        "The gap of each version's own circuit: circuit less version, both without K",
     )
 
 

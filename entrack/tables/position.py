@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from entrack.circuit.wordings import RIVALS, Wording
 from entrack.display.tables import Table
 from entrack.figures.position import CANDIDATE_WORDS
+from entrack.heads.worded_masks import WordedMasks
 from entrack.sites import GROUPS
-from entrack.stats.metrics import Estimate
+from entrack.stats.metrics import Estimate, difference
+from entrack.tables.carry import taken_words
 from entrack.task.desiderata import Counterfactual
 
 
@@ -45,6 +47,35 @@ def scores(wordings: Sequence[Wording], *, paper: Mapping[str, float]) -> Table:
         ],
         "Share of pairs that answer as expected, less the floor (nothing patched), with 95 %"
         " intervals over scenes.",
+    )
+
+
+def masks(found: Sequence[WordedMasks], group: str, *, paper: Mapping[str, str]) -> Table:
+    """Wording, heads that its own mask takes, their score above floor, and that less the score of
+    all heads; the paper's words by wording, none for a group whose masks it did not learn.
+    """
+    rows, n = [], min(len(one.wording.patched.unpatched) for one in found)
+    for one in found:
+        taken, scenes = taken_words(one.masks[group]), one.wording.patched.scenes
+        beyond = one.beyond(group)
+        less = (
+            "the same"
+            if taken.startswith("all")
+            else difference(beyond, 0 * beyond, clusters=scenes)
+        )
+        theirs = [paper[one.wording.name]] if paper else []
+        rows.append([one.wording.title, taken, one.above(group), less, *theirs])
+    return Table(
+        rows,
+        [
+            "wording of the source",
+            "heads selected",
+            "score above floor",
+            "less all heads",
+            *(["paper: above floor (heads)"] if paper else []),
+        ],
+        f"{GROUPS[group].title}s ({GROUPS[group].letter}): a mask learned for each wording, on"
+        f" {n} test pairs or more; 95 % intervals over scenes.",
     )
 
 

@@ -122,7 +122,10 @@ def _same_circuit(c: Chapter) -> float:
     kept = c.compared + 1 + 2 * c.values["n_random"]
     versions += c.compared * c.alone(c.values["n_evaluation"], kept)
     without = c.again("prev_query_label", 1.0) + c.again("query_label", 1.0)
-    complete = c.values["n_complete"] * (4 + 4 + 3 * 6) * without
+    complete = c.values["n_complete"] * (2 * (4 + 4) + 3 * 6) * without
+    behind = replayed(c.shape, c.text, slots=c.text.n_boxes + 2, layers=c.shape.n_layers)
+    wide = 2 * 2 * (10 + 3 * 8) * behind + 4 * c.compared * 8 * behind
+    complete += c.values["n_support"] * wide
     return c.search() + c.compared * c.search("n_pairs_own") + versions + complete
 
 
@@ -141,12 +144,16 @@ def _contents(c: Chapter) -> float:
     chosen = c.pairs(c.prompts("n_train") + c.prompts("n_validation"), 36)
     tested = c.pairs(c.compared * c.prompts("n_test"), 12, 4)
     layers = c.prompts("n_validation") * streams(c.shape, c.text, role="query_label", step=2)
-    return c.search() + learned + readers + chosen + tested + layers
+    own = (c.compared - 1) * (learned / 3 + chosen / 3 + c.pairs(c.prompts("n_own"), 9))
+    return c.search() + learned + readers + chosen + tested + layers + own
 
 
 def _position(c: Chapter) -> float:
     worded = 12 * c.prompts("n_scenes") + 3 * c.prompts("n_rivals") + 2 * c.prompts("n_scenes")
-    return c.search() + c.pairs(worded, 2) + c.passes(3 * 2 * c.prompts("n_rivals"))
+    steps = 16 * 14 * 3 * (c.again("last", 0.3) + c.again("query_label", 0.5))
+    masks = steps + c.pairs(2 * c.prompts("n_learn"), 4) + c.pairs(c.prompts("n_masked"), 2)
+    rivals = c.passes(3 * 2 * c.prompts("n_rivals"))
+    return c.search() + c.pairs(worded, 2) + rivals + 12 * masks
 
 
 def _improved(c: Chapter) -> float:

@@ -1,5 +1,7 @@
 """Training with heads held: their adapter is nothing, others learn, a cut changes nothing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from entrack.across.look_ups import BOXES, LOOK_UPS, encode_look_ups
 from entrack.errors import SiteError
 from entrack.finetune import train as trainer
 from entrack.finetune.boxes_data import BoxesData
+from entrack.finetune.data import items
 from entrack.finetune.recipes import Recipe
 from entrack.patching.accuracy import score_task
 from entrack.sites import GROUPS, Head
@@ -85,6 +88,36 @@ def test_an_interrupted_training_goes_on(monkeypatch):
     monkeypatch.setenv("ENTRACK_CACHE", str(held_adapters.cache_dir() / "anew"))
     straight = adapter_without(tiny_model(), RECIPE, 4, heads=HEADS)
     assert all(np.array_equal(found.weights[n], w) for n, w in straight.weights.items())
+
+
+def test_the_weights_of_a_held_head_are_those_of_the_parent():
+    """Rows of q, k and v, columns of o, in the model that comes of it: to the last bit."""
+    parent = tiny_model()
+    model = model_at(parent, RECIPE, adapter_without(parent, RECIPE, 4, heads=HEADS))
+    for layer in range(5):
+        before, after = (m.hf.model.layers[layer].self_attn for m in (parent, model))
+        for head in range(4):
+            rows = slice(head * D, (head + 1) * D)
+            same = torch.equal(before.q_proj.weight[rows], after.q_proj.weight[rows])
+            assert same == (Head(layer, head) in HEADS)
+            same = torch.equal(before.o_proj.weight[:, rows], after.o_proj.weight[:, rows])
+            assert same == (Head(layer, head) in HEADS)
+
+
+def test_holding_after_each_step_tells_nothing_and_is_holding_at_each_validation(capsys):
+    """A validation prints a row; one after every step does the same to the weights."""
+    parent, told = tiny_model(), dataclasses.replace(RECIPE, validate_every=1)
+    found = adapter_without(parent, RECIPE, 4, heads=HEADS).weights
+    assert '"step"' not in capsys.readouterr().err
+
+    def validate(model, tokenizer):
+        held_adapters.hold(model, parent, HEADS)
+        return {}
+
+    data = items(RECIPE.data, 32, seed=RECIPE.seed)
+    other, _ = trainer.fit(tiny_model().hf, parent.tokenizer, told, data, validate=validate)
+    assert '"step"' in capsys.readouterr().err
+    assert all(np.array_equal(found[name], w.half().numpy()) for name, w in other.items())
 
 
 def test_neighbours_are_others_of_the_same_layers():

@@ -12,6 +12,7 @@ from entrack.figures.carry import (
     figure_three,
     mask_paths,
 )
+from entrack.heads.own_masks import OwnMasks
 from entrack.patching.masks import DCMConfig, MaskPath, Masks
 from entrack.patching.patches import Patch, Patched
 from entrack.sites import GROUPS, Head
@@ -121,7 +122,9 @@ def test_tables_give_what_was_measured():
     found = contents()
     first, second, *_ = tables.masks(found).rows
     assert first[:3] == ["A object", "1 of 2", 1.0] and first[3].value == 0.4
-    assert first[5:] == ["-", "0.47 (40 of 40)"] and second[1] == "0 of 2"
+    assert first[6:] == ["-", "0.47 (40 of 40)"] and second[1] == "none of 2"
+    # Heads of the object and all heads answer alike; with none the object's eight answers are lost.
+    assert first[4].value == 0 and second[4].value == 0
     versions = tables.versions(found)
     assert versions.header[1:] == ["A object", "B position", "C position", "D position"]
     assert [row[0] for row in versions.rows] == ["base", "code"]
@@ -130,3 +133,65 @@ def test_tables_give_what_was_measured():
     plain, fetchers, *_ = tables.answers(found).rows
     assert plain == ["nothing patched", 1.0, 0.0, "-"]
     assert fetchers[:2] == ["Value fetcher", 0.6] and fetchers[3].value == 0
+
+
+def test_masks_that_choose_nothing_are_told_by_their_effect():
+    """All heads or none: no overlap of seeds, and all heads are no choice to compare with all."""
+    found = contents()
+    both = {key: masks(*key, chosen=2) for key in found.masks}
+    rows = tables.masks(Contents(masks=both, tested=found.tested, base="base")).rows
+    assert rows[0][1:3] == ["all 2", "-"] and rows[0][4] == "the same"
+    none = {key: masks(*key, chosen=0) for key in found.masks}
+    rows = tables.masks(Contents(masks=none, tested=found.tested, base="base")).rows
+    assert rows[0][1:3] == ["none of 2", "-"] and rows[0][4] != "the same"
+
+
+def five_versions():
+    """Five versions, each right on two pairs more than the one before when nothing is patched, and
+    naming the source's object on two more with value fetchers patched.
+    """
+    tested = {}
+    for place, name in enumerate(("base", "math", "instruct", "code", "boxes")):
+        n = 2 + 2 * place
+        unpatched = np.where(np.arange(20) < n, 4, 9)
+        answers = np.where(np.arange(20) < n + 1, 1, unpatched)
+        found = patched({"value_fetcher all": Patch("last", HEADS)}, [answers])
+        tested[name] = Patched(
+            found.patches, found.candidates, found.answers, unpatched, found.scenes, name
+        )
+    learned = {("value_fetcher", "object"): masks("value_fetcher", "object")}
+    return Contents(masks=learned, tested=tested, base="base")
+
+
+def test_changes_are_less_base_and_beside_accuracy():
+    table = tables.changes(five_versions())
+    assert table.header == ["version", "accuracy", "A object, less base"]
+    assert table.rows[0] == ["base", 0.1, "-"]
+    version, accuracy, change = table.rows[4]
+    assert (version, accuracy, change.value) == ("boxes", 0.5, 0.4)
+
+
+def test_whether_it_goes_with_accuracy_is_counted_and_ranked():
+    ((group, counted, correlation, p),) = tables.with_accuracy(five_versions()).rows
+    # Two pairs of 20 more do not lie clear of 0, eight do.
+    assert group == "A object" and counted.endswith("1 unclear") and "0 fall" in counted
+    assert correlation.value == 1 and p == f"{1 / 120:.2g}"
+    few = five_versions()
+    three = {name: few.tested[name] for name in ("base", "math", "code")}
+    short = Contents(masks=few.masks, tested=three, base="base")
+    assert tables.with_accuracy(short).rows[0][2:] == ["-", "-"]
+
+
+def test_own_masks_stand_beside_base_s_heads_and_all():
+    patches = {
+        "value_fetcher own": Patch("last", HEADS[:1]),
+        "value_fetcher given": Patch("last", HEADS[:1]),
+        "value_fetcher all": Patch("last", HEADS),
+    }
+    answers = [[1] * 6 + [4] * 14, [1] * 6 + [4] * 14, [1] * 9 + [4] * 11]
+    learned = {"value_fetcher": masks("value_fetcher", "object")}
+    table = tables.own_masks({"code": OwnMasks(learned, patched(patches, answers))})
+    ((*told, above, given, whole),) = table.rows
+    assert told == ["code", "A object", "1 of 2"]
+    assert (above.value, given.value, given.high) == (0.3, 0, 0)
+    assert whole.value == pytest.approx(-0.15)

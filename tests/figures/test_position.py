@@ -12,7 +12,10 @@ from entrack.figures.position import (
     answers_by_group,
     variation_scores,
 )
+from entrack.heads.worded_masks import WordedMasks
+from entrack.patching.masks import DCMConfig, MaskPath, Masks
 from entrack.patching.patches import Patch, Patched
+from entrack.sites import Head
 from entrack.tables import position as tables
 from entrack.task.counterfactual_pairs import interchanges
 
@@ -87,3 +90,24 @@ def test_rows_tell_source_score_and_lead():
     told = tables.predictions(filler.pairs[0]).rows
     assert [row[0] for row in told][:4] == ["base", "source", "base's own answer", "order of boxes"]
     assert "unchanged" not in [row[0] for row in told]
+
+
+def test_masks_stand_beside_all_heads_and_the_paper():
+    """Of twelve pairs in four scenes, six answer as expected with the mask and nine with all."""
+    group, heads = "position_transmitter", (Head(1, 0), Head(1, 1))
+    answers = np.full((2, 12), 8)
+    answers[0, :9] = answers[1, :6] = 0
+    patches = {group: Patch("last", heads), f"{group} mask": Patch("last", heads[:1])}
+    tokens = {"position": np.zeros(12, int)}
+    scenes = np.arange(12) // 3
+    made = Patched(patches, tokens, answers, np.full(12, 9), scenes, "m")
+    row = np.array([[True, False]])
+    path = MaskPath(1.0 - row, row, np.array([1.0]), np.array([0]))
+    learned = {group: Masks(group, "position", heads, (path,), 7, DCMConfig(seeds=(0,)))}
+    found = WordedMasks(learned, Wording("position", (), made))
+    table = tables.masks([found], group, paper={"position": "+0.23 (5 of 7)"})
+    ((title, taken, above, less, theirs),) = table.rows
+    assert (title, taken, theirs) == ("Plain (not reworded)", "1 of 2", "+0.23 (5 of 7)")
+    assert (above.value, less.value) == (0.5, pytest.approx(-0.25))
+    without = tables.masks([found], group, paper={})
+    assert [len(row) for row in (without.header, *without.rows)] == [4, 4]

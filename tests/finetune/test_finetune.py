@@ -22,9 +22,9 @@ from entrack.finetune.boxes_data import BoxesData
 from entrack.finetune.code_data import PYTHON, SHELL, TEMPLATES, CodeData
 from entrack.finetune.data import MixedData, items
 from entrack.finetune.instructions_data import TASKS, InstructionData
+from entrack.finetune.item import WORDS
 from entrack.finetune.measure import box_accuracy, change, summary
 from entrack.finetune.recipes import RECIPES, TRIES, Recipe, recipe
-from entrack.finetune.words import WORDS
 from entrack.patching.accuracy import TaskScores
 from entrack.store.digests import digest
 from entrack.task.boxes import NOUNS

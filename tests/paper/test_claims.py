@@ -36,6 +36,8 @@ WORDS = {
     "label_not_carried": {"groups": "A, B, C and D"},
     "position_in_other_format": {"format": "standard"},
     "improved_full": {"n": 70},
+    **{f"carries_with_accuracy_{letter}": {"n": 5, "tests": 3} for letter in "ABC"},
+    **{f"wording_mask_{letter}": {"n": 10} for letter in "BC"},
     "lineage_circuit": {"n": 252},
     "task_circuit": {"n": 252},
     "task_circuit_back": {"n": 252},
