@@ -4,7 +4,7 @@ The plain way is the algorithm as written, two whole passes per sender (one for 
 hooks and batched over examples: `tests/reference/literal_path_patching.py`. Running it for every
 sender takes hours, so it is timed on a sample of senders and scaled to all; the table says so.
 
-    python benchmarks/path_patching.py                          the default family's base
+    python benchmarks/path_patching.py                          the base of smollm2
     python benchmarks/path_patching.py --model folder/of/a/model
 """
 

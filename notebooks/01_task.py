@@ -72,8 +72,10 @@ show_prompt(encode(model.tokenizer, all_queries(drawn, format="standard")), 2)
 # %% [markdown]
 # ## How well each version does it
 #
-# A *family* is a model and the versions that were made from it. These are the ones that can be
-# loaded here:
+# A *family* is a model and the versions that were made from it. In the default family *base* stands
+# in for the paper's Llama-7B. It never saw a box: it was trained on small {term}`look-ups
+# <look-up>`, written like shell commands, until it did this task about as well as Llama-7B does.
+# Most others were trained from there, each on one subject. These can be loaded here:
 
 # %%
 from entrack.display.cells import show
@@ -182,8 +184,9 @@ glue(
 # ## How many boxes there are matters
 #
 # A scene can have fewer boxes, or more. Each number of boxes below has
-# {glue:text}`n_scenes_sizes_used` scenes, and every box of each is asked for. What a version was
-# trained on bounds what to expect; the {doc}`models page <../book/models>` says it.
+# {glue:text}`n_scenes_sizes_used` scenes, and every box of each is asked for. A version that was
+# trained on scenes of some sizes may fail at others; the {doc}`models page <../book/models>` says
+# what each has seen.
 
 # %%
 # figure: fig-task-sizes
@@ -246,11 +249,12 @@ judge(
 # %% [markdown]
 # ## In three sentences
 #
-# A model is asked for the object in one of seven boxes, and is right if the likeliest of all words
-# is that object. {glue:text}`reference` is right on {glue:text}`acc_reference` of the prompts,
-# where a guess among the objects would be right on {glue:text}`chance:.2f`. Clearly better than it
-# are {glue:text}`clearly_better`; that fine-tuning on arithmetic helps, as in the paper,
-# *{glue:text}`verdict_arithmetic_helps`*.
+# Every version was asked {glue:text}`n_prompts_each` times for the object in one of seven boxes,
+# and was right if the likeliest of all words was that object. {glue:text}`reference` is right on
+# {glue:text}`acc_reference` of the prompts, where a guess would be right on
+# {glue:text}`chance:.2f`; clearly better on the same prompts are {glue:text}`clearly_better`, and
+# that arithmetic helps, as in the paper, *{glue:text}`verdict_arithmetic_helps`*. The intervals
+# speak of other scenes of this kind, and not of other training runs.
 #
 # *Next:* {doc}`02_hooks_and_patching` opens the model and asks what it carries at each token.
 
@@ -291,7 +295,7 @@ def two_versions(n_scenes=40, n_boxes=7, gain=0.5, seed=0):
 # :label: ex-task-seed
 #
 # Run this chapter on other scenes: `entrack run 01 -p seed=1 --compare`. By how much may the
-# accuracy of a version differ between two seeds before you would doubt the intervals?
+# accuracy of one version differ between the two seeds before you would doubt the intervals?
 # :::
 #
 # :::{solution} ex-task-seed
@@ -299,24 +303,26 @@ def two_versions(n_scenes=40, n_boxes=7, gain=0.5, seed=0):
 #
 # Each run has its own error, so the difference of two independent runs varies by about √2 times the
 # half-width of one: with {glue:text}`half_width_max:.3f` for the widest, expect differences up to
-# some {glue:text}`seed_difference:.2f`, in 19 of 20 pairs of seeds. A larger one is a reason to
-# look at the scenes, not to pick the nicer seed.
+# some {glue:text}`seed_difference:.2f` in 19 of 20 pairs of seeds. With many versions and two
+# formats, one that differs by more is no surprise. Several are a reason to look at the scenes, and
+# none is a reason to pick the nicer seed.
 # :::
 #
 # :::{exercise} A model that only copies
 # :label: ex-task-copy
 #
-# Suppose a model always answers with one of the seven objects, but always with the first. What is
-# its accuracy when all boxes are asked equally often, and what would it be on a data set that
-# mostly asks for the first box?
+# Suppose a model always answers with the first of the seven objects. What is its accuracy when all
+# boxes are asked for equally often, and what on a data set that mostly asks for the first box?
+# Which figure of this chapter tells it from a model that guesses?
 # :::
 #
 # :::{solution} ex-task-copy
 # :class: dropdown
 #
-# One in seven, the same as guessing; on the other data set it is the share of first boxes. An
-# accuracy says nothing about a mechanism unless the positions are balanced: compare the ends of the
-# curve in {numref}`fig-task-position`.
+# One in seven, the same as guessing; on the other data set it is the share of questions about the
+# first box, which can come near 1. So a high accuracy can come from what is asked, and one at
+# chance can hide a rule. {numref}`fig-task-position` tells the two apart: this model would have 1
+# at the first box and 0 at all others, and a guess one in seven at each.
 # :::
 
 # %% [markdown]
@@ -324,8 +330,9 @@ def two_versions(n_scenes=40, n_boxes=7, gain=0.5, seed=0):
 # :label: ex-task-roles
 # :class: write
 #
-# Every patch in this book acts at a token with a role. Find these tokens in a prompt, in both text
-# formats, whatever the length of its words and of what stands around the segments.
+# Every experiment inside the model acts at a token with a role. Find four of them in a prompt: the
+# last token, the query label, the earlier label and the right object. Your function must work in
+# both text formats, and where other words stand between the segments.
 #
 # :::{admonition} Hint
 # :class: dropdown
@@ -364,8 +371,8 @@ def roles_of(tokens):
 
 
 # %% [markdown]
-# Each role is found from what its word is and not from how far it stands from another. That holds
-# when the format changes, and when something is put before a segment, as
+# Each role is found by the words around it, and not by how many tokens it stands from another. So
+# it is found when the format changes, and when something is put before a segment, as
 # {doc}`07_what_counts_as_position` does.
 #
 # :::{solution-end}
@@ -450,9 +457,10 @@ def roles_of(tokens):
 # ::::
 
 # %% [markdown] tags=["teacher", "ex-task-interval"]
-# Ask for the extreme first: a model that answers all boxes of a scene or none. How many independent
-# observations are seven hundred prompts then? `np.std` divides by n unless told otherwise; with
-# few scenes that and a normal quantile are both felt.
+# Ask for the extreme first: a model that answers all boxes of a scene right or none. How many
+# independent observations are all its prompts then? `np.std` divides by n unless told
+# otherwise. With few scenes this makes the interval too narrow, and so does 1.96 in place of the t
+# quantile.
 
 # %% [markdown]
 # :::{solution-start} ex-task-interval
@@ -475,9 +483,9 @@ def scene_interval(hits, scenes):
 
 
 # %% [markdown]
-# The spread of the scenes' accuracies already holds how alike the prompts of one scene are, so
-# nothing has to be assumed about it. With many scenes the quantile comes near 1.96; with three it
-# is more than twice that.
+# The more alike the answers within a scene, the more the accuracies of the scenes differ, and the
+# wider the interval: nothing has to be assumed about it. With many scenes the quantile comes near
+# 1.96; with three it is more than twice that.
 #
 # :::{solution-end}
 # :::
@@ -531,9 +539,9 @@ def scene_interval(hits, scenes):
 # :label: ex-task-paired
 # :class: measure
 #
-# Two versions answer the same prompts. Measure how wide the interval of their difference is if you
-# use that, and how wide if you do not. Use your function on `two_versions()`. When would pairing
-# buy nothing?
+# Two versions answer the same prompts. How wide is the interval of their difference if you use
+# that, and how wide if you do not? Measure both on `two_versions()`. When would pairing buy
+# nothing?
 #
 # :::{admonition} Hint
 # :class: dropdown
@@ -542,9 +550,9 @@ def scene_interval(hits, scenes):
 # ::::
 
 # %% [markdown] tags=["teacher", "ex-task-paired"]
-# Let them say first which of the two is narrower, and why. Then ask for versions for which it is
-# the other way round: those that err on each other's easy scenes. A paired difference is right in
-# that case too, and wider for a reason.
+# Let them say first which of the two is narrower, and why. Then ask for two versions with which it
+# is the other way round: each errs on the scenes that the other finds easy. The paired interval is
+# right in that case too: the difference does vary more from scene to scene.
 
 # %% [markdown]
 # :::{solution-start} ex-task-paired

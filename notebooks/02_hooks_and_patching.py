@@ -1,16 +1,16 @@
 # %% [markdown]
 # # Hooks and patching, from the first step
 #
-# What does a model hold at a token, and in which layer? Take an activation from another prompt, put
-# it in, and see what the answer becomes. In {glue:text}`model_name`, a patch of the last token
-# makes up to {glue:text}`best_position_last` of the prompts follow the *position* that the other
-# prompt asks for; without a patch {glue:text}`floor_position:.2f` give that answer. A patch of the
-# query label does so in up to {glue:text}`best_position_query_label`.
+# What does a model hold at a token, and in which layer? A *{term}`patch`* takes an activation from
+# another prompt and puts it in; then we see what the answer becomes. In {glue:text}`model_name`, a
+# patch of the last token makes up to {glue:text}`best_position_last` of the prompts follow the
+# *position* that the other prompt asks for; without a patch {glue:text}`floor_position:.2f` give
+# that answer. A patch of the query label does so in up to {glue:text}`best_position_query_label`.
 #
 # *Objectives:* see what a hook sees; patch by hand and know that the patch happened; read a
 # patching curve against its {term}`floor`; read an attention pattern and know what it does not
-# prove. *Time:* 45 minutes. *Before it:* {doc}`01_task`; the idea of attention heads and a residual
-# stream.
+# prove. *Time:* 45 minutes. *Before it:* {doc}`01_task`; the idea of attention {term}`heads <head>`
+# and of a {term}`residual stream`.
 
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # model family
@@ -71,7 +71,7 @@ seen = {
     "leaving o_proj: heads mixed": ("[example pos d_model]", traces[o_site].output),
     "keys, leaving k_proj": ("[example pos kv_head*d_head]", traces[k_site].output),
 }
-show(tables.shapes(seen, layer=layer))
+show(tables.shapes(seen, layer=layer), folded=True)
 
 # %% [markdown]
 # After `o_proj` a head can no longer be cut out, but its contribution can still be computed: the
@@ -122,7 +122,7 @@ glue(model_name=lm.name, identity_difference=moved, swap_difference=moved_by_oth
 # ## What goes wrong without a word
 #
 # Code that patches models often fails without an error. Here are four ways, shown on this model and
-# these prompts with PyTorch's own hooks, as most published notebooks use them.
+# these prompts with PyTorch's own hooks, as they are often used.
 #
 # **1. Modules that are called with keywords only.** transformers gives attention its input by
 # keyword. An ordinary hook is shown an empty tuple.
@@ -223,7 +223,7 @@ rows = [
     ["output[0] of a tensor", edited.format(edited_old), edited.format(edited_new)],
     ["module never reached", "the clean run, as if patched", refused.partition(":")[0]],
 ]
-show(tables.silent_failures(rows))
+show(tables.silent_failures(rows), folded=True)
 
 # %% [markdown]
 # ## One patch by hand
@@ -349,7 +349,7 @@ show(layer_curves([by_role["last"] for by_role in curves.values()]))
 show(layer_curves([by_role["query_label"] for by_role in curves.values()]))
 
 # %%
-show(tables.carried(curves))
+show(tables.carried(curves), folded=True)
 
 # %% tags=["hide-input"]
 thing, position = curves["object"]["last"], curves["position"]["last"]
@@ -366,11 +366,11 @@ glue(
 )
 
 # %% [markdown]
-# The layers in the table are those around the best that reach at least half of its share above the
-# floor. Read a row as: patch this token at one of these layers, and so many prompts take this from
-# the source. Compare the two tokens: what does each of them carry, and in which layers? The
-# object's share at the last token rises most across layer {glue:text}`object_takes_over`: that
-# layer brings most of the object there.
+# Open the table for the layers. They are those around the best that reach at least half of its
+# share above the floor. Read a row as: patch this token at one of these layers, and so many prompts
+# take this from the source. Compare the two tokens: what does each of them carry, and in which
+# layers? The object's share at the last token rises most across layer
+# {glue:text}`object_takes_over`: that layer brings most of the object there.
 #
 # *Caveats.* A patch of the whole stream says that something is there, not which heads put it there
 # or read it: that takes heads and paths, from {doc}`the next chapter <03_circuit>` on. And
@@ -431,7 +431,7 @@ parts = {
     "the query label": asked,
     "everything else": 1 - objects - labels - asked,
 }
-show(tables.attention_parts(parts, head=head))
+show(tables.attention_parts(parts, head=head), folded=True)
 
 # %% tags=["hide-input"]
 n_others = looked.segments["object"].shape[1] - 1
@@ -480,11 +480,13 @@ judge(
 # %% [markdown]
 # ## In three sentences
 #
-# A hook shows what a module gets and gives, and can put something else in its place; a patch counts
-# only once it is shown that it happened. Patched at the last token, up to
-# {glue:text}`best_position_last` of the prompts follow the position that the source asks for. That
-# the last token holds where to look in lower layers than the object:
-# *{glue:text}`verdict_position_before_object`*.
+# In one layer after the other, what {glue:text}`model_name` holds at one token was replaced by what
+# it held there in another prompt, and we counted the answers. Patched at the last token, up to
+# {glue:text}`best_position_last` of the prompts follow the position that the source asks for, where
+# {glue:text}`floor_position:.2f` give that answer without a patch; that the last token holds where
+# to look in lower layers than the object: *{glue:text}`verdict_position_before_object`*. Each
+# number is that of the best layer, chosen on the same prompts, and a patch of the whole stream does
+# not say which heads did it.
 #
 # *Next:* {doc}`03_circuit` asks which heads bring the object there.
 
@@ -855,8 +857,10 @@ print(f"the right answer became less likely in {fell} of {len(prompts)} prompts"
 
 # %% [markdown]
 # The assertions are the check: one token and one head changed, and no earlier token's logits moved.
-# Few losses do not say that the head is useless. It also looks at the other objects, and with its
-# output at zero their names are weakened too.
+# The count alone proves little either way. A head with few losses need not be useless: it also
+# looks at the other objects, and with its output at zero their names may be weakened too. And many
+# losses may come from the zero itself, for the layers above have never seen a head that says
+# nothing.
 #
 # :::{solution-end}
 # :::
@@ -868,7 +872,7 @@ print(f"the right answer became less likely in {fell} of {len(prompts)} prompts"
 #
 # We report the best layer's score, chosen on the same prompts. How much does that flatter? Choose
 # the layer on the first half of the prompts, and score it on the other. Then use your function on
-# `position.hits`, and explain what you see.
+# the curve of this chapter, `torch.from_numpy(position.hits)`, and explain what you see.
 #
 # :::{admonition} Hint
 # :class: dropdown
@@ -907,8 +911,9 @@ print(f"{choosing[at].mean():.2f} there, {scoring[at].mean():.2f} on the other h
 
 # %% [markdown]
 # The cell does it for the curve of this chapter. The share on the other half is an honest estimate
-# for the chosen layer; the first one profits from having been chosen, and the more so the more
-# layers were tried and the fewer prompts they had.
+# for the chosen layer. That on the first half is too high on average, because it was chosen for
+# being high: the more so, the more layers were tried and the fewer prompts they had. In a single
+# draw the other half can also come out higher, by the luck of its prompts.
 #
 # :::{solution-end}
 # :::
@@ -962,9 +967,10 @@ def held_out(hits):
 # ::::
 
 # %% [markdown] tags=["teacher", "ex-patch-control"]
-# The first idea is usually to change the first token alone. Ask what result of it would contradict
-# the claim: the logits move, as they did before. That is the claim's own experiment made cleaner.
-# Then ask for the outcome that the claim forbids.
+# The first idea is usually to change the first token alone. That is the claim's own experiment made
+# cleaner, and the claim expects what it shows: the logits move. If they do not, that speaks against
+# it, but a head that carries the first token *and more* passes. Ask for the outcome that the claim
+# forbids.
 
 # %% [markdown]
 # :::{solution-start} ex-patch-control

@@ -4,12 +4,13 @@
 # A model that says "apple" has found it somehow. If we can name the few parts that do it, we can
 # ask what each part does, and later what fine-tuning did to it.
 #
-# **Which attention heads find the apple?** {glue:text}`size_pruned` of the {glue:text}`n_heads`
-# heads of {glue:text}`version`, all others at their mean, answer {glue:text}`acc_circuit` of
-# held-out prompts right; the whole model answers {glue:text}`acc_full`. They are searched for
-# backwards from the answer, in the paper's four groups ({term}`value fetchers <value fetcher>` A,
-# {term}`position transmitters <position transmitter>` B, {term}`position detectors <position
-# detector>` C and {term}`structure readers <structure reader>` D), by {term}`path patching`
+# **Which attention {term}`heads <head>` find the apple?** {glue:text}`size_pruned` of the
+# {glue:text}`n_heads` heads of {glue:text}`version`, all others at their mean, answer
+# {glue:text}`acc_circuit` of held-out prompts right; the whole model answers {glue:text}`acc_full`.
+# Such a set of heads is a *{term}`circuit`*. They are searched for backwards from the answer, in
+# the paper's four groups ({term}`value fetchers <value fetcher>` A, {term}`position transmitters
+# <position transmitter>` B, {term}`position detectors <position detector>` C and {term}`structure
+# readers <structure reader>` D), by {term}`path patching`
 # {cite:p}`prakash2024finetuning,wang2023ioi`. A head that serves in two groups counts in both.
 #
 # *Objectives:* say what path patching does to one head; read the effects of all heads; judge how
@@ -69,7 +70,7 @@ from entrack.display.cells import show
 show(schematic.mean_ablation())
 
 # %% [markdown]
-# The paper's {term}`circuit` for Llama works at three: the last token, the query label and the
+# The paper's circuit for Llama works at three: the last token, the query label and the
 # *earlier label*. {doc}`Chapter 1 <01_task>` named them, and the *token after the earlier label*
 # beside them, which the paper does not use.
 #
@@ -127,7 +128,7 @@ glue(
 # readers (D); the paper's is `prev_query_label`.
 #
 # We differ from the paper's recipe in three places: that token, the score (next section), and how
-# {term}`receivers <receiver>` and sizes are chosen (the section after it).
+# {term}`receivers <receiver>` and sizes are chosen (the sections about all heads and about size).
 #
 # ## One head first
 #
@@ -160,7 +161,7 @@ from entrack.circuit.search import find_circuit
 
 found = find_circuit(model, settings)
 direct = found.discovery.scores["value_fetcher"]
-show(tables.strongest(direct))
+show(tables.strongest(direct), folded=True)
 
 # %% tags=["hide-input"]
 top = direct.ranked()[0]
@@ -177,7 +178,7 @@ glue(
 show(schematic.path_patching())
 
 # %% [markdown]
-# The first row is head {glue:text}`top_head`. It is the **{term}`sender`**: its output at the last
+# The strongest is head {glue:text}`top_head`. It is the **{term}`sender`**: its output at the last
 # token is taken from the corrupt run. Every other head stays frozen at what it did in the clean
 # run, so the change cannot reach the answer through another head; MLPs are recomputed. Over
 # {glue:text}`n_pairs_used` pairs the score moves by {glue:text}`top_effect` on average. Negative
@@ -191,7 +192,7 @@ show(schematic.path_patching())
 #
 # ## On one prompt
 #
-# The same patch on the clean prompt that you saw above, twice. First the sender is head
+# The same {term}`patch` on the clean prompt that you saw above, twice. First the sender is head
 # {glue:text}`top_head`, and what it read in the corrupt prompt may go to the answer directly. Then
 # the sender is head {glue:text}`one_sender`, and what it sends may only change the *queries* of the
 # {glue:text}`one_n_receivers` strongest heads of the first step, the **{term}`receivers
@@ -216,7 +217,8 @@ ways = {
 # %% tags=["hide-input"]
 from entrack.tables.patching import one_prompt as table_of_one
 
-show(table_of_one(asked, ways, caption="What the clean prompt is answered, by probability."))
+table = table_of_one(asked, ways, caption="What the clean prompt is answered, by probability.")
+show(table, folded=True)
 one_clean_p, one_direct_p, one_queries_p = (float(probs[0]) for probs in ways.values())
 glue(
     one_sender=str(second),
@@ -232,8 +234,8 @@ glue(
 # The right object, *{glue:text}`one_right`*, has a probability of {glue:text}`one_clean_p:.3f` in
 # the clean run. With head {glue:text}`top_head` as the sender it has
 # {glue:text}`one_direct_p:.3f`, and with head {glue:text}`one_sender`, through queries only,
-# {glue:text}`one_queries_p:.3f`. The difference between two columns is the effect of that head on
-# this prompt. The search takes the mean of such differences over all pairs, for every head.
+# {glue:text}`one_queries_p:.3f`. What changes from the clean run is the effect of that head on this
+# prompt. The search takes the mean of such changes over all pairs, for every head.
 #
 # ```{admonition} Predict before you read on
 # :class: tip
@@ -375,10 +377,10 @@ from entrack.figures.circuit import circuit_graph
 show(circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers))
 
 # %% [markdown]
-# Read it from below. D notes, one token into the segment, which segment has this label. C, at the
-# question's label, reads from there which segment is meant. B brings that to the last token, and
-# A uses it to look up the object. This is the paper's reading of the groups; what they carry is
-# tested in {doc}`chapter 6 <06_what_the_heads_carry>`.
+# Read it from below. D, at the {glue:text}`structure_where`, notes which segment has this label. C,
+# at the question's label, reads from there which segment is meant. B brings that to the last token,
+# and A uses it to look for the object. This is the paper's reading of the groups; what they carry
+# is tested in {doc}`chapter 6 <06_what_the_heads_carry>`.
 #
 # ## The circuit reads one prompt
 #
@@ -413,12 +415,12 @@ strip
 from entrack.circuit.search import attention_of_strongest
 
 looks = attention_of_strongest(model, held_out, found=found)
-show(tables.attention(looks, n_prompts=n_evaluation))
+show(tables.attention(looks, n_prompts=n_evaluation), folded=True)
 
 # %% [markdown]
-# Where the share is near zero, the head has its effect in another way than by reading there: it may
-# pass on what an earlier head has already brought to its own token. The map shows where such heads
-# look instead.
+# The table has the shares of the two strongest heads of each group. Where a share is near zero, the
+# head has its effect in another way than by reading there: it may pass on what an earlier head has
+# already brought to its own token. The map shows where such heads look instead.
 
 # %%
 # figure: fig-attention
@@ -457,7 +459,7 @@ glue(
     n_lifting=sum(w.lead.low > 0 for w in written.values()),
     n_negative=sum(w.lead.high < 0 for w in written.values()),
 )
-show(tables.writes(list(written.values())))
+show(tables.writes(list(written.values())), folded=True)
 
 # %% [markdown]
 # *Caveat.* This is the direct way to the answer alone. A head can also help by what later layers
@@ -485,8 +487,7 @@ show(depths(side_by_side))
 glue(llama_size=llama.size)
 
 # %%
-
-show(tables.medians(side_by_side))
+show(tables.medians(side_by_side), folded=True)
 
 # %% [markdown]
 # ## What the paper claims, what we find
@@ -519,11 +520,13 @@ judge(
 # %% [markdown]
 # ## In three sentences
 #
-# Searched backwards from the answer, {glue:text}`size_pruned` of {glue:text}`n_heads` heads form
-# four groups that hand a message on. Alone they answer {glue:text}`acc_circuit` of the prompts, the
-# whole model {glue:text}`acc_full`, as many random heads {glue:text}`acc_random`. That such a
-# circuit exists, as in the paper, *{glue:text}`verdict_circuit_exists`*; that it reads at the same
-# token as there, *{glue:text}`verdict_structure_place`*.
+# Searched backwards from the answer by path patching, {glue:text}`size_pruned` of
+# {glue:text}`n_heads` heads were kept, in four groups of which each acts through the one before. On
+# prompts that the search never saw they alone answer {glue:text}`acc_circuit`, the whole model
+# {glue:text}`acc_full`, as many random heads {glue:text}`acc_random`. That such a circuit exists,
+# as in the paper, *{glue:text}`verdict_circuit_exists`*, and that it reads at the same token as
+# there, *{glue:text}`verdict_structure_place`*; for {glue:text}`size_unclear` of its heads it is
+# open whether each is needed.
 #
 # *Next:* {doc}`04_same_circuit` runs it in the fine-tuned versions.
 
@@ -1009,12 +1012,12 @@ def two_scores(before, after):
 
 
 # %% [markdown]
-# A relative change cannot fall below -1 and has no upper end, so an unsure pair that becomes three
-# times as likely outweighs a sure one that is lost. A head that helps on one pair and
-# disturbs on another can so come out as harmful by one score and helpful by the other: the second
-# check has such pairs. Log odds are the same measure for sure and unsure pairs, at the price that
-# pairs of extreme probability count much for small changes; this book treats those closer to 1 than
-# a millionth as that close.
+# A relative change cannot fall below -1 and has no upper end, so an unsure pair whose answer
+# becomes three times as likely outweighs a sure one that is lost. A head that helps on one pair and
+# disturbs on another can therefore come out as harmful by one score and as helpful by the other:
+# the second check has such pairs. Log odds count a change alike on sure and on unsure pairs. Their
+# price is that pairs of extreme probability count much for small changes; this book keeps
+# probabilities a millionth away from 1 for that reason.
 #
 # :::{solution-end}
 # :::
@@ -1078,13 +1081,13 @@ def two_scores(before, after):
 # :class: dropdown
 #
 # *These* forbids that other heads do as well. The random circuits were to show it, but heads drawn
-# from the whole model are weak rivals: most sit in layers in which no head of their group can act.
-# A harder control draws them in the layers of the circuit, or from the candidates that pruning
+# from the whole model are weak rivals: many sit in layers where their group has no strong head. A
+# harder control draws them in the layers of the circuit, or from the candidates that pruning
 # dropped, without any head of the circuit.
 #
 # *Are the* forbids that the model goes on answering without them. Take these heads out of the whole
 # model, all others left as they are: if the accuracy hardly falls, other heads can do the work and
 # the circuit is one of several. That is completeness ({doc}`04_same_circuit`).
 #
-# That the circuit alone answers nearly as well as the model contradicts neither.
+# How well the circuit alone answers, near to the whole model or far from it, tests neither word.
 # :::

@@ -10,7 +10,7 @@
 #
 # An *estimate* comes from prompts and has an interval. A slip is beyond chance when the interval of
 # the *change* excludes 0. The change is taken prompt by prompt where both sides have the same
-# prompts. An *exact count*, of heads say, has no interval.
+# prompts. An *exact count*, of {term}`heads <head>` for example, has no interval.
 #
 # We do not blame anybody: any code of this size has slips, ours too. They matter when a new number
 # is compared with a published one. *Objectives:* tell a slip that moves a number from one that does
@@ -102,7 +102,8 @@ one = one_prompt.ask(spaced.base, words=words)
 ways = {model.name: one_prompt.alone(model, one)}
 
 # %% tags=["hide-input"]
-show(table_of_one(one, ways, caption="The right object as an answer, in both forms."))
+caption = "The right object as an answer, in both forms."
+show(table_of_one(one, ways, caption=caption), folded=True)
 p_spaced, p_bare = ways[model.name].tolist()
 glue(one_text=first.base.text, one_right=first.base.answer, one_spaced=p_spaced, one_bare=p_bare)
 
@@ -113,9 +114,12 @@ glue(one_text=first.base.text, one_right=first.base.answer, one_spaced=p_spaced,
 #
 # ## Pruning: three slips in one table of knock-outs
 #
-# All are read from the same knock-outs of {glue:text}`n_candidates` candidate {term}`value fetchers
-# <value fetcher>` (A), those that make up {glue:text}`share:.0%` of the group's effect; the number
-# is the share of them that stays.
+# Pruning takes heads out of a {term}`circuit`, one by one and two by two, and drops those without
+# which nothing is lost. Here it is done to {glue:text}`n_candidates` candidate {term}`value
+# fetchers <value fetcher>` (A), those that make up {glue:text}`share:.0%` of the group's effect.
+# Without a slip {glue:text}`pruned_off:.0%` of them stay; with the first slip
+# {glue:text}`pruned_on:.0%`, with the second {glue:text}`rounded_on:.0%`, with the third
+# {glue:text}`skipped_on:.0%`.
 #
 # - The released Goat and FLoat circuits equal their candidates pruned at **0 %**, the Llama circuit
 #   at 1 %.
@@ -130,12 +134,14 @@ pruning = circuit_slips.pruning_slips(
         model, pruned_on, circuit=candidate, group="value_fetcher", means=means
     )
 )
-show(tables.switched(pruning, "Slips of pruning"))
+show(tables.switched(pruning, "Slips of pruning"), folded=True)
+threshold, rounded, skipped = (slip.on.value for slip in pruning)
+glue(pruned_off=pruning[0].off.value, pruned_on=threshold, rounded_on=rounded, skipped_on=skipped)
 
 # %% [markdown]
 # ## Evaluation: rounding, samples used twice, random circuits
 #
-# - Faithfulness is a ratio of two **rounded** accuracies.
+# - {term}`Faithfulness <faithfulness>` is a ratio of two **rounded** accuracies.
 # - All sets of prompts begin at the first line of the file, so a circuit is scored on prompts that
 #   it was **pruned on**.
 # - Random circuits are drawn **with replacement**, which makes them smaller than the circuit that
@@ -185,18 +191,19 @@ both = encode_pairs(model.tokenizer, pairs(n_pairs, split="discovery", seed=seed
 clean, corrupt = (prompts.subset(range(min(n_noisy, n_pairs))) for prompts in both)
 stage_d = slips.random_corrupt_position(model, clean, corrupt, found=found, seed=seed)
 glue(discovery_off=shown(stage_d.off), discovery_on=shown(stage_d.on), n_noisy=len(clean))
-show(tables.switched([stage_d], "The slip of discovery"))
+show(tables.switched([stage_d], "The slip of discovery"), folded=True)
 
 # %% [markdown]
 # ## Desiderata: four slips in drawing and scoring
 #
-# The groups are candidates, before any pruning.
+# A {term}`desideratum` says which answer a {term}`patch` should bring, and the score is the share
+# of pairs that give it. The groups are candidates, before any pruning.
 #
 # - The *label* is scored by the word **without its space**, a token that {glue:text}`version` gave
 #   as the answer in {glue:text}`bare:.0%` of the pairs.
 # - The base's **position** always comes out as 0. So sources never ask for the first box, and one
 #   pair in seven asks for the same position on both sides. Such a pair counts as right with nothing
-#   patched, if the base's own answer is right.
+#   patched, if the answer to the base prompt is right.
 # - Where sources are of another length, "last" is **behind their end**.
 # - For group D, the source is read where the **base** has its label.
 
@@ -255,7 +262,7 @@ batch, selected = batch_slips.dcm_validation_batch(
     of_d, train, validation=validation, role=role, seed=seed
 )
 choosing = [batch, selected, *(slips.tied_masks(learned) for learned in masks.values())]
-show(tables.switched(choosing, "Slips of DCM"))
+show(tables.switched(choosing, "Slips of DCM"), folded=True)
 
 # %% tags=["hide-input"]
 elsewhere = batch_slips.read_elsewhere(validation.data, train.data, role=role, seed=seed)
@@ -288,7 +295,7 @@ glue(
 # %%
 between = batch_slips.cmap_in_batch(tuned, model, circuit=candidate, n_scenes=n_scenes, seed=seed)
 glue(between_off=shown(between.off), between_on=shown(between.on))
-show(tables.switched([between], "The slip of input patching between models"))
+show(tables.switched([between], "The slip of input patching between models"), folded=True)
 
 # %% [markdown]
 # ## Adapters: an update that hooked runs do not see
@@ -301,7 +308,7 @@ show(tables.switched([between], "The slip of input patching between models"))
 # %%
 dropped = slips.dropped_o_proj(model, tuned, n_scenes=n_scenes, seed=seed)
 glue(adapter_off=shown(dropped.off), adapter_on=shown(dropped.on))
-show(tables.switched([dropped], "The slip of adapters"))
+show(tables.switched([dropped], "The slip of adapters"), folded=True)
 
 # %% [markdown]
 # ## All of them
@@ -358,9 +365,11 @@ judge(
 # ## In three sentences
 #
 # Each slip of the released code was made on purpose, alone, in our own code. Of
-# {glue:text}`n_estimates` estimates, {glue:text}`n_clear` change by more than chance; the largest
-# change is {glue:text}`largest_change`. So a new number should be compared with a published one
-# only after asking how that one was made.
+# {glue:text}`n_estimates` estimates, {glue:text}`n_clear` change by more than chance, the largest
+# by {glue:text}`largest_change`; of {glue:text}`n_counts` exact counts, {glue:text}`n_changed`
+# change. These are one model and few prompts: in an estimate that does not change clearly, an
+# effect of up to {glue:text}`widest:.2f` can hide, and what a slip did to a published number only a
+# run of the paper's models can say.
 #
 # *Next:* {doc}`10_messages`, the test that the paper does not have.
 
@@ -408,7 +417,7 @@ def both_go(one, other):
 
 
 # %% [markdown] tags=["teacher", "ex-slip-pairs"]
-# Who reads `is not` as "is unequal to" predicts a test that leaves out pairs of one layer as well.
+# Whoever reads `is not` as "is unequal to" predicts that pairs of one layer are left out as well.
 # Ask for the condition that was meant (different layer *or* different number), and for a unit test
 # of one line that would have failed. A trap for the quick: strings of one character exist once in
 # CPython, as small whole numbers do, so a test on short names would have passed.
@@ -430,12 +439,12 @@ def removed_together(heads):
 
 
 # %% [markdown]
-# The two strings are built apart, so they are two objects also where they say the same, and the
-# first half of the condition always holds. What is left is the second half. Equal head numbers are
+# The two strings are built apart, so they are two objects even where they say the same, and the
+# first half of the condition always holds. The second half decides alone. Equal head numbers are
 # one object, so heads of one number are never removed together, whatever their layers.
 #
-# Where such a head is the rival of another, the table of pairs does not show it. It is then missing
-# from K, the head that it stands in for looks needless, and pruning may drop it.
+# Where such a head is the rival of another, the table of pairs does not show it. It is then left in
+# when the other is tested, and stands in for it: the other looks needless, and pruning may drop it.
 #
 # :::{solution-end}
 # :::
@@ -473,8 +482,8 @@ def removed_together(heads):
 # :label: ex-slip-padded
 # :class: write
 #
-# Prompts of different length stand in one table, filled up on the right. Read the answer of each
-# where *it* ends.
+# Prompts of different length stand in one table, filled up on the right. Read the logits of each
+# prompt where *it* ends.
 #
 # :::{admonition} Hint
 # :class: dropdown
@@ -489,10 +498,10 @@ uneven = torch.where(torch.arange(9) < n_real[:, None], uneven, 0)  # 0 fills up
 
 
 # %% [markdown] tags=["teacher", "ex-slip-padded"]
-# The slip gives no error and a plausible number: behind its end the model goes on, and says
-# something about padding. Ask why the padding on the right cannot disturb a real token, and what
-# would change with padding on the left. A slice and a tensor as indices give a table of all prompts
-# at all places; its shape is the thing to look at.
+# The slip gives no error and a plausible number: behind the end of a prompt the model goes on, and
+# says something about padding. Ask why the padding on the right cannot disturb a real token, and
+# what would change with padding on the left. A slice and a tensor as indices give a table of all
+# prompts at all places. Let them print its shape.
 
 # %% [markdown]
 # :::{solution-start} ex-slip-padded
@@ -562,8 +571,8 @@ def last_logits(tokens, lengths):
 # :label: ex-slip-random
 # :class: write
 #
-# A random circuit needs random heads: as many as the circuit has, and from the whole model. Both
-# can go wrong without an error.
+# A random circuit needs random heads: as many as the circuit has, and from the whole model. Draw
+# them. Both can go wrong without an error.
 #
 # :::{admonition} Hint
 # :class: dropdown
@@ -593,9 +602,9 @@ def random_heads(n, n_layers, n_heads, generator):
 
 
 # %% [markdown]
-# A layer takes `n_heads` numbers, so the whole part of number over `n_heads` is the layer, and the
-# rest the head. Drawn without replacement, the set has as many heads as were asked for. With
-# replacement it has fewer, and a smaller random circuit is a weaker rival.
+# A layer takes `n_heads` numbers, so a number divided by `n_heads` gives the layer as the whole
+# part and the head as the rest. Drawn without replacement, the set has as many heads as were asked
+# for. With replacement it has fewer, and a smaller random circuit is a weaker rival.
 #
 # :::{solution-end}
 # :::
@@ -644,10 +653,10 @@ def random_heads(n, n_layers, n_heads, generator):
 # :label: ex-slip-rounding
 # :class: measure
 #
-# Of how many heads does rounding turn the verdict? Count them, then measure it on the value
-# fetchers that the search of this chapter judged:
-# `found.minimality.rivals_gone["value_fetcher"].mean(2).T` gives the two rows of accuracies. Beside
-# it, compare how many heads are *kept* with and without rounding. How can the two answers differ?
+# For how many heads does rounding turn the verdict? Write a function that counts them, and measure
+# it on the value fetchers that the search of this chapter judged:
+# `found.minimality.rivals_gone["value_fetcher"].mean(2).T` gives the two rows of accuracies. Then
+# compare how many heads are *kept* with and without rounding. How can the two answers differ?
 #
 # :::{admonition} Hint
 # :class: dropdown
@@ -656,9 +665,9 @@ def random_heads(n, n_layers, n_heads, generator):
 # ::::
 
 # %% [markdown] tags=["teacher", "ex-slip-rounding"]
-# The table of this chapter compares the shares that are kept. Ask whether "no change" there means
-# that the slip did nothing. Then: with how many prompts does rounding to two decimals change no
-# accuracy at all, and is the threshold of 1 % a good one there?
+# The chapter compares the shares that are kept. Ask whether "no change" there means that the slip
+# did nothing. Then: with how many prompts does rounding to two decimals change no accuracy at all,
+# and is the threshold of 1 % a good one with so few?
 
 # %% [markdown]
 # :::{solution-start} ex-slip-rounding
@@ -680,9 +689,9 @@ def verdicts_turned(before, without, threshold):
 
 
 # %% [markdown]
-# Verdicts turn both ways: a small gain is rounded away, and another is rounded up to a whole step.
-# In the number of heads that are kept these cancel, so it can stay the same while the circuit
-# changes. Head by head is the paired comparison; the number kept is the unpaired one.
+# Verdicts turn both ways: one small gain is rounded away, and another is rounded up to a whole
+# step. In the number of heads that are kept the two cancel, so it can stay the same while the
+# circuit changes. A comparison head by head sees that, a comparison of two numbers does not.
 #
 # With 100 prompts every accuracy has two decimals already and there is nothing to round. But then
 # one prompt is a step of `0.01`, as large as the threshold.
@@ -724,16 +733,16 @@ def verdicts_turned(before, without, threshold):
 # :label: ex-slip-zero
 #
 # In the released results the label is not found in a single trial, for any group of heads and any
-# model. "So no head carries the label." Criticise this without a look at the code. What is odd
+# model. "So no head carries the label." Criticise this without looking at the code. What is odd
 # about the number itself? Name one control that must be *above* zero, and one that must be high.
 # :::
 #
 # :::{solution} ex-slip-zero
 # :class: dropdown
 #
-# A model that errs mostly names another object of the scene, and now and then that is the one
-# which the label desideratum expects. So with nothing patched the score has a floor above zero.
-# Exactly zero, everywhere, says that the scored answer is one which is never given.
+# A model that errs mostly names another object of the scene, and now and then that is the one which
+# the label {term}`desideratum` expects. So with nothing patched the score has a {term}`floor` above
+# zero. Exactly zero everywhere says that the scored answer is one which is never given.
 #
 # The floor is the first control: score the unpatched runs. The second is a patch that hands the
 # label over by force: the whole residual stream at the query label, in an early layer. It must

@@ -1,16 +1,17 @@
 # %% [markdown]
 # # Better messages, or better reading?
 #
-# **When a fine-tuned version does the task better, is it because its heads say more, or because it
-# understands more of what they say?** {doc}`08_what_improved` patches a version's heads into
-# {glue:text}`base_name` *on the same prompt*, where a head that nearly gives the answer away also
-# helps. Here no answer can leak. A version reads one prompt, {glue:text}`base_name` reads another,
-# and we ask whose position {glue:text}`base_name` follows.
+# **When a fine-tuned version does the task better, is it because its {term}`heads <head>` say more,
+# or because it understands more of what they say?** {doc}`08_what_improved` {term}`patches <patch>`
+# a version's heads into {glue:text}`base_name` *on the same prompt*, where a head that nearly gives
+# the answer away also helps. Here no answer can leak. A version reads one prompt,
+# {glue:text}`base_name` reads another, and we ask whose position {glue:text}`base_name` follows.
 #
 # That {glue:text}`base_name` follows a better version's {term}`position transmitters <position
 # transmitter>` (B) more often than its own: *{glue:text}`verdict_message_B`*. That better versions
 # follow the transmitters of {glue:text}`base_name` more often than {glue:text}`base_name` does:
-# *{glue:text}`verdict_reading_B`*. Better on these prompts are {glue:text}`better_list`.
+# *{glue:text}`verdict_reading_B`*. Versions that do better than it on these prompts:
+# {glue:text}`better_list`.
 #
 # This test is ours; the paper's finding (iii) {cite:p}`prakash2024finetuning` rests on patches on
 # one prompt. *Objectives:* tell a {term}`sender` from a {term}`receiver`; take a gain apart into
@@ -230,11 +231,13 @@ judge(
 # %% [markdown]
 # ## In three sentences
 #
-# One version reads one prompt, another version another, and only what some heads say passes between
-# them. That {glue:text}`base_short` follows a better version's position transmitters (B) more than
-# its own, *{glue:text}`verdict_message_B`*; that a better version follows those of
-# {glue:text}`base_short` more than it does itself, *{glue:text}`verdict_reading_B`*. A better
-# message or a better reading of the position would have shown here.
+# One version read one prompt, another version read another, and only what some heads say passed
+# between them, in {glue:text}`n_prompts` pairs. That {glue:text}`base_short` follows a better
+# version's position transmitters (B) more often than its own, *{glue:text}`verdict_message_B`*;
+# that a better version follows those of {glue:text}`base_short` more often than
+# {glue:text}`base_short` does, *{glue:text}`verdict_reading_B`*. Each verdict rests on paired
+# intervals; the test sees only the heads of the circuit of {glue:text}`base_short`, and it does not
+# tell a stronger message from one that is right more often.
 #
 # *Next:* {doc}`11_explorer`, one prompt at a time, by your own hand.
 

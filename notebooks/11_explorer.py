@@ -1,18 +1,19 @@
 # %% [markdown]
 # # The circuit explorer
 #
-# **Replace heads yourself, and see what the model says.** The chapters before this one report what
-# happens on average, over many prompts. Here you see one prompt at a time: which box the model is
-# asked for, where each group of heads looks, and how likely every answer is before and after you
-# replace some heads by what they give elsewhere.
+# **What does the model say if some of its {term}`heads <head>` say something else? Replace them
+# yourself.** The chapters before this one report what happens on average, over many prompts. Here
+# you see one prompt at a time: which box the model is asked for, where each group of heads looks,
+# and how likely every answer is before and after you replace some heads by what they give
+# elsewhere.
 #
 # The groups are those of the {term}`circuit` of {glue:text}`base_name` ({doc}`03_circuit`). They
 # hand a message on: {term}`structure readers <structure reader>` (D) look back at the box that is
 # asked for, {term}`position detectors <position detector>` (C) pass on where it stands,
 # {term}`position transmitters <position transmitter>` (B) tell the {term}`value fetchers <value
-# fetcher>` (A) where to look, and these fetch the object. *Objectives:* predict what a patch does
-# to one prompt, then check; see how much single prompts differ. *Time:* 20 minutes. *Before it:*
-# {doc}`06_what_the_heads_carry` and {doc}`08_what_improved`.
+# fetcher>` (A) where to look, and these fetch the object. *Objectives:* predict what a
+# {term}`patch` does to one prompt, then check; see how much single prompts differ. *Time:* 20
+# minutes. *Before it:* {doc}`06_what_the_heads_carry` and {doc}`08_what_improved`.
 
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
@@ -127,6 +128,32 @@ CircuitExplorer(explored, pairs, circuit=circuit, tokenizer=models[base].tokeniz
 # answer shows that the heads *can* carry something, not that they alone do. The shading shows where
 # a group looks in the unchanged run; looking is no proof of an effect. And heads of the same group
 # are averaged: a group whose heads look at different tokens seems to look everywhere a little.
+
+# %% tags=["hide-input"]
+from entrack.display.tables import NOT_RUN
+
+from_another = explored[base].top[0]  # the first source is another prompt [cell example]
+said = dict(zip((cell.label for cell in cells), from_another, strict=True))
+ideas = {"A": "object", "B": "position", "C": "position"}
+followed = {
+    letter: int((said[letter] == pairs.alternatives[idea].numpy()).sum())
+    for letter, idea in ideas.items()
+    if letter in said
+}
+glue(**{f"n_followed_{letter}": followed.get(letter, NOT_RUN) for letter in ideas})
+
+# %% [markdown]
+# ## In three sentences
+#
+# Groups of heads of {glue:text}`base_name` were replaced by what they give in another prompt, in
+# another version or on average, in {glue:text}`n_prompts` prompts. With the value fetchers (A) from
+# another prompt, {glue:text}`n_followed_A` of these prompts are answered with its object; with the
+# position transmitters (B), {glue:text}`n_followed_B`, and with the position detectors (C),
+# {glue:text}`n_followed_C` are answered with the object at its position. The prompts were chosen so
+# that about as many are answered right as wrong, so these counts are examples, and how often it
+# happens in general is measured in {doc}`06_what_the_heads_carry`.
+#
+# *Next:* {doc}`12_lineages` asks whether training made these heads, or found them.
 
 # %% [markdown]
 # ## Exercises

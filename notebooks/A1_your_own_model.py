@@ -96,9 +96,10 @@ print(json.dumps(described, indent=1))
 # version is an adapter where it stands on another. Folders and hub ids may stand in one file.
 # Weights are read from safetensors only, never from pickled files.
 #
-# `structure_role` is where structure readers are looked for: `prev_query_label`, the earlier label,
-# as in the paper, or `after_prev_query_label`, the token behind it, as in SmolLM2. If you do not
-# know, begin with either: {doc}`chapter 3 <03_circuit>` measures which of the two does more.
+# `structure_role` is where {term}`structure readers <structure reader>` (D) are looked for:
+# `prev_query_label`, the earlier label, as in the paper, or `after_prev_query_label`, the token
+# behind it, as in SmolLM2. If you do not know, begin with either: {doc}`chapter 3 <03_circuit>`
+# measures which of the two does more.
 #
 # `entrack models mine` (or `entrack models path/to/mine.json`) then says what is where and what it
 # needs. Here is what it prints:
@@ -113,9 +114,9 @@ print(family_text("mine"))
 #
 # Experiments see a model through one view of its layers, whatever its architecture. Before a model
 # is handed out, this view is run on random tokens beside the model's own forward pass: the
-# embedding, each layer, each layer's heads, the logits, and prompts longer than a layer's window.
-# Where they differ by more than rounding, the model is refused. The same happens to weights that
-# are missing, or that have no place in the model that the config names.
+# embedding, each layer, each layer's {term}`heads <head>`, the logits, and prompts longer than a
+# layer's window. Where they differ by more than rounding, the model is refused. The same happens to
+# weights that are missing, or that have no place in the model that the config names.
 
 # %%
 from entrack.versions.loading import load
@@ -170,9 +171,9 @@ glue(n_refused=refused)
 # ## What the chapters need of a model
 #
 # *Words of one token.* Every object and every label must be one token, and the answer too: an
-# experiment patches a word at one place. The tokenizer must be a fast one, since words are found by
-# their characters. Not every noun of the list needs to pass if you bring words of your own
-# (`words=` of `entrack.task.draws.scenes`), but the chapters use the list as it is.
+# experiment {term}`patches <patch>` a word at one place. The tokenizer must be a fast one, since
+# words are found by their characters. Not every noun of the list needs to pass if you bring words
+# of your own (`words=` of `entrack.task.draws.scenes`), but the chapters use the list as it is.
 
 # %%
 from entrack.task.draws import examples, pairs
@@ -200,7 +201,7 @@ except TaskError as error:
 # window.
 #
 # *A model that does the task.* Not needed to run, but for something to be found: in a model that
-# guesses there is no circuit, and the chapters that look for one end by saying so.
+# guesses there is no {term}`circuit`, and the chapters that look for one end by saying so.
 
 # %% tags=["hide-input"]
 from entrack.display.cells import show
@@ -212,20 +213,24 @@ needed = [
     ["4, 8", "reference, focus, others", "the same tokenizer and shape in all versions"],
     ["6, 9", "reference, others", "a circuit; gradients (twice the memory of a pass)"],
     ["8, grafts", "two versions", "q, k and v as projections of their own, not fused into one"],
+    ["10, 11", "reference, others", "a circuit"],
+    ["12", "reference, focus", "siblings in the file: families made from the same model"],
+    ["13, 14", "reference, focus", "a recipe in the package; without one, no training is repeated"],
+    ["15", "none", "the record of a sweep (make sweep)"],
 ]
-show(
-    Table(
-        needed, ["chapters", "versions", "and"], caption="What each chapter needs beyond the words."
-    )
-)
+
+# %% tags=["hide-input"]
+header = ["chapters", "versions", "and"]
+show(Table(needed, header, caption="What each chapter needs beyond the words."))
 
 # %% [markdown]
 # ## What it costs
 #
-# Costs are told in *passes*: one prompt once through all layers. Path patching is not made of whole
-# passes; it costs as many operations as so many passes. Operations follow from the shape of the
-# model and of the prompts, by the formulas of `entrack.versions.costs`. On the tiny model, here is
-# what they say beside what PyTorch counts as the four stages run:
+# Costs are told in *passes*: one prompt once through all layers. {term}`Path patching <path
+# patching>` is not made of whole passes; it costs as many operations as so many passes. Operations
+# follow from the shape of the model and of the prompts, by the formulas of
+# `entrack.versions.costs`. On the tiny model, here is what they say beside what PyTorch counts as
+# the four stages run:
 
 # %%
 from torch.utils.flop_counter import FlopCounterMode
@@ -253,7 +258,8 @@ rows = [
     [GROUPS[name].title, f"{by_formula[name] / 1e6:.2f}", f"{found / 1e6:.2f}"]
     for name, found in counted.items()
 ]
-show(Table(rows, ["stage", "by formula", "counted"], caption="Million operations for one pair."))
+header = ["stage", "by formula", "counted"]
+show(Table(rows, header, caption="Million operations for one pair."), folded=True)
 off = max(abs(by_formula[name] / found - 1) for name, found in counted.items())
 assert off < 0.05
 glue(formula_off=f"{off:.1%}")
@@ -342,7 +348,7 @@ memory = Table(
     ["model", "dtype", "weights of a version, GB", f"a run of {CHUNK} prompts, GB"],
     caption="Memory by size. Chapters 4 and 8 hold all versions; two runs are held at once.",
 )
-show(memory)
+show(memory, folded=True)
 
 # %% [markdown]
 # How long is that? The operations, divided by what the machine does in a second. The cell measures
@@ -413,3 +419,13 @@ glue(gb_7b=f"{weights['7B'] * 2 / 1e9:.1f}")
 # loading.
 #
 # This was not run here: no GPU was at hand.
+#
+# ## In three sentences
+#
+# A model of your own needs one JSON file, and is handed out only if its layers, as the experiments
+# see them, compute what its own forward pass does; {glue:text}`n_refused` that do not were refused.
+# What the chapters cost comes from formulas, which differ from a count on a tiny model by
+# {glue:text}`formula_off` at most. For a real model take the costs as right within a factor of two,
+# for the size of its circuit is not known before; on seven billion parameters nothing was run here.
+#
+# *Next:* {doc}`../book/reference/overview` lists what one can call from a notebook.

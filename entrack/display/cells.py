@@ -6,7 +6,7 @@ reading them needs no network."""
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 
 from IPython.display import display
@@ -69,16 +69,18 @@ class Picture:
     alt: str
 
 
-def show(result: "Picture | LiveFigure | Table") -> None:
+def show(result: "Picture | LiveFigure | Table", *, folded: bool = False) -> None:
     """Show a figure or a table. A matplotlib figure becomes SVG and is closed; its pure black
     follows the reader's theme, light or dark. Its caption stands in a comment at the top of the
-    cell, that of a table in the table.
+    cell, that of a table in the table. `folded`, of a table alone: a page shows the caption, and
+    the rows at a click, so that a chapter can be read without stopping at each.
 
     Raises FigureError for an `alt` of fewer than three words, an SVG above 400 kB, and a table as
     `Table` says."""
     if isinstance(result, LiveFigure):
         display(result)
     elif isinstance(result, Table):
+        result = replace(result, folded=folded or result.folded)
         display({"text/html": result.html, "text/plain": result.text}, raw=True)
     else:
         _show_picture(result)

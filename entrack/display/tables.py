@@ -88,6 +88,7 @@ class Table:
         header: a title for each column.
         caption: what the table finds, a sentence or a title.
         digits: decimals of numbers that are not whole.
+        folded: whether a page shows the caption alone until it is opened, however few the rows.
 
     `html` and `text` raise FigureError as `table_html` does.
     """
@@ -96,14 +97,18 @@ class Table:
     header: Sequence[str]
     caption: str
     digits: int = 2
+    folded: bool = False
 
     @property
     def html(self) -> str:
-        """The table for a page; one of more than `FOLDED` rows is folded under its caption."""
+        """The table for a page, under its caption where it is folded or has more rows than
+        `FOLDED`.
+        """
         found = table_html(self.rows, self.header, caption=self.caption, digits=self.digits)
-        if len(self.rows) <= FOLDED:
+        if len(self.rows) <= FOLDED and not self.folded:
             return found
-        title = f"{escape(self.caption)} ({len(self.rows)} rows)"
+        rows = f"{len(self.rows)} rows" if len(self.rows) > 1 else "1 row"
+        title = f"{escape(self.caption)} ({rows})"
         return f'<details class="entrack-long"><summary>{title}</summary>{found}</details>'
 
     @property

@@ -392,6 +392,17 @@ def test_a_long_table_is_folded_under_its_caption_and_a_short_one_is_not():
     assert long.html.count("<tr>") == 12
 
 
+def test_a_short_table_is_folded_where_the_chapter_says_so(shown):
+    rows = Table([["one", 1]], ["a", "b"], "Rows")
+    show(rows)
+    show(rows, folded=True)
+    (open_data, _), (folded_data, _) = shown
+    assert not open_data["text/html"].startswith("<details")
+    opening = '<details class="entrack-long"><summary>Rows (1 row)</summary>'
+    assert folded_data["text/html"].startswith(opening)
+    assert folded_data["text/plain"] == open_data["text/plain"]
+
+
 def test_claims_are_shown_recorded_and_glued(shown):
     ours = claim("ours", paper="", ours=True)
     judge(claim(), ours, caption="Finding (iii).")
