@@ -201,7 +201,7 @@ def _lineages(c: Chapter) -> float:
 def _two_tasks(c: Chapter) -> float:
     searches = c.search() + 2 * c.search("n_pairs_own") + 3 * c.search("n_pairs_own") / 2
     circuits = 3 + c.values["n_random"]
-    spoken = 2 * 4 * c.pairs(c.prompts("n_scenes"), 4)
+    spoken = 3 * 4 * c.pairs(c.prompts("n_scenes"), 4)
     return searches + 3 * 2 * c.alone(c.values["n_evaluation"], circuits) + spoken
 
 
