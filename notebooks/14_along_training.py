@@ -3,9 +3,9 @@
 #
 # **While a model is trained, does the circuit appear, move to other heads, or stay and sharpen?**
 # The other chapters compare finished versions. Here we train two of them once more and stop on the
-# way: {glue:text}`first_course`, and {glue:text}`second_course`. At each stop, a *checkpoint*, we
-# measure how well it does the task, which heads matter, and what the groups of one fixed
-# {term}`circuit` say.
+# way: {glue:text}`first_course`, and {glue:text}`second_course`. With boxes in their data:
+# {glue:text}`with_boxes`. At each stop, a *checkpoint*, we measure how well it does boxes, which
+# heads matter there, and what the groups of one fixed {term}`circuit` say.
 #
 # If training builds a circuit, its heads come with the accuracy. If it finds one, they are there
 # before. Before half of the gain of {glue:text}`reference_name` is made, are its own heads there?
@@ -37,6 +37,8 @@ seed: int = 0  # of all prompts [0, 1000000]
 from entrack.across import training_figures as figures
 from entrack.across import training_tables as tables
 from entrack.across.checkpoints import recipe_of
+from entrack.across.look_ups import BOXES
+from entrack.across.practised import subject
 from entrack.across.training import (
     FOLLOWED,
     CourseSettings,
@@ -51,7 +53,7 @@ from entrack.across.training import (
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.overlap import likeness
 from entrack.circuit.search import circuit_of
-from entrack.display.cells import glue, judge, show
+from entrack.display.cells import glue, judge, listed, show
 from entrack.paper.claims import claim
 from entrack.sites import GROUPS
 from entrack.stats.claims import direction
@@ -64,11 +66,13 @@ reference, tuned = families.reference(family), families.focus(family)
 base = load(f"{family}/{reference}")
 stops = {reference: steps_base, tuned: steps_tuned} if with_tuned else {reference: steps_base}
 made = {version: recipe for version in stops if (recipe := recipe_of(family, version))}
-told = [f"{recipe.on} to {v}, {recipe.steps} steps" for v, recipe in made.items()]
+told = [f"{r.on} to {v}, {r.steps} steps on {subject(r)}" for v, r in made.items()]
+with_boxes = [f"the way to {v}" for v, recipe in made.items() if BOXES in subject(recipe)]
 missing = [f"the way to {v}, not followed here" for v in (reference, tuned) if v not in made]
 glue(
     first_course=(told + missing)[0],
     second_course=(told + missing)[1],
+    with_boxes=listed(with_boxes, none="neither"),
     reference_name=base.name,
     tuned_name=tuned,
 )
@@ -113,10 +117,10 @@ if courses:
 # %% [markdown]
 # ```{admonition} Predict before you read on
 # :class: tip
-# Draw three curves over the steps of the first course: the accuracy; how like the heads are to the
-# heads of the finished version; how often an answer follows what the position transmitters say.
-# Which rises first? Then draw them for the second course. Which of the three would stay flat if
-# fine-tuning *enhances* what is there?
+# Draw three curves over the steps of the first course: the accuracy in boxes; how like the heads
+# are to those of the finished version; how often an answer follows what the position transmitters
+# say. Which rises first? Then draw them for the second course. Which of the three would stay flat
+# if fine-tuning *enhances* what is there?
 # ```
 #
 # ## Three curves

@@ -12,11 +12,21 @@ from entrack.across.look_ups import BOXES, LOOK_UPS
 from entrack.finetune.boxes_data import BoxesData
 from entrack.finetune.code_data import CodeData
 from entrack.finetune.data import DataConfig, MixedData
+from entrack.finetune.recipes import Recipe
 from entrack.versions.families import lineage
 
 FORM = "redirection"
 """The template of `finetune.code_data` that scenes are told in by `task.look_ups`."""
+OTHER = "other data"
 _TASK_OF = {BoxesData: BOXES, CodeData: LOOK_UPS}
+
+
+def subject(recipe: Recipe | None) -> str:
+    """What one recipe trains on, in words: "boxes", "look-ups", both of them, or "other data"; the
+    last for None, a version that no recipe of this book made, too.
+    """
+    parts = _parts(recipe.data) if recipe else ()
+    return " and ".join(sorted({_TASK_OF.get(type(d), OTHER) for d in parts})) or OTHER
 
 
 def practised(family: str, version: str) -> set[str]:

@@ -53,9 +53,7 @@ def cross_grid(scores: Mapping[str, Faithfulness], *, owners: Sequence[str]) -> 
         for place, value in np.ndenumerate(grid):
             ink = style.ink_on(colours[place])
             axes.text(*place[::-1], f"{value:.2f}", ha="center", va="center", color=ink)
-        # a long name, such as that of another family's version, breaks behind its first hyphen
-        names = [c.replace("-", "-\n", 1) if len(c) > LONG else c for c in columns]
-        axes.set_xticks(range(len(columns)), names)
+        axes.set_xticks(range(len(columns)), [_broken(c) for c in columns])
         axes.set_yticks(range(len(rows)), rows)
         axes.set(xlabel="run in version", ylabel="circuit (heads)")
         axes.grid(False)
@@ -68,6 +66,15 @@ def cross_grid(scores: Mapping[str, Faithfulness], *, owners: Sequence[str]) -> 
         f" {grid[-1].min():.2f} to {grid[-1].max():.2f}."
     )
     return Picture(figure, alt)
+
+
+def _broken(name: str) -> str:
+    """A long name, such as that of another family's version, on two lines: it breaks behind its
+    first comma or, where it has none, its first hyphen.
+    """
+    if len(name) <= LONG:
+        return name
+    return name.replace(", ", ",\n", 1) if ", " in name else name.replace("-", "-\n", 1)
 
 
 def minimality_bars(minimality: Minimality) -> Picture:

@@ -94,7 +94,7 @@ def _lineages() -> list[Declaration]:
         *(
             ours(
                 f"lineage_heads_{group.letter}",
-                f"A base trained on other data has the same {group.title.lower()}s"
+                f"A base that was trained apart has the same {group.title.lower()}s"
                 f" ({group.letter})",
                 ALIKE,
             )

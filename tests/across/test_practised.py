@@ -6,7 +6,7 @@ from tiny_models import CIRCUIT
 
 from entrack.across import look_up_tables as tables
 from entrack.across.look_ups import BOXES, LOOK_UPS, TASKS
-from entrack.across.practised import FORM, last_without, practised, practised_form
+from entrack.across.practised import FORM, last_without, practised, practised_form, subject
 from entrack.circuit.faithfulness import Faithfulness
 from entrack.finetune.code_data import TEMPLATES
 from entrack.finetune.recipes import RECIPES, TRIES
@@ -47,6 +47,14 @@ def test_parts_of_mixed_data_count(monkeypatch):
     monkeypatch.setitem(RECIPES[UNPRIMED], "math", mixed)
     assert practised(UNPRIMED, "math") == {LOOK_UPS, BOXES}
     assert practised(UNPRIMED, "instruct") == {LOOK_UPS}
+
+
+def test_one_recipe_is_told_in_words():
+    told = {version: subject(recipe) for version, recipe in RECIPES[UNPRIMED].items()}
+    assert told["base"] == told["code"] == "look-ups"
+    assert told["math"] == told["instruct"] == subject(None) == "other data"
+    assert subject(RECIPES[PRIMED]["base"]) == told["boxes"] == "boxes"
+    assert subject(TRIES[PRIMED]["math-mixed"]) == "boxes and other data"
 
 
 def test_the_form_is_that_of_the_scenes_and_base_saw_it():
