@@ -34,7 +34,7 @@ LATER = {
 }
 """Role tokens from a group's own on."""
 
-TRAINED, CHECKPOINTS, FOR_EACH_STEP = 282, 13, 20
+TRAINED, CHECKPOINTS, FOR_EACH_STEP = 350, 9, 20
 """Steps of training and checkpoints of chapter 14 on the default family; passes of one step, which
 goes forward and back through 16 texts that are shorter than the prompts."""
 

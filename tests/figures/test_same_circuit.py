@@ -65,6 +65,14 @@ def test_the_grid_has_a_row_per_circuit_and_one_for_the_whole():
     assert figure_svg(picture.figure, picture.alt).startswith("<svg")
 
 
+def test_a_long_name_under_a_column_takes_two_lines():
+    names = ["code", "code, look-ups", "smollm2-unprimed-2"]
+    one = next(iter(SCORES.values()))
+    axes = figures.cross_grid(dict.fromkeys(names, one), owners=["one", "two"]).figure.axes[0]
+    drawn = [text.get_text() for text in axes.get_xticklabels()]
+    assert drawn == ["code", "code,\nlook-ups", "smollm2-\nunprimed-2"]
+
+
 def test_only_searched_versions_have_a_row_of_their_own_circuit():
     (row,) = tables.own_circuits(SCORES, owners=["one", "two"]).rows
     assert row[0] == "two" and [e.value for e in row[1:]] == pytest.approx([0.9, 0.6, 0.3])
