@@ -256,10 +256,12 @@ glue(n_messages=len(pairs))
 # %% [markdown]
 # Read one row of the panel B. The full mark is what {doc}`06_what_the_heads_carry` measures. Where
 # the hollow mark lies on it, it makes no difference to the answer which task the heads were
-# reading: the message "where" is the same. Then look at the rows of versions that lack one of the
-# two. {glue:text}`before` was never trained on look-ups. If boxes follow a look-up there, the
-# message is older than that training. Never trained on boxes: {glue:text}`no_boxes`. If boxes
-# follow a look-up there, their message was not made for boxes.
+# reading: the message "where" is the same. Then look at the rows of versions that lack practice.
+# {glue:text}`before` was never trained on look-ups. If boxes follow a look-up there, the message is
+# older than that training; but where a version does not even follow heads that read its own task,
+# it says nothing either way. Never trained on boxes: {glue:text}`no_boxes`. {glue:text}`base`
+# practised {glue:text}`base_saw` only. Where it follows heads that read the other task, their
+# message was not made for that task.
 #
 # The two texts also settle an old doubt. A line of code has fewer tokens than a segment with its
 # box, so the third entry of the one stands where the second box of the other does. If heads counted
@@ -342,6 +344,9 @@ followed = {
     for name in patches
 }
 earlier = {name: spoken[before].score(LOOK_UPS, BOXES, name) for name in patches}
+[known] = seen[base] if len(seen[base]) == 1 else [None]
+unknown = BOXES if known == LOOK_UPS else LOOK_UPS
+new = {name: spoken[base].score(unknown, known, name) for name in patches if known}
 letters = {name: GROUPS[name].letter for name in GROUPS}
 by_order = {name: tables.leads(spoken[focus], name) for name in positions}
 POSITIONS = [name for name, what in CONTENT.items() if what == "position"]
@@ -354,6 +359,7 @@ judge(
     *(claim(f"task_message_{letters[name]}", followed.get(name)) for name in CONTENT),
     *(claim(f"task_order_{letters[name]}", by_order.get(name)) for name in POSITIONS),
     *(claim(f"task_before_{letters[name]}", earlier.get(name)) for name in CONTENT),
+    *(claim(f"task_new_{letters[name]}", new.get(name)) for name in CONTENT),
     claim("task_cause", held.cost(BOXES) if held else None),
     claim("task_cause_look_ups", held.cost(LOOK_UPS) if held else None),
     caption="Finding (iii), why other data helps: one mechanism, two tasks?",
@@ -369,9 +375,11 @@ judge(
 # The same scenes are told as boxes and as look-ups in code, and searched, ablated and patched
 # alike. That both tasks use the same position transmitters (B),
 # *{glue:text}`verdict_task_heads_B`*; that their message crosses from one task to the other,
-# *{glue:text}`verdict_task_message_B`*. That it crosses before any training on look-ups, in
-# {glue:text}`before`, *{glue:text}`verdict_task_before_B`*; that training on look-ups helps boxes
-# less when these heads may not change, *{glue:text}`verdict_task_cause`*.
+# *{glue:text}`verdict_task_message_B`*. That it crosses in {glue:text}`base`, which practised
+# {glue:text}`base_saw` only, from the other task, *{glue:text}`verdict_task_new_B`*, and into boxes
+# before any training on look-ups, in {glue:text}`before`, *{glue:text}`verdict_task_before_B`*.
+# That training on look-ups helps boxes less when these heads may not change,
+# *{glue:text}`verdict_task_cause`*.
 #
 # *Next:* {doc}`14_along_training` asks when the circuit changes.
 

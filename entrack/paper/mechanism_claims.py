@@ -190,6 +190,15 @@ def _tasks() -> list[Declaration]:
             )
             for group in CARRIERS
         ),
+        *(
+            ours(
+                f"task_new_{group.letter}",
+                f"{group.title}s ({group.letter}) that read a task which the base never practised"
+                " are followed in the one that it did",
+                HIGHER,
+            )
+            for group in CARRIERS
+        ),
     ]
 
 
