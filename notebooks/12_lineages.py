@@ -301,7 +301,7 @@ judge(
 # *{glue:text}`verdict_lineage_heads_A`*. That the circuit of one does the task in another,
 # *{glue:text}`verdict_lineage_circuit`*.
 #
-# *Next:* {doc}`../book/conclusion`, all findings on one page.
+# *Next:* {doc}`13_two_tasks` asks whether another task is done with the same heads.
 
 # %% [markdown]
 # ## Exercises
