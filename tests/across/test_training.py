@@ -120,7 +120,7 @@ def test_the_least_alike_checkpoint():
 
 
 def test_wanted_steps_have_both_ends_and_nothing_beyond():
-    base = recipe("base")
+    base = recipe("base", "smollm2")
     assert training.wanted_steps((24, 8, 8, 100), base) == (0, 8, 24, 32)
     assert training.wanted_steps((), base) == (0, 32)
 
