@@ -61,6 +61,7 @@ from entrack.figures import same_circuit as figures
 from entrack.paper.claims import claim
 from entrack.patching.patches import Patch
 from entrack.sites import GROUPS, all_heads
+from entrack.stats.rules import MARGIN
 from entrack.tables import same_circuit as likeness_tables
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.draws import examples, scenes
@@ -256,12 +257,13 @@ glue(n_messages=len(pairs))
 # %% [markdown]
 # Read one row of the panel B. The full mark is what {doc}`06_what_the_heads_carry` measures. Where
 # the hollow mark lies on it, it makes no difference to the answer which task the heads were
-# reading: the message "where" is the same. Then look at the rows of versions that lack practice.
-# {glue:text}`before` was never trained on look-ups. If boxes follow a look-up there, the message is
-# older than that training; but where a version does not even follow heads that read its own task,
-# it says nothing either way. Never trained on boxes: {glue:text}`no_boxes`. {glue:text}`base`
-# practised {glue:text}`base_saw` only. Where it follows heads that read the other task, their
-# message was not made for that task.
+# reading: the message "where" is the same. Then look at the versions that lack practice.
+# {glue:text}`base` practised {glue:text}`base_saw` only. Where it follows heads that read the other
+# task, they say there what no training on that task has taught them. Never trained on boxes:
+# {glue:text}`no_boxes`. And {glue:text}`before` was never trained on look-ups: if boxes follow a
+# look-up there, the message is older than that training. But a version that does neither task
+# follows nothing, not even heads that read boxes. Then it says nothing either way, and the claim
+# stays undecided.
 #
 # The two texts also settle an old doubt. A line of code has fewer tokens than a segment with its
 # box, so the third entry of the one stands where the second box of the other does. If heads counted
@@ -344,6 +346,7 @@ followed = {
     for name in patches
 }
 earlier = {name: spoken[before].score(LOOK_UPS, BOXES, name) for name in patches}
+able = {name: spoken[before].score(BOXES, BOXES, name).low > MARGIN for name in patches}
 [known] = seen[base] if len(seen[base]) == 1 else [None]
 unknown = BOXES if known == LOOK_UPS else LOOK_UPS
 new = {name: spoken[base].score(unknown, known, name) for name in patches if known}
@@ -358,7 +361,10 @@ judge(
     claim("task_circuit_back", tables.share_of_own(in_boxes, theirs, ours), n=n_evaluation),
     *(claim(f"task_message_{letters[name]}", followed.get(name)) for name in CONTENT),
     *(claim(f"task_order_{letters[name]}", by_order.get(name)) for name in POSITIONS),
-    *(claim(f"task_before_{letters[name]}", earlier.get(name)) for name in CONTENT),
+    *(
+        claim(f"task_before_{letters[name]}", earlier.get(name), given=able.get(name, False))
+        for name in CONTENT
+    ),
     *(claim(f"task_new_{letters[name]}", new.get(name)) for name in CONTENT),
     claim("task_cause", held.cost(BOXES) if held else None),
     claim("task_cause_look_ups", held.cost(LOOK_UPS) if held else None),

@@ -187,6 +187,7 @@ def _tasks() -> list[Declaration]:
                 f"Before any training on look-ups, {group.title.lower()}s ({group.letter}) that"
                 " read one are followed in boxes",
                 HIGHER,
+                given="the version follows these heads clearly when they read boxes",
             )
             for group in CARRIERS
         ),
