@@ -5,10 +5,11 @@
 # title says that fine-tuning *enhances existing* mechanisms. It could not test the word *existing*:
 # all its models come from one base. Here we can train more than one. A *{term}`lineage`* is a base
 # and the versions made from it. {glue:text}`base_name` was made from {glue:text}`below_name` by a
-# few steps on the task itself. The bases of other lineages ({glue:text}`others_list`) were made
-# from the same {glue:text}`below_name`, on other data.
+# short training on {glue:text}`base_saw`. The bases of other lineages were made from the same
+# {glue:text}`below_name`: {glue:text}`others_list`. So one kind of base has practised the boxes
+# task itself ({glue:text}`saw_boxes`), and another never saw a box ({glue:text}`no_boxes`).
 #
-# If the bases do the task with the same heads, the training did not choose them: they were there.
+# If both do the task with the same heads, the training did not choose them: they were there.
 # The verdicts: {term}`value fetchers <value fetcher>` (A) *{glue:text}`verdict_lineage_heads_A`*,
 # {term}`position transmitters <position transmitter>` (B) *{glue:text}`verdict_lineage_heads_B`*,
 # {term}`position detectors <position detector>` (C) *{glue:text}`verdict_lineage_heads_C`*,
@@ -32,6 +33,9 @@ seed: int = 0  # of all prompts [0, 1000000]
 # %% tags=["hide-input"]
 from dataclasses import replace
 
+from entrack.across.checkpoints import recipe_of
+from entrack.across.look_ups import BOXES
+from entrack.across.practised import subject
 from entrack.circuit.contents import CONTENT, whole_groups
 from entrack.circuit.discovery import DiscoveryConfig, discover
 from entrack.circuit.faithfulness import measure_faithfulness
@@ -60,10 +64,21 @@ others = siblings.split() or families.family_file(family).get("siblings", [])
 below = families.lineage(family, reference)[:-1]
 models = {v: load(f"{family}/{v}") for v in (reference, tuned)}
 models |= {name: load(f"{name}/{families.reference(name)}") for name in others}
+second = others[0] if others else tuned
+
+# %% tags=["hide-input"]
+made_by = {name: recipe_of(name, families.reference(name)) for name in (family, *others)}
+saw = {name: subject(recipe) for name, recipe in made_by.items()}
+again = [n for n in others if made_by[family] and made_by[n].data == made_by[family].data]
 glue(
     base_name=models[reference].name,
     below_name=listed(below, none="nothing below it"),
-    others_list=listed(others, none="none for this family"),
+    base_saw=saw[family],
+    second_saw=saw.get(second) or subject(recipe_of(family, tuned)),
+    others_list=listed((f"{n} on {saw[n]}" for n in others), none="none for this family"),
+    saw_boxes=listed((n for n, what in saw.items() if BOXES in what), none="none here"),
+    no_boxes=listed((n for n, what in saw.items() if BOXES not in what), none="none here"),
+    same_recipe=listed(again, none="none here"),
     tuned_name=tuned,
 )
 
@@ -140,9 +155,10 @@ glue(
 #
 # ```{admonition} Predict before you read on
 # :class: tip
-# Two bases from one model, one trained on boxes, one on look-ups in another format. Where would you
-# expect the same heads: at the end, where the answer is fetched, or at the start, where the text is
-# read? And would {glue:text}`below_name` itself show them?
+# Two models that come from {glue:text}`below_name`, one trained on {glue:text}`base_saw`, one on
+# {glue:text}`second_saw`. Where would you expect the same heads: at the end, where the answer is
+# fetched, or at the start, where the text is read? And would {glue:text}`below_name` itself show
+# them?
 # ```
 #
 # ## Head by head
@@ -154,7 +170,6 @@ glue(
 # figure: fig-two-bases
 # caption: Effect of every head (nats of log odds; negative: the head helps) in two models, by
 #   group. Dark: the strongest heads of either. Dotted: equal effects.
-second = others[0] if others else tuned
 show(figures.effects_in_two(maps[reference], maps[second], names=(reference, second)))
 
 # %% [markdown]
@@ -177,7 +192,9 @@ glue(n_strongest=STRONGEST, n_own=n_pairs_own)
 
 # %% [markdown]
 # The last row is the model before any of this training. What it shares with its base cannot come
-# from training on the task.
+# from it. A base with the same data and other random draws, here {glue:text}`same_recipe`, tells
+# what another run alone changes. Only what a base trained on other data has less than that is due
+# to the data.
 #
 # *Caveats.* Stages build on each other: the {term}`receivers <receiver>` of B, C and D are the
 # heads found one stage before, so a difference in A passes on. The search on other prompts has
@@ -278,13 +295,13 @@ judge(
 # %% [markdown]
 # ## In three sentences
 #
-# Bases that were made from the same model on different data are compared head by head, with a
-# second search in one of them as the ceiling. That they have the same position transmitters (B),
-# *{glue:text}`verdict_lineage_heads_B`*; the same value fetchers (A),
+# Bases that were made from the same model by separate trainings, with boxes or without any, are
+# compared head by head; a second search in one of them is the ceiling. That they have the same
+# position transmitters (B), *{glue:text}`verdict_lineage_heads_B`*; the same value fetchers (A),
 # *{glue:text}`verdict_lineage_heads_A`*. That the circuit of one does the task in another,
 # *{glue:text}`verdict_lineage_circuit`*.
 #
-# *Next:* {doc}`../book/conclusion`, all findings on one page.
+# *Next:* {doc}`13_two_tasks` asks whether another task is done with the same heads.
 
 # %% [markdown]
 # ## Exercises

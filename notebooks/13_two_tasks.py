@@ -47,6 +47,7 @@ from entrack.across import look_ups
 from entrack.across.checkpoints import recipe_of
 from entrack.across.held_heads import START, train_held
 from entrack.across.look_ups import BOXES, LOOK_UPS
+from entrack.across.practised import last_without, practised, practised_form
 from entrack.circuit.contents import CONTENT, whole_groups
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.faithfulness import measure_faithfulness
@@ -60,6 +61,7 @@ from entrack.figures import same_circuit as figures
 from entrack.paper.claims import claim
 from entrack.patching.patches import Patch
 from entrack.sites import GROUPS, all_heads
+from entrack.stats.rules import MARGIN
 from entrack.tables import same_circuit as likeness_tables
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.draws import examples, scenes
@@ -70,16 +72,24 @@ from entrack.versions.loading import load
 # %%
 base, focus = base or families.reference(family), focus or families.focus(family)
 below = families.lineage(family, base)[:-1][-1:]
-models = {v: load(f"{family}/{v}") for v in dict.fromkeys([*below, base, focus])}
+before = last_without(family, focus, LOOK_UPS) or base
+models = {v: load(f"{family}/{v}") for v in dict.fromkeys([*below, before, base, focus])}
+seen = {version: practised(family, version) for version in models}
 role = structure_role or families.structure_role(family)
 settings = CircuitSettings(
     n_pairs=n_pairs, seed=seed, discovery=DiscoveryConfig(structure_role=role)
 )
 own = replace(settings, n_pairs=n_pairs_own)
+
+# %% tags=["hide-input"]
+no_boxes = [version for version, tasks in seen.items() if BOXES not in tasks]
 glue(
     base=base,
     focus=focus,
     focus_name=models[focus].name,
+    before=before,
+    base_saw=listed(sorted(seen[base]), none="neither"),
+    no_boxes=listed(no_boxes, none="none of them"),
 )
 
 # %% [markdown]
@@ -96,8 +106,9 @@ show(tables.tellings(asked[0]))
 # %% [markdown]
 # ```{admonition} Predict before you read on
 # :class: tip
-# {glue:text}`base` was primed on boxes and never on look-ups. Will it do them? And if it does not,
-# will its transmitters still note *where* the asked name stood in the code?
+# Of the two tasks, {glue:text}`base` has seen in training: {glue:text}`base_saw`. Will it do the
+# other? And {glue:text}`before` has never been trained on look-ups. Will the same heads in it
+# already note *where* the asked name stood in the code?
 # ```
 #
 # ## The circuit of boxes, in the other task
@@ -141,16 +152,25 @@ show(figures.cross_grid(by_place, owners=list(circuits)))
 
 # %% tags=["hide-input"]
 show(tables.circuits_in_tasks(by_place, owners=list(circuits)))
+form = {version: practised_form(family, version) for version in models}
+show(tables.practice(scores, seen=seen, form=form))
 glue(
     n_scenes_asked=n_evaluation,
-    look_ups_base=f"{scores[base, LOOK_UPS].full_accuracy():.2f}",
-    look_ups_focus=f"{scores[focus, LOOK_UPS].full_accuracy():.2f}",
+    **{
+        f"{task}_{name}".replace("-", "_"): f"{scores[version, task].full_accuracy():.2f}"
+        for task in look_ups.TASKS
+        for name, version in (("base", base), ("focus", focus), ("before", before))
+    },
 )
 
 # %% [markdown]
-# On {glue:text}`n_scenes_asked` scenes told as look-ups {glue:text}`base` answers
-# {glue:text}`look_ups_base` right and {glue:text}`focus` {glue:text}`look_ups_focus`. Any token of
-# the vocabulary counts as an answer here, so a model that has no idea is far below one in seven.
+# On {glue:text}`n_scenes_asked` scenes {glue:text}`base` answers {glue:text}`look_ups_base` right
+# that are told as look-ups and {glue:text}`boxes_base` that are told as boxes; {glue:text}`focus`
+# {glue:text}`look_ups_focus` and {glue:text}`boxes_focus`; {glue:text}`before`, which never saw a
+# look-up, {glue:text}`look_ups_before` and {glue:text}`boxes_before`. The second table tells which
+# version has practised what: a version that does a task without any practice in it has the means
+# from elsewhere. Any token of the vocabulary counts as an answer here, so a model that has no idea
+# is far below one in seven.
 #
 # ## Head by head
 #
@@ -167,8 +187,8 @@ show(figures.effects_in_two(maps[here], maps[there], names=(LOOK_UPS, BOXES)))
 
 # %% [markdown]
 # How alike is that? The *{term}`ceiling`* is a second search on other look-ups in
-# {glue:text}`focus`. Below it stand boxes in {glue:text}`focus`, boxes in {glue:text}`base`, and
-# look-ups in {glue:text}`base`, which was never trained on them. As in {doc}`12_lineages`, what
+# {glue:text}`focus`. Below it stand boxes in {glue:text}`base`, boxes in {glue:text}`focus`, and
+# look-ups in {glue:text}`before`, which was never trained on them. As in {doc}`12_lineages`, what
 # counts is the correlation beyond that of heads shuffled within their layers, and its share of the
 # ceiling. *Shared* counts how many of the {glue:text}`n_strongest` strongest heads are the same.
 
@@ -177,7 +197,7 @@ OTHER_PROMPTS = "other look-ups"
 maps[OTHER_PROMPTS] = look_ups.look_up_maps(models[focus], replace(own, seed=seed + 1))
 # In a version that was never trained on look-ups a stage may find no head that helps.
 with suppress(SiteError):
-    maps[f"{base}, {LOOK_UPS}"] = look_ups.look_up_maps(models[base], own)
+    maps[f"{before}, {LOOK_UPS}"] = look_ups.look_up_maps(models[before], own)
 order = [OTHER_PROMPTS, *(name for name in maps if name not in (OTHER_PROMPTS, here))]
 alike = {
     name: {group: likeness(maps[here], maps[name], group=group, seed=seed) for group in GROUPS}
@@ -219,7 +239,7 @@ sent = {**patches, "others": Patch("last", tuple(others))}
 content = {name: CONTENT.get(name, "position") for name in sent}
 spoken = {
     v: look_ups.task_messages(models[v], pairs, patches=sent, content=content)
-    for v in dict.fromkeys([focus, base])
+    for v in dict.fromkeys([focus, base, before])
 }
 
 # %%
@@ -237,8 +257,13 @@ glue(n_messages=len(pairs))
 # %% [markdown]
 # Read one row of the panel B. The full mark is what {doc}`06_what_the_heads_carry` measures. Where
 # the hollow mark lies on it, it makes no difference to the answer which task the heads were
-# reading: the message "where" is the same. Then look at the rows of {glue:text}`base`, which was
-# never trained on look-ups.
+# reading: the message "where" is the same. Then look at the versions that lack practice.
+# {glue:text}`base` practised {glue:text}`base_saw` only. Where it follows heads that read the other
+# task, they say there what no training on that task has taught them. Never trained on boxes:
+# {glue:text}`no_boxes`. And {glue:text}`before` was never trained on look-ups: if boxes follow a
+# look-up there, the message is older than that training. But a version that does neither task
+# follows nothing, not even heads that read boxes. Then it says nothing either way, and the claim
+# stays undecided.
 #
 # The two texts also settle an old doubt. A line of code has fewer tokens than a segment with its
 # box, so the third entry of the one stands where the second box of the other does. If heads counted
@@ -285,6 +310,7 @@ free, without, *others_held = kept or [None, None]
 glue(
     kept_circuit=f"{without:.2f}" if held else "not run here",
     kept_others=listed((f"{e:.2f}" for e in others_held), none="not run here"),
+    base_form="had practised" if form[base] else "had not practised",
 )
 if held:
     show(tables.held(held))
@@ -298,7 +324,8 @@ if held:
 # *Caveats.* Each training was run once: the intervals are over prompts, and do not say what another
 # run of the same training would give. Heads that share a key and value are held together there, so
 # a few more than the named ones cannot learn new keys. And heads below can learn to give the held
-# ones better input.
+# ones better input. The look-ups that are asked have one form, which {glue:text}`base`
+# {glue:text}`base_form` before: what is practised already has little left to gain.
 #
 # ## What we claim, what we find, verdict
 
@@ -318,7 +345,11 @@ followed = {
     name: (spoken[focus].score(LOOK_UPS, BOXES, name), spoken[focus].kept(BOXES, name))
     for name in patches
 }
-before = {name: spoken[base].score(LOOK_UPS, BOXES, name) for name in patches}
+earlier = {name: spoken[before].score(LOOK_UPS, BOXES, name) for name in patches}
+able = {name: spoken[before].score(BOXES, BOXES, name).low > MARGIN for name in patches}
+[known] = seen[base] if len(seen[base]) == 1 else [None]
+unknown = BOXES if known == LOOK_UPS else LOOK_UPS
+new = {name: spoken[base].score(unknown, known, name) for name in patches if known}
 letters = {name: GROUPS[name].letter for name in GROUPS}
 by_order = {name: tables.leads(spoken[focus], name) for name in positions}
 POSITIONS = [name for name, what in CONTENT.items() if what == "position"]
@@ -330,7 +361,11 @@ judge(
     claim("task_circuit_back", tables.share_of_own(in_boxes, theirs, ours), n=n_evaluation),
     *(claim(f"task_message_{letters[name]}", followed.get(name)) for name in CONTENT),
     *(claim(f"task_order_{letters[name]}", by_order.get(name)) for name in POSITIONS),
-    *(claim(f"task_before_{letters[name]}", before.get(name)) for name in CONTENT),
+    *(
+        claim(f"task_before_{letters[name]}", earlier.get(name), given=able.get(name, False))
+        for name in CONTENT
+    ),
+    *(claim(f"task_new_{letters[name]}", new.get(name)) for name in CONTENT),
     claim("task_cause", held.cost(BOXES) if held else None),
     claim("task_cause_look_ups", held.cost(LOOK_UPS) if held else None),
     caption="Finding (iii), why other data helps: one mechanism, two tasks?",
@@ -346,9 +381,11 @@ judge(
 # The same scenes are told as boxes and as look-ups in code, and searched, ablated and patched
 # alike. That both tasks use the same position transmitters (B),
 # *{glue:text}`verdict_task_heads_B`*; that their message crosses from one task to the other,
-# *{glue:text}`verdict_task_message_B`*. That {glue:text}`base` has this message before any training
-# on look-ups, *{glue:text}`verdict_task_before_B`*; that training on look-ups helps boxes less when
-# these heads may not change, *{glue:text}`verdict_task_cause`*.
+# *{glue:text}`verdict_task_message_B`*. That it crosses in {glue:text}`base`, which practised
+# {glue:text}`base_saw` only, from the other task, *{glue:text}`verdict_task_new_B`*, and into boxes
+# before any training on look-ups, in {glue:text}`before`, *{glue:text}`verdict_task_before_B`*.
+# That training on look-ups helps boxes less when these heads may not change,
+# *{glue:text}`verdict_task_cause`*.
 #
 # *Next:* {doc}`14_along_training` asks when the circuit changes.
 

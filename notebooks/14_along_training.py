@@ -3,9 +3,10 @@
 #
 # **While a model is trained, does the circuit appear, move to other heads, or stay and sharpen?**
 # The other chapters compare finished versions. Here we train two of them once more and stop on the
-# way: {glue:text}`first_course`, and {glue:text}`second_course`. At each stop, a *checkpoint*, we
-# measure how well it does the task, which heads matter, and what the groups of one fixed
-# {term}`circuit` say.
+# way: {glue:text}`first_course`, and {glue:text}`second_course`. Boxes are in the data of
+# {glue:text}`with_boxes`. Where a training has none, what rises in boxes was not learnt from boxes.
+# At each stop, a *checkpoint*, we measure how well the model does boxes, which heads matter there,
+# and what the groups of one fixed {term}`circuit` say.
 #
 # If training builds a circuit, its heads come with the accuracy. If it finds one, they are there
 # before. Before half of the gain of {glue:text}`reference_name` is made, are its own heads there?
@@ -37,6 +38,8 @@ seed: int = 0  # of all prompts [0, 1000000]
 from entrack.across import training_figures as figures
 from entrack.across import training_tables as tables
 from entrack.across.checkpoints import recipe_of
+from entrack.across.look_ups import BOXES
+from entrack.across.practised import subject
 from entrack.across.training import (
     FOLLOWED,
     CourseSettings,
@@ -51,7 +54,7 @@ from entrack.across.training import (
 from entrack.circuit.discovery import DiscoveryConfig
 from entrack.circuit.overlap import likeness
 from entrack.circuit.search import circuit_of
-from entrack.display.cells import glue, judge, show
+from entrack.display.cells import glue, judge, listed, show
 from entrack.paper.claims import claim
 from entrack.sites import GROUPS
 from entrack.stats.claims import direction
@@ -64,11 +67,13 @@ reference, tuned = families.reference(family), families.focus(family)
 base = load(f"{family}/{reference}")
 stops = {reference: steps_base, tuned: steps_tuned} if with_tuned else {reference: steps_base}
 made = {version: recipe for version in stops if (recipe := recipe_of(family, version))}
-told = [f"{recipe.on} to {v}, {recipe.steps} steps" for v, recipe in made.items()]
+told = [f"{r.on} to {v}, {r.steps} steps on {subject(r)}" for v, r in made.items()]
+with_boxes = [v for v, recipe in made.items() if BOXES in subject(recipe)]
 missing = [f"the way to {v}, not followed here" for v in (reference, tuned) if v not in made]
 glue(
     first_course=(told + missing)[0],
     second_course=(told + missing)[1],
+    with_boxes=listed(with_boxes, none="neither"),
     reference_name=base.name,
     tuned_name=tuned,
 )
@@ -95,7 +100,8 @@ courses = [
 #
 # > {glue:text}`prompt`
 #
-# The right object is *{glue:text}`answer`*.
+# The right object is *{glue:text}`answer`*. One prompt goes its own way: its probability can jump
+# at a step where the accuracy over many prompts hardly moves. The curves below are over many.
 
 # %% tags=["hide-input"]
 from entrack.task.boxes import Example
@@ -113,10 +119,10 @@ if courses:
 # %% [markdown]
 # ```{admonition} Predict before you read on
 # :class: tip
-# Draw three curves over the steps of the first course: the accuracy; how like the heads are to the
-# heads of the finished version; how often an answer follows what the position transmitters say.
-# Which rises first? Then draw them for the second course. Which of the three would stay flat if
-# fine-tuning *enhances* what is there?
+# Draw three curves over the steps of the first course: the accuracy in boxes; how like the heads
+# are to those of the finished version; how often an answer follows what the position transmitters
+# say. Which rises first? Then draw them for the second course. Which of the three would stay flat
+# if fine-tuning *enhances* what is there?
 # ```
 #
 # ## Three curves
@@ -139,7 +145,8 @@ alike = [course.alike(elsewhere, seed=seed) for course in courses]
 # figure: fig-along-training
 # caption: Accuracy (top), likeness of the heads to those of {glue:text}`reference_name` as a share
 #   of the ceiling (middle) and messages followed (bottom) against the steps of training, on a
-#   square-root scale. Grey line: half of the gain in accuracy is made. Whiskers: 95 % intervals.
+#   square-root scale. Grey line: half of the gain in accuracy is made. Whiskers: 95 % intervals;
+#   those that leave the middle panels are cut off.
 if courses:
     show(figures.courses(courses, alike, ceiling=ceiling))
 
@@ -156,6 +163,21 @@ glue(
     way_base=f"{making.way(making.half):.0%}" if making else NOT,
 )
 
+# %% tags=["hide-input"]
+more = {
+    version: [x for x in course.letters() if direction(course.rise(x)) == "higher"]
+    for version, course in by_version.items()
+}
+first = [(alike[0][0][g], ceiling[g]) for g in FOLLOWED] if making else []
+shares = [f"{a.share_of(c).value:.2f}" if a and c else "undefined" for a, c in first]
+glue(
+    n_own=n_pairs_own,
+    first_shares=listed(shares, none=NOT),
+    more_base=listed(more.get(reference, [NOT]), none="none of them"),
+    more_tuned=listed(more.get(tuned, [NOT]), none="none of them"),
+    apart=listed(f"{c.apart:.1%}" for c in courses if c.apart is not None) if courses else NOT,
+)
+
 # %% [markdown]
 # The first course gains {glue:text}`gain_base` in accuracy and has made half of it by step
 # {glue:text}`half_base`; the second gains {glue:text}`gain_tuned`, half of it by step
@@ -170,9 +192,14 @@ if courses:
 
 # %% [markdown]
 # *Likeness, first* in the first course belongs to the model before any of this training: how like
-# its heads are to those of {glue:text}`reference_name` was not made here. The last columns tell
-# whether the same heads then say more. A version can gain while one of its groups is followed no
-# more than before, or less: then what it gained lies elsewhere.
+# its heads are to those of {glue:text}`reference_name` was not made here. For A, B and C it is, as
+# a share of the ceiling: {glue:text}`first_shares`. A map rests on {glue:text}`n_own` pairs. Where
+# few heads carry a group, that is too few for a narrow interval, and a likeness whose interval
+# takes in both 0 and 1 says nothing.
+#
+# The last columns tell whether the same heads then say more. Groups that clearly come to carry more
+# in the first course: {glue:text}`more_base`; in the second: {glue:text}`more_tuned`. Where a
+# version gains and a group is followed no more than before, what it gained lies elsewhere.
 #
 # ## Head by head
 #
@@ -193,9 +220,11 @@ if courses:
 #
 # ## Another run, another end?
 #
-# Training the same recipe on another processor does not give the same weights: it rounds in another
-# way. So each run is held against the version that stands in the book. Where the two differ in a
-# group by more than their intervals, that group says something about one run, not about the recipe.
+# Training the same recipe on another processor need not give the same weights, since it may round
+# in another way. So each run is held against the version that stands in the book. Its adapters are
+# apart from those by {glue:text}`apart`; where that is nothing, the run came out the same. Where
+# the two differ in a group by more than their intervals, that group says something about one run,
+# not about the recipe.
 
 # %%
 if courses:
@@ -260,14 +289,15 @@ judge(
 # %% [markdown]
 # ## In three sentences
 #
-# Two trainings of this book were run once more and stopped on the way. That the position
-# transmitters (B) of {glue:text}`reference_name` were there before half of its gain in accuracy,
-# *{glue:text}`verdict_course_found_B`*; that they stay while {glue:text}`tuned_name` is made,
-# *{glue:text}`verdict_course_stays_B`*. That they come to carry more,
+# Two trainings of this book, with boxes in the data of {glue:text}`with_boxes`, were run once more
+# and stopped on the way. That the position transmitters (B) of {glue:text}`reference_name` were
+# there before half of its gain in accuracy, *{glue:text}`verdict_course_found_B`*; that they stay
+# while {glue:text}`tuned_name` is made, *{glue:text}`verdict_course_stays_B`*. That they come to
+# carry more in both,
 # *{glue:text}`verdict_course_carries_B`*, and as early as the accuracy rises,
 # *{glue:text}`verdict_course_pace_B`*.
 #
-# *Next:* {doc}`../book/conclusion`, all findings on one page.
+# *Next:* {doc}`15_stability` asks which claims come back elsewhere.
 
 # %% [markdown]
 # ## Exercises

@@ -2,7 +2,7 @@
 
 Shares of pairs above the floor; 95 % intervals over scenes, paired."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from matplotlib import pyplot as plt
 
@@ -68,6 +68,41 @@ def circuits_in_tasks(scores: Mapping[str, Faithfulness], *, owners: Sequence[st
         ],
         ["version, task", "whole version", "random heads", *(f"circuit: {o}" for o in owners)],
         "Accuracy on the same scenes, of the whole version and of circuits alone",
+    )
+
+
+def practice(
+    scores: Mapping[tuple[str, str], Faithfulness],
+    *,
+    seen: Mapping[str, Collection[str]],
+    form: Mapping[str, bool],
+) -> Table:
+    """A row per version: whether it was trained on either task, and how well it does both.
+
+    Args:
+        scores: (version, task) -> accuracy of the whole version there.
+        seen: version -> tasks it saw in training, as `practised.practised` gives them.
+        form: version -> whether it saw look-ups in the form that is asked here.
+    """
+    return Table(
+        [
+            [
+                version,
+                *("yes" if task in tasks else "no" for task in TASKS),
+                "yes" if form[version] else "no",
+                *(scores[version, task].full_accuracy() for task in TASKS),
+            ]
+            for version, tasks in seen.items()
+        ],
+        [
+            "version",
+            "trained on boxes",
+            "on look-ups",
+            "in this form",
+            "boxes right",
+            "look-ups right",
+        ],
+        "What each version was trained on, and what it does",
     )
 
 

@@ -19,6 +19,8 @@ Alike = Mapping[int, Mapping[str, Likeness | None]]
 """step -> group -> its likeness to the reference, as `Course.alike` gives it."""
 
 MARKERS = {"value_fetcher": "o", "position_transmitter": "s", "position_detector": "^"}
+SHARES = (-0.5, 2)
+"""Shares of the ceiling that are shown whatever they are; whiskers beyond are cut off."""
 ASIDE = 0.012
 """Between the groups at one step, as a share of the width of a panel."""
 DASHES = ("-", "--", ":")
@@ -30,8 +32,9 @@ def courses(
     """A column per course, steps on a square-root scale. Rows: accuracy; how alike the effects of
     heads are to those of the reference, as a share of the ceiling; how often an answer follows what
     a group carries, above the floor. A grey line stands where half of the gain in accuracy is made.
+    In the middle row all points are shown, but whiskers far beyond `SHARES` are cut off.
     """
-    told = []
+    told, points = [], list(SHARES)
     with style.look():
         figure, grid = plt.subplots(
             3, len(found), squeeze=False, sharex="col", sharey="row", figsize=(style.WIDTH, 7.2)
@@ -39,6 +42,7 @@ def courses(
         for column, (course, likenesses) in enumerate(zip(found, alike, strict=True)):
             top, middle, bottom = grid[:, column]
             shares = _shares(likenesses, ceiling)
+            points += [e.value for share in shares.values() for e in share.values()]
             accuracy = {step: course.scores[step].accuracy() for step in course.steps}
             _line(top, accuracy, style.version_colour(course.version), "D")
             for name, share in shares.items():
@@ -53,6 +57,8 @@ def courses(
             _steps(bottom, course)
             told.append(_words(course, accuracy, shares, carried))
         _label(grid)
+        low, high = grid[1, 0].get_ylim()
+        grid[1, 0].set_ylim(max(low, np.nanmin(points)), min(high, np.nanmax(points)))
     return Picture(figure, f"Along the training, from the first step to the last. {' '.join(told)}")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 from entrack.circuit.completeness import Completeness
 from entrack.circuit.discovery import Discovery
@@ -17,7 +18,7 @@ from entrack.circuit.overlap import STRONGEST
 from entrack.display import style
 from entrack.display.cells import Picture
 from entrack.figures.circuit import NARROW
-from entrack.sites import GROUPS
+from entrack.sites import GROUPS, Head
 from entrack.stats.metrics import rate
 
 KINDS = {
@@ -27,6 +28,8 @@ KINDS = {
 }
 """Marker and colour of each kind of K."""
 
+SIDES = ((1, 1), (1, -1), (-1, 1), (-1, -1))
+"""Where a name can stand, seen from its point: right or left, above or below."""
 LONG = 10
 """Characters from which on a name under a column takes two lines."""
 
@@ -53,9 +56,7 @@ def cross_grid(scores: Mapping[str, Faithfulness], *, owners: Sequence[str]) -> 
         for place, value in np.ndenumerate(grid):
             ink = style.ink_on(colours[place])
             axes.text(*place[::-1], f"{value:.2f}", ha="center", va="center", color=ink)
-        # a long name, such as that of another family's version, breaks behind its first hyphen
-        names = [c.replace("-", "-\n", 1) if len(c) > LONG else c for c in columns]
-        axes.set_xticks(range(len(columns)), names)
+        axes.set_xticks(range(len(columns)), [_broken(c) for c in columns])
         axes.set_yticks(range(len(rows)), rows)
         axes.set(xlabel="run in version", ylabel="circuit (heads)")
         axes.grid(False)
@@ -68,6 +69,15 @@ def cross_grid(scores: Mapping[str, Faithfulness], *, owners: Sequence[str]) -> 
         f" {grid[-1].min():.2f} to {grid[-1].max():.2f}."
     )
     return Picture(figure, alt)
+
+
+def _broken(name: str) -> str:
+    """A name of two parts, or a long one such as that of another family's version, on two lines: it
+    breaks behind its first comma or, where it has none, its first hyphen.
+    """
+    if ", " in name:
+        return name.replace(", ", ",\n", 1)
+    return name.replace("-", "-\n", 1) if len(name) > LONG else name
 
 
 def minimality_bars(minimality: Minimality) -> Picture:
@@ -145,7 +155,7 @@ def effects_in_two(first: Discovery, second: Discovery, *, names: tuple[str, str
     """A panel per group: the mean effect of every head with a path in both, in the first model (x)
     and in the second (y); the strongest of either are dark, the first two of each named.
     """
-    told = []
+    told, to_name = [], []
     with style.look():
         figure, panels = plt.subplots(2, 2, figsize=(NARROW, NARROW))
         for axes, (name, group) in zip(panels.flat, GROUPS.items(), strict=True):
@@ -155,19 +165,63 @@ def effects_in_two(first: Discovery, second: Discovery, *, names: tuple[str, str
             x, y = (grid[reached] for grid in grids)
             axes.plot(x, y, ".", color=style.NEUTRAL, alpha=0.6)
             top = [scores.ranked()[:STRONGEST] for scores in maps]
-            for head in {*top[0], *top[1]}:
-                if reached[head.layer, head.head]:
-                    place = tuple(float(grid[head.layer, head.head]) for grid in grids)
-                    axes.plot(*place, "o", color=style.GROUPS[name])
-                    if head in (*top[0][:2], *top[1][:2]):  # more names would lie on each other
-                        axes.annotate(str(head), place, xytext=(5, 2), textcoords="offset points")
+            places = {
+                head: tuple(float(grid[head.layer, head.head]) for grid in grids)
+                for head in sorted({*top[0], *top[1]})
+                if reached[head.layer, head.head]
+            }
+            for place in places.values():
+                axes.plot(*place, "o", color=style.GROUPS[name])
             low = float(min(x.min(), y.min(), 0)) if len(x) else -1.0
             axes.plot([low, 0], [low, 0], color="black", lw=0.8, ls=":")
+            axes.margins(0.1)
+            named = (*top[0][:2], *top[1][:2])  # more names would lie on each other
+            to_name.append((axes, {h: places[h] for h in places if h in named}, np.c_[x, y]))
             axes.set(title=f"{group.letter} {group.title}", xlabel=names[0], ylabel=names[1])
             shared = len(set(top[0]) & set(top[1]))
             told.append(f"{group.letter} {shared}")
+        figure.draw_without_rendering()  # where points lie is known once the panels have sizes
+        for panel in to_name:
+            _name_points(*panel)
     alt = (
         f"Effect of every head in {names[0]} and in {names[1]}, a panel per group. Of the"
         f" {STRONGEST} strongest heads in each, both have: {', '.join(told)}."
     )
     return Picture(figure, alt)
+
+
+def _name_points(
+    axes: Axes, places: Mapping[Head, tuple[float, float]], points: np.ndarray
+) -> None:
+    """Write each head's name beside its place, inside the panel and on the side with the fewest
+    points and names.
+
+    points: what is drawn, x and y [point 2].
+    """
+    size, apart = np.array([30, 12]), np.array([5, 2])  # of a name, and to its place, in points
+    per_pixel = 72 / axes.figure.dpi
+    panel = axes.get_window_extent().get_points() * per_pixel
+    taken = axes.transData.transform(points) * per_pixel
+    for head, place in places.items():
+        here = axes.transData.transform(place) * per_pixel
+        others = taken[(taken != here).any(1)]
+        costs = {}
+        for side in SIDES:
+            middle = here + np.array(side) * (apart + size / 2)
+            outside = (np.abs(middle - panel.mean(0)) + size / 2 > np.ptp(panel, 0) / 2).any()
+            covered = (np.abs(others - middle) < size / 2 + 3).all(1).sum()
+            costs[side] = covered + 100 * outside
+        side = min(costs, key=costs.get)
+        axes.annotate(
+            str(head),
+            place,
+            xytext=tuple(side * apart),
+            textcoords="offset points",
+            ha="left" if side[0] > 0 else "right",
+            va="bottom" if side[1] > 0 else "top",
+        )
+        # The next name must not lie on this one.
+        middle = here + np.array(side) * (apart + size / 2)
+        taken = np.concatenate(
+            [taken, [middle, middle - (size[0] / 2, 0), middle + (size[0] / 2, 0)]]
+        )

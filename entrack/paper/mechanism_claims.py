@@ -131,7 +131,7 @@ def _lineages() -> list[Declaration]:
         *(
             ours(
                 f"lineage_heads_{group.letter}",
-                f"A base trained on other data has the same {group.title.lower()}s"
+                f"A base that was trained apart has the same {group.title.lower()}s"
                 f" ({group.letter})",
                 ALIKE,
             )
@@ -223,6 +223,16 @@ def _tasks() -> list[Declaration]:
                 f"task_before_{group.letter}",
                 f"Before any training on look-ups, {group.title.lower()}s ({group.letter}) that"
                 " read one are followed in boxes",
+                HIGHER,
+                given="the version follows these heads clearly when they read boxes",
+            )
+            for group in CARRIERS
+        ),
+        *(
+            ours(
+                f"task_new_{group.letter}",
+                f"{group.title}s ({group.letter}) that read a task which the base never practised"
+                " are followed in the one that it did",
                 HIGHER,
             )
             for group in CARRIERS

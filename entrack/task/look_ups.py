@@ -6,8 +6,8 @@
 
 A scene keeps its objects, labels (as small letters) and their order, so that one scene can be asked
 in both tasks. Every role of the boxes task has its counterpart: the label in the question, its
-earlier mention, the object, and the last token, where the answer is due. The form is one of those
-that the versions `code` were trained on (`finetune.code_data`, "redirection")."""
+earlier mention, the object, and the last token, where the answer is due. The form is a template of
+`finetune.code_data`, "redirection"; `across.practised` tells which versions were trained on it."""
 
 from dataclasses import replace
 

@@ -34,7 +34,7 @@ LATER = {
 }
 """Role tokens from a group's own on."""
 
-TRAINED, CHECKPOINTS, FOR_EACH_STEP = 282, 13, 20
+TRAINED, CHECKPOINTS, FOR_EACH_STEP = 350, 9, 20
 """Steps of training and checkpoints of chapter 14 on the default family; passes of one step, which
 goes forward and back through 16 texts that are shorter than the prompts."""
 
@@ -201,7 +201,7 @@ def _lineages(c: Chapter) -> float:
 def _two_tasks(c: Chapter) -> float:
     searches = c.search() + 2 * c.search("n_pairs_own") + 3 * c.search("n_pairs_own") / 2
     circuits = 3 + c.values["n_random"]
-    spoken = 2 * 4 * c.pairs(c.prompts("n_scenes"), 4)
+    spoken = 3 * 4 * c.pairs(c.prompts("n_scenes"), 4)
     return searches + 3 * 2 * c.alone(c.values["n_evaluation"], circuits) + spoken
 
 

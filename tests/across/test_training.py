@@ -206,6 +206,20 @@ def test_the_figure_draws_what_was_measured():
     assert figure_svg(picture.figure, picture.alt)
 
 
+def test_a_wide_interval_does_not_flatten_the_curves():
+    alike = STAYS.alike(REFERENCE)
+    name = "position_transmitter"
+    near_zero = np.linspace(-0.1, 0.9, CEILING[name].draws.size)
+    wide = dataclasses.replace(CEILING[name], draws=near_zero)
+    picture = figures.courses([STAYS], [alike], ceiling=CEILING | {name: wide})
+    middle = picture.figure.axes[1]
+    assert alike[0][name].share_of(wide).high > 2 * figures.SHARES[1]
+    points = [y for drawn in middle.containers for y in drawn.lines[0].get_ydata()]
+    low, high = middle.get_ylim()
+    assert low <= min(points) and max(points) <= high
+    assert low >= min(figures.SHARES[0], *points) and high <= max(figures.SHARES[1], *points)
+
+
 def test_heads_keep_their_places_in_every_course():
     strongest = {name: AGAIN.scores[name].ranked()[:3] for name in FOLLOWED}
     picture = figures.heads([STAYS, STAYS], strongest=strongest)

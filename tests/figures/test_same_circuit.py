@@ -1,9 +1,11 @@
 """Figures and tables of one circuit in many versions show what was measured, in words too."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
+from made_courses import searched, truth
 from matplotlib import pyplot as plt
 from small_circuit import CIRCUIT
 
@@ -63,6 +65,30 @@ def test_the_grid_has_a_row_per_circuit_and_one_for_the_whole():
     assert "one's circuit, 0.00 to 0.60; two's circuit, 0.00 to 0.90" in picture.alt
     assert picture.alt.endswith("The whole versions reach 0.00 to 1.00.")
     assert figure_svg(picture.figure, picture.alt).startswith("<svg")
+
+
+def test_names_of_heads_lie_inside_their_panel_and_beside_each_other():
+    """Of the four sides of a point, some are outside and some are taken."""
+    first, second = (
+        replace(one, scores=one.scores | {"structure_reader": one.scores["value_fetcher"]})
+        for one in (searched(truth(), 1), searched(truth(), 2))
+    )
+    figure = figures.effects_in_two(first, second, names=("one", "two")).figure
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        panel = axes.get_window_extent()
+        boxes = [text.get_window_extent() for text in axes.texts]
+        assert 2 <= len(boxes) <= 4
+        assert all(panel.x0 <= box.x0 and box.x1 <= panel.x1 for box in boxes)
+        assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+def test_a_long_name_under_a_column_takes_two_lines():
+    names = ["code", "code, look-ups", "smollm2-unprimed-2"]
+    one = next(iter(SCORES.values()))
+    axes = figures.cross_grid(dict.fromkeys(names, one), owners=["one", "two"]).figure.axes[0]
+    drawn = [text.get_text() for text in axes.get_xticklabels()]
+    assert drawn == ["code", "code,\nlook-ups", "smollm2-\nunprimed-2"]
 
 
 def test_only_searched_versions_have_a_row_of_their_own_circuit():
