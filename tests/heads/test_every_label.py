@@ -12,14 +12,17 @@ from planted_family import PLANTED_CIRCUIT, VERSIONS, planted_model
 from small_circuit import CIRCUIT, H
 from tiny_models import last_logits
 
+from entrack.circuit.completeness import Completeness
 from entrack.circuit.faithfulness import TARGET
 from entrack.circuit.search import CircuitSettings, ablation_means
 from entrack.heads import every_label as module
 from entrack.heads.every_label import (
+    ALL_BEHIND,
     E_OTHERS,
     E_OWN,
     FOUR,
     RANDOM,
+    READERS,
     WITH_E,
     FoundWide,
     LabelEffects,
@@ -27,9 +30,10 @@ from entrack.heads.every_label import (
     rungs,
     search_labels,
 )
-from entrack.heads.wide_circuit import everywhere, measure_wide
+from entrack.heads.wide_circuit import WideScores, everywhere, measure_wide
 from entrack.model.activations import mean_z
 from entrack.sites import all_heads
+from entrack.tables.circuit import behind_labels, gains_behind_labels, own_completeness
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
@@ -189,3 +193,48 @@ def test_rungs_differ_only_in_what_stands_behind_labels(planted, no_readers):
         assert sorted(head.layer for head in drawn) == [1, 1, 2]
     for wide in list(steps.values())[:-1]:
         assert wide.circuit.groups["value_fetcher"] == circuit.groups["value_fetcher"]
+
+
+N = 20
+
+
+def scores(**shares):
+    hits = {name: np.arange(N) < shares[key] * N for key, name in NAMES.items() if key in shares}
+    return WideScores(hits, {}, "made up")
+
+
+NAMES = {
+    "four": FOUR,
+    "readers": READERS,
+    "wide": WITH_E,
+    "random": RANDOM,
+    "all": ALL_BEHIND,
+}
+
+
+def test_tables_say_what_is_added_to_what():
+    found = {
+        "base": scores(four=0.2, readers=0.3, wide=0.6, random=0.35, all=0.7),
+        "wrong": scores(four=0.0, readers=0.0, wide=0.0, random=0.0, all=0.1),
+    }
+    whole = {"base": np.arange(N) < 0.8 * N, "wrong": np.zeros(N, dtype=bool)}
+    table = gains_behind_labels(found, whole)
+    (name, *numbers), (_, *others) = table.rows
+    assert name == "base"
+    assert [n.value for n in numbers] == pytest.approx([0.1, 0.3, 0.25, -0.1, 0.25, 0.75])
+    assert [n.value for n in others[:4]] == pytest.approx([0, 0, 0, -0.1])
+    assert others[4:] == ["undefined", "undefined"]
+    table = behind_labels(found, whole)
+    assert [row[0] for row in table.rows] == [*NAMES.values(), "whole version"]
+    values = [[cell.value for cell in row[1:]] for row in table.rows]
+    assert values[2] == pytest.approx([0.6, 0]) and values[-1] == pytest.approx([0.8, 0])
+
+
+def test_completeness_of_several_circuits_has_a_row_each():
+    labels = ("group A", "group B", "group C", "group D", "random 1", "random 2")
+    without = np.array([[0.1], [0.2], [0.3], [0.4], [0.5], [0.5]]) * N > np.arange(N)
+    model = np.array([[0.5], [0.5], [0.5], [0.5], [0.4], [0.9]]) * N > np.arange(N)
+    complete = Completeness((CIRCUIT,) * 6, labels, without, model)
+    (row,) = own_completeness({"code": complete}).rows
+    assert row[0] == "code" and row[-1] == pytest.approx(0.25)
+    assert [gap.value for gap in row[1:-1]] == pytest.approx([-0.4, -0.3, -0.2, -0.1])

@@ -11,6 +11,7 @@ from small_circuit import H
 from entrack.errors import SiteError, TaskError
 from entrack.heads.label_looks import KINDS, at_another, label_looks
 from entrack.model.attention import patterns
+from entrack.tables.circuit import looks_behind_labels
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
@@ -78,6 +79,10 @@ def test_planted_readers_attend_to_their_own_label():
         structure_role=PLANTED_CIRCUIT.structure_role,
     )
     assert found.of(readers)["own label"].value > 0.9
+    table = looks_behind_labels(found, {"D": readers, "E": (), "a head": [H(4, 0)]})
+    assert [row[0] for row in table.rows] == ["D", "a head"], "an empty group has no row"
+    assert table.header[1 + KINDS.index("own label")] == "own label"
+    assert table.rows[0][1 + KINDS.index("own label")].value > 0.9
     with pytest.raises(SiteError, match="no attention of 2.2; measured were 1.0 1.1 4.0"):
         found.of([H(2, 2)])
     with pytest.raises(SiteError, match="no attention of no heads"):
