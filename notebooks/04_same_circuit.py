@@ -13,8 +13,8 @@
 #
 # This is the paper's finding (i) {cite:p}`prakash2024finetuning`, with six additions: every
 # circuit pruned at the same threshold, random circuits drawn without replacement and within layers,
-# all heads compared and not only those kept, {term}`completeness` with a greedy search, a circuit
-# with heads in every segment, and intervals throughout. *Objectives:* tell faithfulness from
+# all heads compared and not only those kept, {term}`completeness` with a greedy search, a fifth
+# group of heads, and intervals throughout. *Objectives:* tell faithfulness from
 # accuracy; judge an overlap against chance; read what a circuit leaves out. *Time:* 30 minutes.
 # *Before it:* {doc}`03_circuit`.
 
@@ -26,7 +26,7 @@ others: str = ""  # versions compared with base, by spaces; empty: all from it o
 n_pairs: int = 70  # clean and corrupt pairs for path patching in base [7, 700]
 n_pairs_own: int = 28  # the same in the other versions [7, 700]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]
-n_evaluation: int = 756  # prompts on which circuits are scored [14, 5000]
+n_evaluation: int = 504  # prompts on which circuits are scored [14, 5000]
 n_complete: int = 105  # prompts for completeness, at most n_evaluation [14, 5000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 n_support: int = 28  # prompts on which tokens are chosen; judged on four times as many [7, 1000]
@@ -43,10 +43,10 @@ from entrack.circuit.overlap import likeness, overlaps, rank_correlation
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 from entrack.display.cells import glue, judge, listed, show
 from entrack.figures import same_circuit as figures
-from entrack.heads import every_label
+from entrack.heads import fifth_group
 from entrack.heads.bounds import measure_bounded
-from entrack.heads.label_looks import label_looks
-from entrack.heads.token_support import token_support
+from entrack.heads.segment_looks import segment_looks
+from entrack.heads.token_support import PLACES, token_support
 from entrack.heads.wide_circuit import measure_wide
 from entrack.paper.claims import claim
 
@@ -412,84 +412,92 @@ show(circuit_tables.support(supports))
 glue(n_support_used=n_support, n_judged_used=len(judging))
 
 # %% [markdown]
-# Where the rows name the tokens behind *all* labels, a version does not only read the segment that
-# is asked for. It needs heads alive in the other segments too, and a circuit of three tokens cannot
-# have them. *Caveat.* The search is greedy: two kinds of tokens that help only together are not
-# found.
+# Where a row names tokens of *all* boxes, a version does not only read the segment that is asked
+# for. It needs heads alive in the other segments too, and a circuit of three tokens cannot have
+# them. *Caveat.* The search is greedy: two kinds of tokens that help only together are not found.
 #
-# ## A circuit in every segment
+# ## A fifth group
 #
-# So the circuit is widened. At the token behind a label, a model that reads from left to right
-# cannot know which label will be asked for: what it does behind one it does behind all. First the
-# structure readers (D) are alive behind every label, and not only behind the one that is asked for.
-# Then other heads are added there, a fifth group, *E*.
-#
-# To rank them, each head behind the labels gets a dial from 0, its mean, to 1, its own output. All
-# dials are turned up together. What the log probability of the answer gains on the way is shared
-# out among the heads by its gradient with respect to each dial
-# {cite:p}`sundararajan2017axiomatic`. Of groups of growing size we take the smallest that is as
-# accurate as 95 % of all heads there, by the rule that chose the size of the circuit. The ranking
-# and the choice are made on {glue:text}`n_widening` prompts, and judged on
+# So the circuit gets a fifth group, *E*: heads at the tokens of the last table where none of the
+# four groups acts, all of these tokens alike. To rank them, each head there gets a dial from 0, its
+# mean, to 1, its own output, and all dials are turned up together. What the log probability of the
+# answer gains on the way is shared out among the heads by its gradient with respect to each dial
+# {cite:p}`sundararajan2017axiomatic`. Of groups of growing size we take the smallest that is right
+# on 95 % as many prompts as the best. This is done on {glue:text}`n_widening` prompts and judged on
 # {glue:text}`n_judged_used` others.
+#
+# E is searched for the circuit of {glue:text}`base_short`, in {glue:text}`base_short` and in every
+# version whose own circuit was searched, and there for its own circuit too.
 
 # %%
 widening = encode(models[base].tokenizer, examples(2 * n_support, split="pruning", seed=seed))
+runs = {v: (v, base) for v in found} | {f"{v}, its own": (v, v) for v in searched}
 widened = {
-    v: every_label.search_labels(
+    name: fifth_group.search_fifth(
         models[v],
         widening,
-        circuit=search.circuit,
-        means=ablation_means(models[v], settings),
-    )
-    for v, search in found.items()
-}
-group_e = widened[base].added
-glue(n_widening=len(widening), group_e_size=len(group_e))
-
-# %% [markdown]
-# Beside E stand its floor, as many random heads of the same layers, and its ceiling, all heads. The
-# wide circuit of {glue:text}`base_short` runs in every version, and that of a version that was
-# searched also there.
-
-# %%
-runs = {v: (v, base) for v in models} | {f"{v}, its own": (v, v) for v in searched}
-behind = {
-    name: measure_wide(
-        models[v],
-        judging,
-        circuits=every_label.rungs(widened[owner], models[v], seed=seed),
+        circuit=found[owner].circuit,
+        places=fifth_group.further_places(supports[v], found[owner].circuit),
         means=ablation_means(models[v], settings),
     )
     for name, (v, owner) in runs.items()
 }
-whole = {name: scores[v].full[: len(judging)] for name, (v, _) in runs.items()}
 
 # %% tags=["hide-input"]
-show(circuit_tables.behind_labels(behind, whole))
-show(circuit_tables.gains_behind_labels(behind, whole))
-listed_e = listed(map(str, group_e), none="none: D alone does what all heads do there")
-glue(group_e_heads=listed_e)
+letters = {name: " ".join(map(str, wide.more)) or "none" for name, wide in widened.items()}
+glue(
+    n_widening=len(widening),
+    fifth_list="; ".join(f"{told} ({name})" for name, told in letters.items()),
+)
 
 # %% [markdown]
-# In {glue:text}`base_short` group E has {glue:text}`group_e_size` heads
-# ({glue:text}`group_e_heads`). The rows of the first table say where they are needed: behind the
-# label that is asked for, where E only makes D larger, or behind the others. What all heads at
-# these tokens still lack is at other tokens. What the circuit with all heads in place of E lacks
-# beside them is in its groups A, B and C.
-#
-# What do they read? In every prompt we look from behind a label that is *not* asked for. A reader
-# of its own segment attends to its label or its object; one that counts segments attends to those
-# before.
+# Heads of E, strongest first: {glue:text}`fifth_list`. Beside E stand what the structure readers
+# (D) do if they are alive at these tokens too, as many random heads of the layers of E, which is
+# its floor, and all heads in its place.
 
 # %%
-heads = all_heads(models[base].n_layers, models[base].n_heads)
-where = circuit.structure_role
-looks = label_looks(models[base], judging, heads=heads, structure_role=where)
-rows = {"D, mean": circuit.groups["structure_reader"], "E, mean": group_e}
-rows |= {f"E {head}": [head] for head in group_e[:6]} | {"all heads of the model, mean": heads}
-show(circuit_tables.looks_behind_labels(looks, rows))
+behind = {
+    name: measure_wide(
+        models[v],
+        judging,
+        circuits=fifth_group.rungs(widened[name], models[v], seed=seed),
+        places=widened[name].places,
+        means=ablation_means(models[v], settings),
+    )
+    for name, (v, _) in runs.items()
+}
+whole = {name: scores[v].full[: len(judging)] for name, (v, _) in runs.items()}
+show(circuit_tables.fifth_group_rungs(behind, whole))
+show(circuit_tables.fifth_group_gains(behind, whole))
 
 # %% [markdown]
+# Read the first table from below. What all heads for all five groups lack beside the whole version
+# is at other tokens still. What all heads in the place of E lack beside all heads for all groups is
+# in A to D, and what E lacks beside all heads in its place was lost in the choice of E. Where all
+# five groups with all their heads do no better than the four, the tokens of E do not matter, and an
+# E without heads is the right answer.
+#
+# What do the heads of E read? In every prompt we look from a segment that is *not* asked for. A
+# head that reads its own segment attends to the segment's label or object, if they stand before;
+# one that tells the segments' order attends to those before.
+
+# %%
+name = [*runs][-1]
+version, owner = runs[name]
+places, group_e = widened[name].places, widened[name].more
+heads = all_heads(models[version].n_layers, models[version].n_heads)
+rows = {"E, mean": group_e} | {f"E {head}": [head] for head in group_e[:6]}
+rows |= {"D, mean": found[owner].circuit.groups["structure_reader"]}
+rows |= {"all heads of the version, mean": heads}
+for place in places[:1]:
+    looks = segment_looks(models[version], judging, heads=heads, place=place)
+    show(circuit_tables.attention_in_segments(looks, rows))
+words = {role: word for word, role in PLACES.items()}
+glue(e_version=name, e_place=words[places[0]] if places else "no further token")
+
+# %% [markdown]
+# The circuit is that of {glue:text}`e_version`, seen from: {glue:text}`e_place`.
+#
 # *Caveat.* A gradient tells of small changes. That the heads it ranks first do the work is shown by
 # the accuracies, in which a head is wholly alive or wholly at its mean; that other heads could not
 # do it as well is not shown.
@@ -521,10 +529,15 @@ same_heads = {
 }
 
 # %%
-in_versions = {v: behind[v] for v in models if whole[v].any()}
-readers = {v: s.gain(every_label.READERS, every_label.FOUR) for v, s in in_versions.items()}
-wide = {v: s.share(every_label.WITH_E, whole[v]) for v, s in in_versions.items()}
-fifth = {v: s.gain(every_label.WITH_E, every_label.RANDOM) for v, s in in_versions.items()}
+wider = {n: one for n, one in behind.items() if widened[n].places and whole[n].any()}
+readers = {n: one.gain(fifth_group.READERS, fifth_group.FOUR) for n, one in wider.items()}
+fifth = {
+    n: tuple(
+        one.gain(fifth_group.WITH_E, other) for other in (fifth_group.FOUR, fifth_group.RANDOM)
+    )
+    for n, one in wider.items()
+}
+wide = {n: one.share(fifth_group.WITH_E, whole[n]) for n, one in wider.items()}
 
 # %% tags=["hide-input"]
 judge(
@@ -533,9 +546,9 @@ judge(
     claim("overlap", excess, given=bool(worked), tests=len(excess)),
     claim("same_heads", same_heads),
     claim("incomplete", widest_gap, tests=len(GROUPS), group=widest_group),
-    claim("readers_everywhere", readers),
-    claim("wide_circuit", wide, n=len(judging)),
-    claim("fifth_group", fifth, given=bool(group_e)),
+    claim("readers_at_further_tokens", readers or None),
+    claim("fifth_group", fifth or None),
+    claim("wide_circuit", wide or None, n=len(judging)),
     caption="Finding (i), second part: is it the same circuit?",
 )
 
@@ -548,10 +561,10 @@ judge(
 # {glue:text}`base_short`, *{glue:text}`verdict_circuit_over_base`*. That a version's own circuit
 # overlaps with it more than by chance, *{glue:text}`verdict_overlap`*; that head by head the
 # effects are the same, *{glue:text}`verdict_same_heads`*. That it leaves something out that the
-# model can fall back on, *{glue:text}`verdict_incomplete`*; that its structure readers do more
-# where they are alive behind every label, *{glue:text}`verdict_readers_everywhere`*; that with a
-# fifth group there it does the task in every version, *{glue:text}`verdict_wide_circuit`*, and that
-# this group does more than random heads, *{glue:text}`verdict_fifth_group`*.
+# model can fall back on, *{glue:text}`verdict_incomplete`*; that a fifth group, at
+# tokens where none of the four acts, makes it more accurate, *{glue:text}`verdict_fifth_group`*,
+# and as accurate as the whole version, *{glue:text}`verdict_wide_circuit`*. That structure readers
+# alone do so there, *{glue:text}`verdict_readers_at_further_tokens`*.
 #
 # *Next:* {doc}`05_information_flow` follows the message through the prompt.
 

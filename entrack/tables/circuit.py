@@ -13,8 +13,8 @@ from entrack.circuits import Circuit
 from entrack.display.style import ROLE_WORDS
 from entrack.display.tables import Table
 from entrack.figures.circuit import target
-from entrack.heads import every_label as rung
-from entrack.heads.label_looks import KINDS, LabelLooks
+from entrack.heads import fifth_group as rung
+from entrack.heads.segment_looks import KINDS, SegmentLooks
 from entrack.heads.token_support import TokenSupport
 from entrack.heads.wide_circuit import WideScores
 from entrack.heads.writes import Writes
@@ -148,8 +148,8 @@ def support(found: Mapping[str, TokenSupport]) -> Table:
     )
 
 
-def behind_labels(found: Mapping[str, WideScores], whole: Mapping[str, np.ndarray]) -> Table:
-    """A row per set of live heads of `every_label.rungs`, and the whole version: its accuracy in
+def fifth_group_rungs(found: Mapping[str, WideScores], whole: Mapping[str, np.ndarray]) -> Table:
+    """A row per set of live heads of `fifth_group.rungs`, and the whole version: its accuracy in
     each version, a column each.
 
     whole: whether each version answers right as it is, on the same prompts [example].
@@ -160,50 +160,50 @@ def behind_labels(found: Mapping[str, WideScores], whole: Mapping[str, np.ndarra
     return Table(
         rows,
         ["heads alive", *(f"in {version}" for version in found)],
-        "Accuracy with heads behind every label, and with others in their place",
+        "Accuracy with a fifth group of heads at further tokens, and with others in its place",
     )
 
 
-def gains_behind_labels(found: Mapping[str, WideScores], whole: Mapping[str, np.ndarray]) -> Table:
-    """A row per version, all on the same prompts: what D behind the other labels adds to the four
-    groups, what E adds to that, and E beside random heads and beside all heads; then the share of
-    the whole version's accuracy that the four groups have, and the circuit with D and E.
+def fifth_group_gains(found: Mapping[str, WideScores], whole: Mapping[str, np.ndarray]) -> Table:
+    """A row per version, all on the same prompts: what D at the further tokens adds to the four
+    groups, what E adds to them, and E beside random heads and beside all heads; then the share of
+    the whole version's accuracy that the four groups have, and with E.
     """
     pairs = (
         (rung.READERS, rung.FOUR),
-        (rung.WITH_E, rung.READERS),
+        (rung.WITH_E, rung.FOUR),
         (rung.WITH_E, rung.RANDOM),
-        (rung.WITH_E, rung.ALL_BEHIND),
+        (rung.WITH_E, rung.ALL_E),
     )
     rows = []
     for version, scores in found.items():
-        hits, right = (scores.gain(*pair) for pair in pairs), whole[version]
+        gains, right = (scores.gain(*pair) for pair in pairs), whole[version]
         shares = (scores.share(name, right) for name in (rung.FOUR, rung.WITH_E))
-        rows.append([version, *hits, *(shares if right.any() else ["undefined"] * 2)])
+        rows.append([version, *gains, *(shares if right.any() else ["undefined"] * 2)])
     return Table(
         rows,
         [
             "version",
-            "D behind other labels",
-            "E",
+            "D there too, more",
+            "E, more",
             "E less random heads",
             "E less all heads",
             "four groups, share of whole",
-            "with D and E, share of whole",
+            "with E, share of whole",
         ],
-        "What heads behind every label add: differences in accuracy, and shares of the whole"
-        " version's",
+        "What heads at further tokens add to the four groups: differences in accuracy, and shares"
+        " of the whole version's",
     )
 
 
-def looks_behind_labels(looks: LabelLooks, groups: Mapping[str, Sequence[Head]]) -> Table:
-    """A row per group or head: its mean attention, from behind a label that is not asked for, to
-    each kind of token. A group without heads has no row.
+def attention_in_segments(looks: SegmentLooks, groups: Mapping[str, Sequence[Head]]) -> Table:
+    """A row per group or head: its mean attention, from one token of a segment that is not asked
+    for, to each kind of token. A group without heads has no row.
     """
     return Table(
         [[name, *looks.of(heads).values()] for name, heads in groups.items() if heads],
         ["heads", *KINDS],
-        f"Attention from behind labels that are not asked for; {looks.mass.shape[-1]} prompts.",
+        f"Attention in segments that are not asked for; {looks.mass.shape[-1]} prompts.",
     )
 
 

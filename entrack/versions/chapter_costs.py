@@ -123,9 +123,9 @@ def _same_circuit(c: Chapter) -> float:
     versions += c.compared * c.alone(c.values["n_evaluation"], kept)
     without = c.again("prev_query_label", 1.0) + c.again("query_label", 1.0)
     complete = c.values["n_complete"] * (2 * (4 + 4) + 3 * 6) * without
-    behind = replayed(c.shape, c.text, slots=c.text.n_boxes + 2, layers=c.shape.n_layers)
-    wide = 2 * 2 * (10 + 3 * 8) * behind + 4 * c.compared * 8 * behind
-    complete += c.values["n_support"] * wide
+    wide = replayed(c.shape, c.text, slots=c.text.n_boxes + 3, layers=c.shape.n_layers)
+    fifth = c.values["n_support"] * (4 * 3 + 2 * 7 + 4 * 7) * wide
+    complete += 3 * fifth + c.passes(2 * 4 * c.values["n_support"])
     return c.search() + c.compared * c.search("n_pairs_own") + versions + complete
 
 

@@ -1,7 +1,7 @@
-"""What do heads behind a label attend to? Their own segment, or those before it (ours).
+"""What do heads in a segment attend to? Their own segment, or those before it (ours).
 
-A pattern from behind the label that is asked for would tell of one segment only. So in every prompt
-another label is taken, and tokens are sorted as seen from there."""
+The segment that is asked for is one of seven, and nothing in it says that it will be. So in every
+prompt another one is taken, and tokens are sorted as seen from there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from entrack.errors import SiteError
-from entrack.heads.wide_circuit import segments
+from entrack.heads.token_support import with_places
+from entrack.heads.wide_circuit import tokens_at
 from entrack.model.attention import patterns
 from entrack.model.decoder import Model
 from entrack.sites import Head
@@ -30,15 +31,22 @@ KINDS = (
     "first token",
     "rest",
 )
-"""Kinds of tokens as seen from behind a label: label and object of its own segment, those of the
-segments before it and the tokens behind their labels, the token that attends, the first token,
+"""Kinds of tokens as seen from a token of a segment: label and object of its own segment, those of
+the segments before it and the tokens behind their labels, the token that attends, the first token,
 where attention rests when it has nothing to read, and all others. None is counted twice; a later
 kind of this list gives way to an earlier one, save that "itself" goes first."""
 
+IN_SEGMENT = {
+    "every object": "correct_object",
+    "every label": "prev_query_label",
+    "after every label": "after_prev_query_label",
+}
+"""Tokens of all boxes -> the role of that of one segment."""
+
 
 @dataclass(frozen=True)
-class LabelLooks:
-    """Attention of some heads from behind labels that are not asked for.
+class SegmentLooks:
+    """Attention of some heads from one token of segments that are not asked for.
 
     Attributes:
         heads: the heads.
@@ -69,26 +77,31 @@ class LabelLooks:
         }
 
 
-def label_looks(
-    model: Model, prompts: Prompts, *, heads: Sequence[Head], structure_role: str
-) -> LabelLooks:
-    """Attention of `heads` from behind a label that is not asked for (at it, where `structure_role`
-    says so), one label per prompt. Stored.
+def segment_looks(
+    model: Model, prompts: Prompts, *, heads: Sequence[Head], place: str
+) -> SegmentLooks:
+    """Attention of `heads` from a token of a segment that is not asked for, one segment per prompt.
+    Stored.
+
+    Args:
+        place: the token, by role; "every object", "every label" and "after every label" stand for
+            that of the segment.
 
     Raises SiteError for a head that the model does not have, TaskError for prompts of different
-    numbers of boxes. Cost: one forward pass per prompt, and one query per head."""
-    return _measure(model, at_another(prompts), tuple(heads), structure_role)
+    numbers of boxes, AlignmentError for an unknown role. Cost: one forward pass per prompt, and one
+    query per head."""
+    return _measure(
+        model, at_another(with_places(prompts)), tuple(heads), IN_SEGMENT.get(place, place)
+    )
 
 
-@stored("label-looks")
-def _measure(
-    model: Model, prompts: Prompts, heads: tuple[Head, ...], structure_role: str
-) -> LabelLooks:
-    found = patterns(model, prompts, heads, role=structure_role).weights.double()
-    kinds = token_kinds(prompts, role=structure_role)
+@stored("segment-looks")
+def _measure(model: Model, prompts: Prompts, heads: tuple[Head, ...], role: str) -> SegmentLooks:
+    found = patterns(model, prompts, heads, role=role).weights.double()
+    kinds = token_kinds(prompts, role=role)
     belongs = torch.nn.functional.one_hot(kinds, len(KINDS)).to(found.dtype)
     mass = torch.einsum("ehp,epk->hke", found, belongs)
-    return LabelLooks(heads, mass.numpy(), prompts.scenes)
+    return SegmentLooks(heads, mass.numpy(), prompts.scenes)
 
 
 def token_kinds(prompts: Prompts, *, role: str) -> torch.Tensor:
@@ -96,7 +109,7 @@ def token_kinds(prompts: Prompts, *, role: str) -> torch.Tensor:
 
     Labels and objects after the token count as before it: no head can see them.
     """
-    labels, objects = segments(prompts)
+    labels, objects = (tokens_at(prompts, f"every {word}") for word in ("label", "object"))
     kinds = torch.full_like(prompts.tokens, KINDS.index("rest"))
     named = {
         "first token": torch.zeros(len(prompts), 1, dtype=torch.long),
@@ -121,7 +134,7 @@ def at_another(prompts: Prompts) -> Prompts:
     measured at "after_prev_query_label" is measured behind a label that is not asked for; the
     tokens, the answer and the question stay. Raises TaskError for prompts of different numbers of
     boxes."""
-    labels, objects = segments(prompts)
+    labels, objects = (tokens_at(prompts, f"every {word}") for word in ("label", "object"))
     own = (labels == prompts.at("prev_query_label")[:, None]).int().argmax(1)
     rows, n_boxes = torch.arange(len(prompts)), labels.shape[1]
     other = (own + 1 + rows % (n_boxes - 1)) % n_boxes

@@ -1,4 +1,4 @@
-"""Attention from behind labels, against a loop over tokens."""
+"""Attention from tokens of a segment, against a loop over tokens."""
 
 from dataclasses import replace
 
@@ -9,8 +9,9 @@ from planted_family import PLANTED_CIRCUIT, VERSIONS, planted_model
 from small_circuit import H
 
 from entrack.errors import SiteError, TaskError
-from entrack.heads.label_looks import KINDS, at_another, label_looks
+from entrack.heads.segment_looks import KINDS, at_another, segment_looks
 from entrack.model.attention import patterns
+from entrack.tables.circuit import attention_in_segments
 from entrack.task.draws import examples
 from entrack.task.prompts import encode
 
@@ -35,10 +36,18 @@ def test_roles_move_to_every_other_segment(prompts):
         at_another(replace(prompts, segments={}))
 
 
-@pytest.mark.parametrize("role", ["after_prev_query_label", "prev_query_label"])
-def test_kinds_leave_no_token_out_and_count_none_twice(model, prompts, role):
+@pytest.mark.parametrize(
+    ("place", "role"),
+    [
+        ("after every label", "after_prev_query_label"),
+        ("every label", "prev_query_label"),
+        ("every object", "correct_object"),
+        ("last", "last"),
+    ],
+)
+def test_kinds_leave_no_token_out_and_count_none_twice(model, prompts, place, role):
     moved = at_another(prompts)
-    found = label_looks(model, prompts, heads=HEADS, structure_role=role)
+    found = segment_looks(model, prompts, heads=HEADS, place=place)
     weights = patterns(model, moved, HEADS, role=role).weights
     for example in range(len(prompts)):
         labels = moved.segments["label"][example].tolist()
@@ -71,13 +80,17 @@ def test_kinds_leave_no_token_out_and_count_none_twice(model, prompts, role):
 def test_planted_readers_attend_to_their_own_label():
     planted = planted_model("better", VERSIONS["better"])
     readers = PLANTED_CIRCUIT.groups["structure_reader"]
-    found = label_looks(
+    found = segment_looks(
         planted,
         encode(planted.tokenizer, examples(14, split="evaluation")),
         heads=(*readers, H(4, 0)),
-        structure_role=PLANTED_CIRCUIT.structure_role,
+        place="after every label",
     )
     assert found.of(readers)["own label"].value > 0.9
+    table = attention_in_segments(found, {"D": readers, "E": (), "a head": [H(4, 0)]})
+    assert [row[0] for row in table.rows] == ["D", "a head"], "an empty group has no row"
+    assert table.header[1 + KINDS.index("own label")] == "own label"
+    assert table.rows[0][1 + KINDS.index("own label")].value > 0.9
     with pytest.raises(SiteError, match="no attention of 2.2; measured were 1.0 1.1 4.0"):
         found.of([H(2, 2)])
     with pytest.raises(SiteError, match="no attention of no heads"):
