@@ -13,7 +13,7 @@ HIGHER = Sign(+1)
 
 def declared() -> list[Declaration]:
     """All of them, in the order of the book."""
-    return [*_task(), *_patching(), *_circuit(), *_same_circuit()]
+    return [*_task(), *_patching(), *_circuit(), *_same_circuit(), *_fifth_group()]
 
 
 def _task() -> list[Declaration]:
@@ -179,5 +179,32 @@ def _same_circuit() -> list[Declaration]:
             "gaps up to 0.21 in Llama",
             "completeness.ipynb",
             note="without {group}",
+        ),
+    ]
+
+
+def _fifth_group() -> list[Declaration]:
+    """Chapter 04: finding (i), heads at tokens where none of the four groups acts."""
+    ours = partial(Declaration, finding="i", ours=True)
+    return [
+        ours(
+            "readers_at_further_tokens",
+            "A circuit is more accurate with its structure readers alive at the further tokens too",
+            HIGHER,
+        ),
+        ours(
+            "fifth_group",
+            "A fifth group of heads, at the further tokens, makes a circuit more accurate",
+            Graded(
+                (HIGHER, HIGHER),
+                ("more than the four groups", "more than random heads of the same layers"),
+            ),
+        ),
+        ours(
+            "wide_circuit",
+            "With the fifth group a circuit does the task as well as the whole version",
+            AtLeast(0.9, partly=0.8),
+            spec=".2f",
+            note="accuracy alone over that of the whole version, of {n} prompts",
         ),
     ]

@@ -1,8 +1,7 @@
-"""Claims about what the mechanism is beyond the paper's four groups (in chapter 04), what groups
-carry in other versions and under other masks (06, 07), the circuit's heads beside others that are
-like them (08), where the mechanism comes from and how it changes, as data: other lineages (12),
-another task (13), the way there while a version is trained (14), and which claims are stable
-(15)."""
+"""Claims about what groups carry in other versions and under other masks (06, 07), the circuit's
+heads beside others that are like them (08), where the mechanism comes from and how it changes, as
+data: other lineages (12), another task (13), the way there while a version is trained (14), and
+which claims are stable (15)."""
 
 from functools import partial
 
@@ -22,35 +21,8 @@ CARRIERS = [group for name, group in GROUPS.items() if name != "structure_reader
 
 def declared() -> list[Declaration]:
     """All of them, in the order of the book."""
-    chapters = (_fifth_group, _carrying, _beside_others, _lineages, _tasks, _training, _stability)
+    chapters = (_carrying, _beside_others, _lineages, _tasks, _training, _stability)
     return [declaration for chapter in chapters for declaration in chapter()]
-
-
-def _fifth_group() -> list[Declaration]:
-    """Chapter 04: finding (i), heads at tokens where none of the four groups acts."""
-    ours = partial(Declaration, finding="i", ours=True)
-    return [
-        ours(
-            "readers_at_further_tokens",
-            "A circuit is more accurate with its structure readers alive at the further tokens too",
-            HIGHER,
-        ),
-        ours(
-            "fifth_group",
-            "A fifth group of heads, at the further tokens, makes a circuit more accurate",
-            Graded(
-                (HIGHER, HIGHER),
-                ("more than the four groups", "more than random heads of the same layers"),
-            ),
-        ),
-        ours(
-            "wide_circuit",
-            "With the fifth group a circuit does the task as well as the whole version",
-            AtLeast(0.9, partly=0.8),
-            spec=".2f",
-            note="accuracy alone over that of the whole version, of {n} prompts",
-        ),
-    ]
 
 
 def _carrying() -> list[Declaration]:
