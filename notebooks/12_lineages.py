@@ -26,7 +26,7 @@ siblings: str = ""  # families made from the same model, spaces between; empty: 
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit of the reference [7, 700]
 n_pairs_own: int = 28  # the same for every other search [7, 700]
 n_evaluation: int = 252  # prompts on which circuits are scored [14, 5000]
-n_scenes: int = 28  # scenes of seven pairs for messages [2, 1000]
+n_scenes: int = 21  # scenes of seven pairs for messages [2, 1000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
