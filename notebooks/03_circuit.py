@@ -122,6 +122,10 @@ glue(
 # less the first is {glue:text}`live_shift`, on the same prompts. Above zero, this model reads the
 # segment one token later than the paper's Llama does; below zero, at the label itself.
 #
+# No set but the last comes near the whole model, not even with the tokens after all labels. So part
+# of the work is done at other tokens. The search below looks at three, as the paper's does, and can
+# find only the part that is done there.
+#
 # The token after an earlier occurrence is where an induction head looks
 # {cite:p}`olsson2022induction`: one that asks "what followed this letter before?" lands there. The
 # parameter `structure_role` says at which of the two tokens the search below looks for structure
@@ -308,7 +312,8 @@ glue(
 # %% [markdown]
 # The rule chose a share of {glue:text}`share`, which is {glue:text}`size_candidate` heads. Alone
 # they are right on {glue:text}`acc_chosen:.2f` of these prompts; 95 % of the model's accuracy is
-# {glue:text}`acc_aim:.2f`.
+# {glue:text}`acc_aim:.2f`. Where no candidate comes up to that, as in the figure, the second half of
+# the rule decides.
 #
 # Pruning then drops every head whose {term}`minimality` score, what it adds when its nearest rivals
 # are gone, stays under 1 % ({doc}`next chapter <04_same_circuit>`).
@@ -355,6 +360,11 @@ glue(
 # {glue:text}`acc_candidate`, the whole model {glue:text}`acc_full`, the random circuits
 # {glue:text}`acc_random`. The *{term}`faithfulness`* of the circuit, its accuracy over the model's,
 # is {glue:text}`faithfulness`.
+#
+# Is it the left-out heads that the circuit lacks, or the left-out tokens? With *all* heads live at
+# its three tokens, the first table had {glue:text}`acc_live_after`, on other prompts. That is about
+# what the circuit has. So most of what it lacks is done at other tokens, and more heads at these
+# three would not bring it back, as the flat end of the curve above says too.
 #
 # Leaving out one head changes the answer to few prompts. Of the {glue:text}`size_pruned` heads,
 # {glue:text}`size_clear` cost accuracy clearly when they are left out alone: the interval lies
@@ -420,7 +430,10 @@ show(tables.attention(looks, n_prompts=n_evaluation), folded=True)
 # %% [markdown]
 # The table has the shares of the two strongest heads of each group. Where a share is near zero, the
 # head has its effect in another way than by reading there: it may pass on what an earlier head has
-# already brought to its own token. The map shows where such heads look instead.
+# already brought to its own token. The map shows where the heads look instead; a row that sums to
+# little looks at tokens without a column, such as its own. The rows of D have more at the right
+# object than at the label. Both stand in one segment, so these heads read more of the segment than
+# its label, and attention does not say which of the two they pass on.
 
 # %%
 # figure: fig-attention
