@@ -312,8 +312,8 @@ glue(
 # %% [markdown]
 # The rule chose a share of {glue:text}`share`, which is {glue:text}`size_candidate` heads. Alone
 # they are right on {glue:text}`acc_chosen:.2f` of these prompts; 95 % of the model's accuracy is
-# {glue:text}`acc_aim:.2f`. Where no candidate comes up to that, as in the figure, the second half of
-# the rule decides.
+# {glue:text}`acc_aim:.2f`. Where no candidate comes up to that, as in the figure, the second half
+# of the rule decides.
 #
 # Pruning then drops every head whose {term}`minimality` score, what it adds when its nearest rivals
 # are gone, stays under 1 % ({doc}`next chapter <04_same_circuit>`).

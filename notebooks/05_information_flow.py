@@ -63,8 +63,9 @@ glue(version=model.name, n_prompts=len(prompts))
 #
 # Each panel blocks one reading in all layers from some depth up. At the left edge it is blocked
 # everywhere, to the right ever less. Where the curve climbs, the reading takes place: what is
-# blocked further up no longer matters. The loss is clear for {glue:text}`n_needed` of
-# {glue:text}`n_readings` readings.
+# blocked further up no longer matters. Of the readings, {glue:text}`n_readings` are of one token,
+# two of these of a random one, as a control. Apart from the controls, the loss is clear for
+# {glue:text}`n_needed`.
 
 # %%
 # figure: fig-how-knockout
@@ -142,14 +143,18 @@ show(tables.readings(found))
 # a comma, or a full stop, and a causal model can collect there what the segment said. So the last
 # panel blocks both tokens at once. The change with both blocked, less the sum of the changes with
 # either blocked, is {glue:text}`beyond_sum`: below 0, each of the two stands in for the other to
-# some extent.
+# some extent; near 0, each brings something of its own. And a clear loss need not be a large one:
+# with many prompts, even a blocked random token can cost a little.
+#
+# The two tokens are also read at different depths: the earlier label in low layers, as in Llama,
+# the token after it in the layers just below those in which the last token reads the query label.
 #
 # ## The same readings in every version
 #
 # If fine-tuning improves a mechanism and leaves it what it is, a better version needs the readings
 # that {glue:text}`version_short` needs. So each reading is blocked in all layers of every version,
 # on {glue:text}`n_prompts_others` prompts. Clearly better than {glue:text}`version_short` on these:
-# {glue:text}`better_list`.
+# {glue:text}`better_list`. A smaller gain needs more scenes to be clear ({doc}`10_messages`).
 
 # %%
 below = families.lineage(family, families.reference(family))[:-1]
@@ -193,7 +198,9 @@ for when, v in (("own", version), ("best", best)):
 # {glue:text}`label_lost_own` of the right answers are lost in the first and
 # {glue:text}`label_lost_best` in the second; where it cannot read the token after that label,
 # {glue:text}`after_lost_own` and {glue:text}`after_lost_best`; where it can read neither,
-# {glue:text}`both_lost_own` and {glue:text}`both_lost_best`.
+# {glue:text}`both_lost_own` and {glue:text}`both_lost_best`. So the most accurate version does
+# hardly worse without the label, as long as it can read the token after it. Without both it loses
+# at least as much as the other.
 #
 # *Caveat.* A reading that is needed in two versions may carry different things in them, by
 # different heads. And a version that gets more answers right has more to lose, which is why the
@@ -322,7 +329,8 @@ unblocked = raw_scores.masked_fill(~causal, -torch.inf).softmax(-1)
 # If either is enough, each alone costs little and both together cost much: more than the sum of the
 # two. If each brings something of its own that is needed, either alone already breaks the answer,
 # and both together cost less than the sum, because an answer cannot be lost twice. Here the
-# difference is {glue:text}`beyond_sum`.
+# difference is {glue:text}`beyond_sum`. Near 0, neither story fits all prompts: the losses add up
+# as if some prompts needed the one token and others the other.
 # :::
 
 # %% [markdown]
