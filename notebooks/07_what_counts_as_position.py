@@ -115,7 +115,9 @@ show(tables.scores(worded, paper=paper))
 
 # %% [markdown]
 # Wordings that keep more than half of the plain score are counted at the end of the chapter. The
-# control should score zero.
+# control should score zero. Here it does not: on some of the pairs the patched model answers with
+# the object of the *next* box, in both groups. What these heads carry is then no exact number. It
+# is a place with some blur, though the right box is named more often than the next.
 #
 # ### A mask for each wording
 #
@@ -162,7 +164,9 @@ glue(n_wordings=len(learned))
 # {glue:text}`mask_none_C`. A mask of all heads *is* the fixed patch, and one of none scores zero
 # by construction. Of the reworded sources, {glue:text}`mask_kept_B` keep half of the plain score
 # with B's masks, where {glue:text}`mask_fixed_B` do with all of B on the same pairs; for C it is
-# {glue:text}`mask_kept_C` and {glue:text}`mask_fixed_C`. These are fewer pairs than in the table
+# {glue:text}`mask_kept_C` and {glue:text}`mask_fixed_C`. Masks of C leave heads out and mostly
+# score what the whole group does: the heads left out add little. Where the whole group finds least,
+# with empty boxes before the segment, masks find no more. These are fewer pairs than in the table
 # before, and a mask is learned from few.
 #
 # ## Order, tokens, or label
@@ -210,7 +214,8 @@ glue(
 # %% [markdown]
 # With nothing patched, the likeliest of these words is *{glue:text}`one_own`*, with a probability
 # of {glue:text}`one_own_p:.3f`. The likeliest when a group is patched: {glue:text}`one_patched`.
-# The figure counts such answers over many pairs.
+# One pair shows how it is done and decides nothing: any idea can be ahead on it. The figure counts
+# such answers over many pairs.
 
 # %%
 # figure: fig-rivals
@@ -234,14 +239,19 @@ if answered:
     show(tables.leads(answered, understood=True))
 
 # %% [markdown]
-# *Order, or the end?* The smallest lead of the order over tokens from the end is
-# {glue:text}`end_lead_B` for B and {glue:text}`end_lead_C` for C. Are these too few scenes, or is
-# there no lead? The width of an interval goes with one over the root of their number. If value and
-# spread stayed as they are with these {glue:text}`n_rivals` scenes, leaving out 0 would take
-# {glue:text}`end_above_B` scenes for B and {glue:text}`end_above_C` for C; ending below
-# {glue:text}`margin`, which our rule takes for no lead, {glue:text}`end_none_B` and
-# {glue:text}`end_none_C`. Or does the filler confuse the model? Among the sources that it answers
-# right, the smallest leads are {glue:text}`end_right_B` and {glue:text}`end_right_C`.
+# *Order, or tokens?* Over the label the order leads clearly, in B and in C. Over tokens from the
+# end its smallest lead is {glue:text}`end_lead_B` for B and {glue:text}`end_lead_C` for C. How safe
+# is that? The width of an interval goes with one over the root of the number of scenes. If value and
+# spread stayed as they are with these {glue:text}`n_rivals`, it would take {glue:text}`end_above_B`
+# scenes for B and {glue:text}`end_above_C` for C to leave out 0, and {glue:text}`end_none_B` and
+# {glue:text}`end_none_C` to leave out {glue:text}`margin` as well, a lead that our rule would not
+# count. So there is a lead, and whether it is more than a small one these scenes cannot say. Among
+# the sources that the model answers right, which are fewer, the smallest leads are
+# {glue:text}`end_right_B` and {glue:text}`end_right_C`.
+#
+# Tokens from the start are the nearest rival of B: the order is ahead of them in every row of the
+# table, and no interval leaves 0 out. The bars of the figure show why. Order and tokens from the
+# start both get more answers than in the unpatched model, so both may be in the message.
 
 # %% tags=["hide-input"]
 glue(n_rivals=n_rivals, margin=MARGIN)
@@ -358,7 +368,7 @@ glue(segment_start_unshifted=f"{unshifted:+.2f}")
 # *{glue:text}`verdict_order_over_token_from_start_B`*; rather than tokens from the end,
 # *{glue:text}`verdict_order_over_token_from_end_B`*; rather than the label,
 # *{glue:text}`verdict_order_over_label_B`*. Where a verdict is open, these prompts do not tell the
-# two ideas apart.
+# two ideas apart; and some answers are one box off, so the place is carried with some blur.
 #
 # *Next:* {doc}`08_what_improved` asks what the better versions do better.
 
