@@ -241,13 +241,13 @@ if answered:
 # %% [markdown]
 # *Order, or tokens?* Over the label the order leads clearly, in B and in C. Over tokens from the
 # end its smallest lead is {glue:text}`end_lead_B` for B and {glue:text}`end_lead_C` for C. How safe
-# is that? The width of an interval goes with one over the root of the number of scenes. If value and
-# spread stayed as they are with these {glue:text}`n_rivals`, it would take {glue:text}`end_above_B`
-# scenes for B and {glue:text}`end_above_C` for C to leave out 0, and {glue:text}`end_none_B` and
-# {glue:text}`end_none_C` to leave out {glue:text}`margin` as well, a lead that our rule would not
-# count. So there is a lead, and whether it is more than a small one these scenes cannot say. Among
-# the sources that the model answers right, which are fewer, the smallest leads are
-# {glue:text}`end_right_B` and {glue:text}`end_right_C`.
+# is that? The width of an interval goes with one over the root of the number of scenes. If value
+# and spread stayed as they are with these {glue:text}`n_rivals`, it would take
+# {glue:text}`end_above_B` scenes for B and {glue:text}`end_above_C` for C to leave out 0, and
+# {glue:text}`end_none_B` and {glue:text}`end_none_C` to leave out {glue:text}`margin` as well, a
+# lead that our rule would not count. So there is a lead, and whether it is more than a small one
+# these scenes cannot say. Among the sources that the model answers right, which are fewer, the
+# smallest leads are {glue:text}`end_right_B` and {glue:text}`end_right_C`.
 #
 # Tokens from the start are the nearest rival of B: the order is ahead of them in every row of the
 # table, and no interval leaves 0 out. The bars of the figure show why. Order and tokens from the
