@@ -22,14 +22,14 @@
 family: str = "smollm2-unprimed"  # a family in models/
 base: str = ""  # the version whose circuit is run in all; empty: the reference of the family
 own: str = ""  # versions whose own circuit is searched, by spaces; empty: the focus
-others: str = ""  # versions compared with base, by spaces; empty: all from it on
+others: str = ""  # versions compared with base, by spaces; empty: those made from it
 n_pairs: int = 70  # clean and corrupt pairs for path patching in base [7, 700]
 n_pairs_own: int = 28  # the same in the other versions [7, 700]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]
 n_evaluation: int = 504  # prompts on which circuits are scored [14, 5000]
-n_complete: int = 105  # prompts for completeness, at most n_evaluation [14, 5000]
+n_complete: int = 84  # prompts for completeness, at most n_evaluation [14, 5000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
-n_support: int = 28  # prompts on which tokens are chosen; judged on four times as many [7, 1000]
+n_support: int = 14  # prompts on which tokens are chosen; judged on four times as many [7, 1000]
 n_random: int = 4  # random circuits per version, of either kind [1, 1000]
 seed: int = 0  # of all prompts [0, 1000000]
 
@@ -73,13 +73,11 @@ settings = CircuitSettings(
 settings_own = replace(settings, n_pairs=n_pairs_own)
 
 # %% [markdown]
-# Versions that {glue:text}`base_short` stands on are left out: they do not do the task, and there
-# is nothing to be faithful to.
+# Compared are the versions that were made from {glue:text}`base_short`. Those below it do not do
+# the task, so there is nothing to be faithful to.
 
 # %%
-below = families.lineage(family, base)[:-1]
-above = [version for version in families.versions(family) if version not in below]
-compared = [base, *others.split()] if others else above
+compared = [base, *(others.split() or families.tuned_from(family, base))]
 models = {v: load(f"{family}/{v}") for v in dict.fromkeys([*compared, *searched])}
 found = {base: find_circuit(models[base], settings)}
 found |= {version: find_circuit(models[version], settings_own) for version in searched}
