@@ -27,9 +27,9 @@ n_pairs: int = 70  # clean and corrupt pairs for path patching in base [7, 700]
 n_pairs_own: int = 28  # the same in the other versions [7, 700]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]
 n_evaluation: int = 504  # prompts on which circuits are scored [14, 5000]
-n_complete: int = 84  # prompts for completeness, at most n_evaluation [14, 5000]
+n_complete: int = 105  # prompts for completeness, at most n_evaluation [14, 5000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
-n_support: int = 14  # prompts on which tokens are chosen; judged on four times as many [7, 1000]
+n_support: int = 28  # prompts on which tokens are chosen; judged on four times as many [7, 1000]
 n_random: int = 4  # random circuits per version, of either kind [1, 1000]
 seed: int = 0  # of all prompts [0, 1000000]
 

@@ -25,8 +25,8 @@ family: str = "smollm2-unprimed"  # a family in models/
 siblings: str = ""  # families made from the same model, spaces between; empty: as its file says
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit of the reference [7, 700]
 n_pairs_own: int = 28  # the same for every other search [7, 700]
-n_evaluation: int = 168  # prompts on which circuits are scored [14, 5000]
-n_scenes: int = 14  # scenes of seven pairs for messages [2, 1000]
+n_evaluation: int = 504  # prompts on which circuits are scored [14, 5000]
+n_scenes: int = 49  # scenes of seven pairs for messages [2, 1000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
