@@ -74,7 +74,9 @@ settings_own = replace(settings, n_pairs=n_pairs_own)
 
 # %% [markdown]
 # Versions that {glue:text}`base_short` stands on are left out: they do not do the task, and there
-# is nothing to be faithful to.
+# is nothing to be faithful to. One version of the default family, `code-from-raw`, was trained
+# straight from `raw` and never was {glue:text}`base_short`. Where it answers with the same heads,
+# it cannot have them from there: both had them in `raw`, or both trainings came to them.
 
 # %%
 below = families.lineage(family, base)[:-1]
