@@ -226,7 +226,10 @@ glue(n_masks=len(taken), n_all=taken.count("all"), n_none=taken.count("none"))
 # Of {glue:text}`n_masks` masks, {glue:text}`n_all` take all heads of their group and
 # {glue:text}`n_none` take none. Such a mask has chosen nothing, and that two seeds agree on it says
 # nothing about the heads: the row has no overlap, and what counts is its effect. With all heads
-# that is the effect of the whole group; with none, the group does not help towards that answer.
+# that is the effect of the whole group. With none, no head was worth its price on the validation
+# pairs. The column *less all heads* then says of the whole group, on the test pairs, whether it
+# helps towards that answer all the same (below 0) or makes it rarer (above 0). D was given few
+# pairs, so a small help of its heads was easily missed.
 #
 # The position has a floor above 0 because a wrong answer sometimes falls on the box at that
 # position. In the released data the floor is about one in seven: base positions were all computed
@@ -291,10 +294,11 @@ glue(
 # How many versions carry clearly more (rise) or less (fall) than {glue:text}`base_name`:
 # {glue:text}`changes`. Does it go with accuracy? Few versions can say little about that. The
 # {glue:text}`n_versions` here can stand in {glue:text}`n_orders` orders, one of them perfect, so
-# that no correlation can have a smaller p than {glue:text}`least_p:.2g`, and three groups are
-# tried. The versions are not independent either: all but {glue:text}`base_name` are made from it.
-# And what a group carries is measured through the answers of the version itself, so that a better
-# version, which errs less on the way to any answer, may follow the same message more often.
+# that no correlation can have a smaller p than {glue:text}`least_p:.2g`, and the claims below try
+# each of A, B and C. The versions are not independent either: all but {glue:text}`base_name` are
+# made from it. And what a group carries is measured through the answers of the version itself, so
+# that a better version, which errs less on the way to any answer, may follow the same message more
+# often.
 # {doc}`10_messages` takes the two apart.
 #
 # ### Masks of their own
@@ -329,10 +333,12 @@ glue(n_own_masks=len(chosen), n_own_all=chosen.count("all"), n_own_none=chosen.c
 
 # %% [markdown]
 # Of these {glue:text}`n_own_masks` masks, {glue:text}`n_own_all` take all heads of the group and
-# {glue:text}`n_own_none` none; they choose nothing, and are compared by their effect alone. The
-# mask of a version may take other heads than base's and do the same: heads that give the same
-# message can stand in for each other. So the last two columns compare effects, not heads. Where
-# both masks take the same heads there is nothing to compare, and the claims below leave it out.
+# {glue:text}`n_own_none` none; a mask of these two kinds chooses nothing, and is compared by its
+# effect alone. The mask of a version may take other heads than base's and do the same: heads that
+# give the same message can stand in for each other. So the last two columns compare effects, not
+# heads. Where both masks take the same heads, the last column but one is 0 without width: there is
+# nothing to compare, and the claims below leave it out. That a version, asked anew, takes the same
+# heads is a result too.
 #
 # The paper learned masks in three of its models, in each for the circuit that was found there, so
 # that not only the masks but the heads to choose from differ between its columns:

@@ -5,8 +5,9 @@
 # where they look, or what they do with what they find. With models we can swap the parts and see.
 #
 # **Why is a fine-tuned version better?** Activations of the fine-tuned versions are patched into
-# {glue:text}`base_name`, group by group, on the same prompts. Better than {glue:text}`base_name` on
-# these prompts: {glue:text}`better_list`. That their {term}`value fetchers <value fetcher>` make it
+# {glue:text}`base_name`, group by group, on the same prompts. Clearly better than
+# {glue:text}`base_name` on these prompts, and so what the answer is about:
+# {glue:text}`better_list`. That their {term}`value fetchers <value fetcher>` make it
 # better: *{glue:text}`verdict_improved_values`*; that their {term}`position transmitters <position
 # transmitter>` do: *{glue:text}`verdict_improved_positions`*; that neither {term}`position
 # detectors <position detector>` nor {term}`structure readers <structure reader>` do:
@@ -255,6 +256,11 @@ glue(
 # answers (Shapley's value) shares the gain out without a rest. Of {glue:text}`out_heads` of the
 # heads, A and B, it is then {glue:text}`out_share`. Head for head they bring
 # {glue:text}`out_each` times as much as the others.
+#
+# A share below 0 belongs to heads that make base *worse* when they are handed over without the
+# rest: they may speak to A and B of their own version, and base's were not trained with them. The
+# other part then has a share above 1, and the ratio head for head, with a harm below the bar, tells
+# no more than that.
 
 # %% tags=["hide-input"]
 out = {v: SharedOut(found) for v, found in last.items()}
@@ -504,9 +510,11 @@ show(figures.graft_gains(grafts))
 #
 # ## What the paper claims, what we find, verdict
 #
-# The claims are about versions that are better than base on these prompts:
-# {glue:text}`better_list`. Guessing one of the objects is right in {glue:text}`chance:.2f` of
-# prompts.
+# The claims are about versions that are clearly better than base on these prompts:
+# {glue:text}`better_list`. A version whose lead is not clear on so few is shown above and not
+# judged, even where the larger sample of {doc}`01_task` finds it better. `boxes` was trained on the
+# task itself, so what is found in it alone says nothing of training on something else. Guessing one
+# of the objects is right in {glue:text}`chance:.2f` of prompts.
 
 # %%
 chance = 1 / asked[0].n_boxes
@@ -554,8 +562,9 @@ judge(
 # %% [markdown]
 # ## In three sentences
 #
-# Put into {glue:text}`base_name` on the same prompt, a better version's value fetchers (A) make it
-# better, *{glue:text}`verdict_improved_values`*, and so do its position transmitters (B),
+# Clearly better than {glue:text}`base_name` on these prompts: {glue:text}`better_list`. Put into
+# {glue:text}`base_name` on the same prompt, a better version's value fetchers (A) make it better,
+# *{glue:text}`verdict_improved_values`*, and so do its position transmitters (B),
 # *{glue:text}`verdict_improved_positions`*. That they bring more than all the other heads at the
 # same token: A *{glue:text}`verdict_improved_over_others_A`*, B
 # *{glue:text}`verdict_improved_over_others_B`*; and more than as many heads that are like them: A

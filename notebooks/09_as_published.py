@@ -237,10 +237,10 @@ show(tables.switched(desiderata, "Slips of desiderata"))
 # - **Ties.** Where masks validate equally well, the released code keeps the one with **more**
 #   heads.
 #
-# *Caveat.* D carries none of the three contents alone, so its masks validate at
-# {glue:text}`dcm_best:.2f` for *position* at best, and the empty mask at
-# {glue:text}`dcm_empty:.2f`. A choice between masks so close is easily upset, with or without a
-# slip.
+# *Caveat.* D alone carries little of the three contents, if any ({doc}`06_what_the_heads_carry`).
+# Its masks validate at {glue:text}`dcm_best:.2f` for *position* at best, and the empty mask at
+# {glue:text}`dcm_empty:.2f`. Where masks are that close, a choice between them is easily upset,
+# with or without a slip.
 
 # %%
 train, validation = (
