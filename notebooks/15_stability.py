@@ -44,8 +44,9 @@ from entrack.versions import families
 #
 # This page computes no model. It reads a record that is committed with the book: for each run the
 # claims with their numbers and verdicts, and what made them. A *set of runs* is a lineage, the
-# prompts with one seed, and the sizes. One set has the sizes of the published chapters; the others
-# are smaller, and all alike, so that they can be held beside each other.
+# prompts with one seed, and the sizes. Those called *published* have full sizes: the chapters of
+# this book, and most of them run once more on a lineage whose base never saw a box. The others have
+# the small sizes of the quick edition, so that they can be held beside each other.
 
 # %%
 siblings = siblings.split() or families.family_file(family).get("siblings", [])
@@ -88,15 +89,16 @@ show(shown.readings(claims.get("A_carries_object"), columns))
 #
 # ## The numbers
 #
-# Each row is a claim, each mark a set of runs with its 95 % interval; a star is the paper's number,
-# where it gives a single one. Of a claim that is judged version by version, the version fine-tuned
-# on look-ups is drawn, for all lineages have it. First the task itself and finding (i):
+# Each row is a claim that two sets of runs or more have measured, each mark a set with its 95 %
+# interval. A star is a number of the paper in the same unit, one for each of its models that it
+# gives the number for. Of a claim that is judged version by version, the version fine-tuned on
+# look-ups is drawn, for all lineages have it. First the task itself and finding (i):
 
 # %%
 # figure: fig-stable-i
 # caption: Claims about the task and finding (i), in every set of runs. Bars: 95 % intervals. Star:
-#   the paper.
-by_finding = {name: [c for c in claims.values() if c.finding == name] for name in shown.FINDINGS}
+#   the paper's models.
+by_finding = {name: [c for c in measured if c.finding == name] for name in shown.FINDINGS}
 focus = families.focus(family)
 show(
     shown.forest(by_finding[""] + by_finding["i"], columns, focus=focus, name="task and finding i")
@@ -117,6 +119,13 @@ show(shown.forest(by_finding["ii"], columns, focus=focus, name="finding ii"))
 # figure: fig-stable-iii
 # caption: Claims of finding (iii), as above.
 show(shown.forest(by_finding["iii"], columns, focus=focus, name="finding iii"))
+
+# %% [markdown]
+# Many rows have no star. The paper gives no number for what only we claim, and some of its numbers
+# are in units of their own:
+
+# %%
+show(shown.without_star(measured))
 
 # %% [markdown]
 # Look for marks whose bars do not touch. Bars that overlap can still stand for different numbers,
@@ -232,10 +241,11 @@ glue(
 #
 # *Caveats.* The small sizes are those of the quick edition: circuits come from few pairs and are
 # scored on few prompts, so an interval is wide, and a search misses heads that a larger one finds.
-# Two searches that differ only in prompts show how much of that there is. The first lineage was
-# searched with fewer pairs than the others, and its circuits are smaller. Claims of one run share
-# its prompts and heads, so counts of verdicts are no independent votes. And all lineages come from
-# one pretrained model: what is stable here may still be a trait of that one.
+# Two searches that differ only in prompts show how much of that there is. In the small sizes the
+# first lineage was searched with fewer pairs than the others, and its circuits are smaller. The two
+# published sets do not have all sizes in common: the second has more prompts in some chapters.
+# Claims of one run share its prompts and heads, so counts of verdicts are no independent votes. And
+# all lineages come from one pretrained model: what is stable here may still be a trait of that one.
 #
 # ## What we claim, what we find, verdict
 #

@@ -12,12 +12,13 @@ from entrack.book.pages import JudgedClaim
 from entrack.paper import findings, published
 
 FAITHFULNESS = "Faithfulness: the circuit's accuracy over the model's"
+DIFFERENCE = "Difference of accuracy, as a share of prompts"
 GAIN = "Change of accuracy, as a share of prompts"
 BLOCKED = "Change of accuracy with a reading blocked in all layers"
 FLOOR = "Patching score less its floor, as a share of prompts"
 GAP = "Share of the gap to the donor that is closed"
 
-UNITS = (GAIN, FAITHFULNESS, BLOCKED, FLOOR, GAP)
+UNITS = (DIFFERENCE, GAIN, FAITHFULNESS, BLOCKED, FLOOR, GAP)
 """What the axes show, in the order in which a finding's drawing has them."""
 
 
@@ -92,7 +93,18 @@ def _of_llama(value: float) -> dict[str, float]:
     return {findings.title(findings.RECEIVER): value}
 
 
+def _circuit_over_base() -> dict[str, float]:
+    rows, whole = published.table1().values, _table1(findings.RECEIVER, column="full")
+    others = _table1(*(model for model in rows if model != findings.RECEIVER), column="circuit")
+    return {
+        name: value - whole[findings.title(findings.RECEIVER)] for name, value in others.items()
+    }
+
+
 _PAIRS: Mapping[str, _Pair] = {
+    "something_else_helps": _Pair(GAIN, lambda: _gains("vicuna", "goat", "float")),
+    "u_shape": _Pair(DIFFERENCE, lambda: _of_llama(findings.ends_over_middle()[0])),
+    "circuit_over_base": _Pair(GAIN, _circuit_over_base),
     "arithmetic_helps": _Pair(GAIN, lambda: _gains("goat", "float")),
     "instructions_do_not_matter": _Pair(GAIN, lambda: _gains("vicuna")),
     "circuit_exists": _Pair(FAITHFULNESS, lambda: _table1("llama"), which=1),
@@ -126,6 +138,14 @@ _PAIRS: Mapping[str, _Pair] = {
     ),
     "improved_full": _Pair(GAP, findings.gap_closed),
 }
+
+
+def same_unit(slug: str) -> tuple[int, dict[str, float]]:
+    """Which of a claim's numbers has the paper's in the same unit, and these, by model; the first
+    and none for a claim whose numbers do not share a unit.
+    """
+    pair = _PAIRS.get(slug)
+    return (pair.which, dict(pair.paper())) if pair else (0, {})
 
 
 def compared(claims: Sequence[JudgedClaim]) -> list[Compared]:

@@ -13,6 +13,7 @@ from entrack.display import style
 from entrack.display.cells import Picture
 from entrack.display.tables import NOT_RUN as NOT_RUN_HERE
 from entrack.display.tables import Table, Verdict
+from entrack.record.beside_paper import same_unit
 from entrack.sites import GROUPS
 from entrack.stats.metrics import Estimate
 from entrack.stats.rules import NOT_RUN, OF_OURS
@@ -28,7 +29,9 @@ from entrack.sweep.stability import (
     compared,
 )
 
-MARKS = (("D", "black"), ("o", "#4c64f5"), ("v", "#4c64f5"), ("s", "#cb6b07"), ("^", "#1d788d"))
+MARKS = tuple(
+    zip("Dovs^P", ("black", "#4c64f5", "#4c64f5", "#cb6b07", "#df399e", "#1d788d"), strict=True)
+)
 """Marker and colour of the columns, in their order; more of them begin again."""
 FINDINGS = {"": "the task", "i": "(i) same circuit", "ii": "(ii) same job", "iii": "(iii) better"}
 _LIMITS = (-1.05, 1.45)
@@ -40,11 +43,11 @@ def forest(
     claims: Sequence[ClaimAcross], columns: Sequence[Column], *, focus: str, name: str
 ) -> Picture:
     """A row for each claim whose numbers are shares or their differences, a mark with its 95 %
-    interval for each column, and a star where the paper has one number.
+    interval for each column, and a star for each of the paper's numbers in the same unit.
 
     Of a claim that is judged version by version, `focus` is drawn, or else its first version; of
-    one with several numbers the first. name: what the claims have in common, for the alternative
-    text.
+    one with several numbers that whose unit the paper's have, or else the first. name: what the
+    claims have in common, for the alternative text.
     """
     drawn = [claim for claim in claims if _fits(claim, columns, focus)]
     if not drawn:
@@ -54,7 +57,7 @@ def forest(
         for i, column in enumerate(columns):
             marker, colour = MARKS[i % len(MARKS)]
             offset = 0.3 * (i / max(1, len(columns) - 1) - 0.5) * 2
-            found = [(row, _drawn(claim.at(column), focus)) for row, claim in enumerate(drawn)]
+            found = [(row, _drawn(claim, column, focus)) for row, claim in enumerate(drawn)]
             for row, estimate in found:
                 if estimate is not None:
                     axes.plot([estimate.low, estimate.high], [row + offset] * 2, color=colour, lw=1)
@@ -67,17 +70,9 @@ def forest(
                 ms=4,
                 label=str(column),
             )
-        stars = [(row, number) for row, claim in enumerate(drawn) if (number := _paper(claim))]
+        stars = [(n, row) for row, claim in enumerate(drawn) for n in _paper(claim)]
         if stars:
-            axes.plot(
-                [n for _, n in stars],
-                [r for r, _ in stars],
-                "*",
-                color="black",
-                ms=8,
-                ls="",
-                label="the paper",
-            )
+            axes.plot(*zip(*stars, strict=True), "*", color="black", ms=8, ls="", label="the paper")
         axes.axvline(0, color=style.NEUTRAL, lw=0.8)
         texts = [fill(claim.text, _PAGE) for claim in drawn]
         axes.set_yticks(range(len(drawn)), texts, fontsize=8)
@@ -94,12 +89,13 @@ def forest(
 
 
 def readings(claim: ClaimAcross | None, columns: Sequence[Column]) -> Table:
-    """One claim: for each column its first number and its verdict; no rows for None."""
+    """One claim: for each column the number that a forest draws, and its verdict; no rows for
+    None.
+    """
     rows = []
     for column in columns if claim else []:
         reading = claim.at(column)
-        number = _drawn(reading, "")
-        rows.append([str(column), number, _verdict(claim, reading)])
+        rows.append([str(column), _drawn(claim, column, ""), _verdict(claim, reading)])
     title = claim.text if claim else "No run of this family is recorded"
     return Table(rows, ["set of runs", "measured", "verdict"], f"{title}.")
 
@@ -114,6 +110,19 @@ def verdicts(claims: Sequence[ClaimAcross], columns: Sequence[Column]) -> Table:
     return Table(
         rows, ["claim", *map(str, columns)], "Every claim in every set of runs, one rule for all."
     )
+
+
+def without_star(claims: Sequence[ClaimAcross]) -> Table:
+    """The claims of the paper that a forest draws no star for, with what the paper says; how many
+    of ours have none is told in the caption.
+    """
+    rows = [[c.text, c.paper or "no number"] for c in claims if not c.ours and not _paper(c)]
+    ours = sum(claim.ours for claim in claims)
+    caption = (
+        "Claims of the paper without a star: what it gives is in another unit than the number here,"
+        f" or is no number. Of claims that it does not make, {ours} stand here without a star."
+    )
+    return Table(rows, ["claim", "what the paper gives"], caption)
 
 
 def counts(claims: Sequence[ClaimAcross]) -> Table:
@@ -253,31 +262,33 @@ def _verdict(claim: ClaimAcross, reading: Reading | None) -> Verdict | None:
     return Verdict(OF_OURS.get(reading.verdict, reading.verdict) if claim.ours else reading.verdict)
 
 
-def _drawn(reading: Reading | None, focus: str) -> Estimate | None:
-    """The one number of a reading that a forest draws."""
+def _drawn(claim: ClaimAcross, column: Column, focus: str) -> Estimate | None:
+    """The one number of a claim that a forest draws of a column."""
+    reading = claim.at(column)
     if reading is None or not reading.estimates or reading.verdict == NOT_RUN:
         return None
     names = list(reading.estimates)
     near = [n for n in names if n == focus] + [n for n in names if focus in n.split()]
-    return reading.estimates[(near or names)[0]][0]
+    return reading.estimates[(near or names)[0]][same_unit(claim.slug)[0]]
+
+
+def _every(claim: ClaimAcross, columns: Sequence[Column], focus: str) -> list[Estimate]:
+    return [e for column in columns if (e := _drawn(claim, column, focus))]
 
 
 def _fits(claim: ClaimAcross, columns: Sequence[Column], focus: str) -> bool:
-    estimates = [e for column in columns if (e := _drawn(claim.at(column), focus))]
-    return bool(estimates) and all(_LIMITS[0] <= e.low and e.high <= _LIMITS[1] for e in estimates)
+    found = _every(claim, columns, focus)
+    return bool(found) and all(_LIMITS[0] <= e.low and e.high <= _LIMITS[1] for e in found)
 
 
 def _apart(claim: ClaimAcross, columns: Sequence[Column], focus: str) -> bool:
-    found = [e for column in columns if (e := _drawn(claim.at(column), focus))]
+    found = _every(claim, columns, focus)
     return max(e.low for e in found) > min(e.high for e in found)
 
 
-def _paper(claim: ClaimAcross) -> float | None:
-    """The paper's number where it is one number and nothing else."""
-    try:
-        return float(claim.paper)
-    except ValueError:
-        return None
+def _paper(claim: ClaimAcross) -> list[float]:
+    """The paper's numbers in the unit of the number that is drawn, one for each of its models."""
+    return list(same_unit(claim.slug)[1].values())
 
 
 def _empty(told: str) -> Picture:

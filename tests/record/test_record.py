@@ -55,14 +55,20 @@ def test_every_claim_that_is_drawn_is_declared():
 
 @pytest.mark.parametrize("slug", sorted(beside_paper._PAIRS))
 def test_the_papers_number_is_the_one_that_its_claim_tells(slug):
-    """Less its floor, where the claim tells a floor."""
+    """Less its floor or chance, where the claim tells one."""
     told = CLAIMS[slug].paper
     numbers = [float(n) for n in re.findall(r"[-+]?\d+\.\d+", told)]
     numbers += [float(n) / 100 for n in re.findall(r"(\d+)%", told)]
-    floors = [float(n) for n in re.findall(r"floor (\d\.\d+)", told)] + [0.0]
+    floors = [float(n) for n in re.findall(r"(?:floor|chance) (\d\.\d+)", told)] + [0.0]
     possible = [n - floor for n in numbers for floor in floors]
     for value in beside_paper._PAIRS[slug].paper().values():
         assert min(abs(value - n) for n in possible) < 0.0101, (slug, value, told)
+
+
+def test_the_number_of_a_claim_that_shares_a_unit_with_the_papers_is_told():
+    which, paper = beside_paper.same_unit("circuit_exists")
+    assert which == 1 and paper == {"Llama-7B": pytest.approx(1.0, rel=0.01)}
+    assert beside_paper.same_unit("structure_place") == (0, {})
 
 
 def test_a_drawing_has_its_words_and_every_mark(committed):

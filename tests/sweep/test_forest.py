@@ -7,6 +7,7 @@ from matplotlib import pyplot as plt
 from entrack.book.execution import RECORD_FORMAT
 from entrack.display.svg import figure_svg
 from entrack.display.tables import NOT_RUN
+from entrack.paper.claims import claim as declared
 from entrack.stats.metrics import Estimate
 from entrack.sweep import forest as shown
 from entrack.sweep import heads
@@ -31,6 +32,8 @@ def claims():
         claim("by", {"math": HARMS, "code": HELPS}, finding="i", paper="7 of 10"),
         claim("far", Estimate(9, 8, 10, 10), finding="i"),
         claim("ours", UNCLEAR, ours=True, paper=""),
+        declared("D_carries_nothing_seen", (UNCLEAR, HELPS, HARMS)),
+        declared("improved_positions", {"code": HELPS}),
     ]
     second = [claim("up", HARMS, finding="i"), claim("by", None, finding="i", paper="7 of 10")]
     runs = {
@@ -49,18 +52,31 @@ def lines(picture, marker):
     return [line for line in drawn if line.get_marker() == marker]
 
 
-def test_a_forest_draws_shares_of_each_run_and_the_papers_number(claims):
+def test_a_forest_draws_shares_of_each_run_and_the_papers_numbers(claims):
     picture = shown.forest(list(claims.values()), [ONE, TWO], focus="code", name="finding i")
     (first,), (second,) = lines(picture, "D"), lines(picture, "o")
-    assert list(first.get_xdata()) == pytest.approx([HELPS.value, HELPS.value, UNCLEAR.value])
+    drawn = [HELPS, HELPS, UNCLEAR, HELPS, HELPS]
+    assert list(first.get_xdata()) == pytest.approx([e.value for e in drawn])
     assert list(second.get_xdata()) == pytest.approx([HARMS.value])
-    (star,) = lines(picture, "*")
-    assert list(star.get_xdata()) == [0.3], "7 of 10 is no number beside a difference"
-    assert "finding i: 3, in 2 sets of runs. Claims of which two intervals do not touch: 1." in (
+    assert "finding i: 5, in 2 sets of runs. Claims of which two intervals do not touch: 1." in (
         picture.alt
     )
     assert picture.alt.endswith("measured nowhere: 1.")
     assert picture.alt.split()[0] in figure_svg(picture.figure, picture.alt)
+
+
+def test_stars_are_the_papers_numbers_in_the_unit_of_the_number_drawn(claims):
+    """A row of several models has several; the second number of D is the one less its floor."""
+    picture = shown.forest(list(claims.values()), [ONE, TWO], focus="code", name="x")
+    (star,) = lines(picture, "*")
+    placed = sorted(zip(star.get_ydata(), star.get_xdata(), strict=True))
+    assert [(row, round(x, 2)) for row, x in placed] == [(3, 0.01), (4, 0.08), (4, 0.12)]
+
+
+def test_claims_without_a_star_stand_with_what_the_paper_gives(claims):
+    table = shown.without_star(list(claims.values()))
+    assert table.rows == [["up < b", "+0.3"], ["by < b", "7 of 10"], ["far < b", "+0.3"]]
+    assert "1 stand here without a star" in table.caption
 
 
 def test_verdicts_stand_by_run_and_say_where_there_is_none(claims):
@@ -70,8 +86,10 @@ def test_verdicts_stand_by_run_and_say_where_there_is_none(claims):
         ["partly", "not run"],
         ["replicates", None],
         ["undecided", None],
+        ["does not replicate", None],
+        ["replicates", None],
     ]
-    assert table.html.count('data-verdict="replicates"') == 2 and NOT_RUN in table.html
+    assert table.html.count('data-verdict="replicates"') == 3 and NOT_RUN in table.html
 
 
 def test_one_claim_by_run(claims):

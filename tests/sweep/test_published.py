@@ -6,33 +6,49 @@ import pytest
 from small_book import small_book
 
 from entrack.book.chapters import project
+from entrack.book.freshness import get_stamp
 from entrack.book.pages import claims, read_notebooks
 from entrack.errors import DataError
 from entrack.sweep import published as publishing
-from entrack.sweep.published import EDITION, TARGET, published
+from entrack.sweep.published import EDITION, READER, TARGET, published
 
 RECORD = json.loads(TARGET.read_text())
+ALL = read_notebooks(project().notebooks)
 PUBLISHED = {name: run for name, run in RECORD["runs"].items() if f"/{EDITION}/" in name}
 
 
 def test_the_record_says_what_the_published_chapters_say():
     """Mend with: python -m entrack.sweep.published"""
-    judged = claims(read_notebooks(project().notebooks))
-    chapters = {run["chapter"] for run in PUBLISHED.values()}
-    now = {c.record["slug"]: c.record["verdict"] for c in judged if c.chapter in chapters}
-    told = {c["slug"]: c["verdict"] for run in PUBLISHED.values() for c in run["claims"]}
+    judged = [c for c in claims(ALL) if c.chapter != READER]
+    now = {(c.chapter, c.record["slug"]): c.record["verdict"] for c in judged}
+    family = {n: get_stamp(nb).parameters.get("family") for n, nb in ALL.items() if get_stamp(nb)}
+    told = {
+        (run["chapter"], c["slug"]): c["verdict"]
+        for run in PUBLISHED.values()
+        for c in run["claims"]
+        if run["parameters"]["family"] == family[run["chapter"]]
+    }
     assert told and told == now
 
 
-def test_every_chapter_of_the_sweep_has_its_published_run():
+def test_runs_in_the_published_sizes_on_another_family_stand_beside_the_published():
+    """With the stamp of what made them and parameters that the published chapter has too."""
+    others = {n: run for n, run in PUBLISHED.items() if not n.startswith("smollm2/")}
+    assert others and all(run["made_by"]["inputs"] and run["claims"] for run in others.values())
+    ours = {run["chapter"] for n, run in PUBLISHED.items() if n not in others}
+    assert {run["chapter"] for run in others.values()} <= ours
+
+
+def test_the_sweep_runs_no_chapter_that_is_not_published():
     swept = {run["chapter"] for name, run in RECORD["runs"].items() if name not in PUBLISHED}
-    assert swept == {run["chapter"] for run in PUBLISHED.values()}
+    assert swept <= {run["chapter"] for run in PUBLISHED.values()}
 
 
 def test_a_published_run_is_named_by_family_edition_chapter_and_seed():
     record = published(project(), ["01"])
     ((name, run),) = record["runs"].items()
-    assert name == "smollm2/published/01_task-seed-0" and run["claims"] and run["execution"]
+    family = run["parameters"]["family"]
+    assert name == f"{family}/published/01_task-seed-0" and run["claims"] and run["execution"]
 
 
 def test_a_chapter_that_is_not_published_is_refused(tmp_path):
@@ -42,13 +58,57 @@ def test_a_chapter_that_is_not_published_is_refused(tmp_path):
         published(made, ["01"])
 
 
-def test_runs_of_a_sweep_are_kept_beside_the_published(tmp_path):
-    small = {name: run for name, run in RECORD["runs"].items() if run["chapter"] == "01_task"}
-    small = {name: run for name, run in small.items() if name not in PUBLISHED}
-    source, target = tmp_path / "stable.json", tmp_path / "recorded.json"
-    gone = {"smollm2/published/09_x-seed-0": {"chapter": "09_x"}}
-    source.write_text(json.dumps({"format": 1, "runs": small | gone}))
+def test_the_next_record_has_the_sweep_the_chapters_and_those_of_other_families(
+    tmp_path, monkeypatch
+):
+    def run(family, chapter, text):
+        return {"parameters": {"family": family}, "chapter": chapter, "claims": [text]}
+
+    committed, source, target = (tmp_path / n for n in ("committed", "stable.json", "recorded"))
+    swept = {"a/01_x-seed-0": run("a", "01_x", "swept")}
+    before = {
+        "old/published/01_x-seed-0": run("old", "01_x", "of the family before"),
+        "a/published/01_x-seed-7": run("a", "01_x", "with another seed"),
+        "a/01_x-seed-0": run("a", "01_x", "of the sweep before"),
+    }
+    now = {"format": 1, "runs": {"a/published/01_x-seed-0": run("a", "01_x", "now")}}
+    committed.write_text(json.dumps({"format": 1, "runs": before}))
+    source.write_text(json.dumps({"format": 1, "runs": swept}))
+    monkeypatch.setattr(publishing, "TARGET", committed)
+    monkeypatch.setattr(publishing, "published", lambda book, chapters: None)
+    monkeypatch.setattr(publishing, "stable", lambda found: now)
     assert publishing.main([str(source), str(target)]) == 0
-    runs = json.loads(target.read_text())["runs"]
-    assert set(runs) == {*small, "smollm2/published/01_task-seed-0"}
-    assert all(runs[name] == run for name, run in small.items())
+    told = {n: run["claims"] for n, run in json.loads(target.read_text())["runs"].items()}
+    assert told == {
+        "a/01_x-seed-0": ["swept"],
+        "old/published/01_x-seed-0": ["of the family before"],
+        "a/published/01_x-seed-0": ["now"],
+    }
+
+
+def test_the_chapter_that_reads_the_record_is_not_in_it():
+    assert READER not in publishing.judging(project()) and (project().find(READER)).name == READER
+
+
+def test_a_run_of_another_family_is_added_and_one_of_the_published_is_refused(
+    tmp_path, monkeypatch
+):
+    def record(family):
+        file = tmp_path / f"{family}.json"
+        parameters = {"family": family, "seed": 3}
+        told = {"claims": [], "numbers": {}, "stamp": {"versions": {}}, "execution": {"stamp": "s"}}
+        file.write_text(
+            json.dumps({"format": 1, "chapter": "01_x", "parameters": parameters} | told)
+        )
+        return file
+
+    now = {"runs": {"a/published/01_x-seed-0": {"parameters": {"family": "a"}, "chapter": "01_x"}}}
+    real = publishing.stable
+    monkeypatch.setattr(publishing, "published", lambda book, chapters: now)
+    monkeypatch.setattr(publishing, "stable", lambda found: found if found is now else real(found))
+    (added,) = publishing.beside([record("b")]).items()
+    assert added[0] == "b/published/01_x-seed-3" and added[1]["made_by"]["inputs"] == "s"
+    with pytest.raises(
+        DataError, match="a.json is a run of a and 01_x, which is published; .*Give"
+    ):
+        publishing.beside([record("a")])
