@@ -1,4 +1,6 @@
-"""The benchmark of the 7B shape, on shapes that any machine holds, and on one that none does."""
+"""The benchmark of the 7B shape, on shapes that any machine holds, and on one that none does; that
+of the pages, on pages of a line.
+"""
 
 import json
 import os
@@ -7,14 +9,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 NOT_RUN = "The 7B shape was not run: no GPU was at hand."
 
 
-def benchmark(*arguments):
+def benchmark(*arguments, script="seven_b_shape.py"):
     return subprocess.run(
-        [sys.executable, FOLDER / "seven_b_shape.py", *arguments],
+        [sys.executable, FOLDER / script, *arguments],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": str(FOLDER.parent)},
@@ -45,6 +48,31 @@ def test_a_shape_that_no_machine_holds_is_refused_in_a_sentence(tmp_path):
         "Run it on a GPU that has them, or a smaller shape with --layers and --heads."
     )
     assert "estimated: " in run.stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_pages_are_opened_side_by_side_with_an_empty_one(tmp_path):
+    chapters, file = tmp_path / "notebooks", tmp_path / "times.json"
+    chapters.mkdir()
+    for name in ("01_a", "02_b"):
+        (chapters / f"{name}.html").write_text("<!doctype html><title>a</title><p>Text.</p>")
+    arguments = ("--pages", str(tmp_path), "--rounds", "2", "--json", str(file))
+    run = benchmark(*arguments, script="page_load.py")
+    assert run.returncode == 0, run.stderr
+    found = json.loads(file.read_text())
+    assert list(found["seconds"]) == ["an empty page", "01_a", "02_b"]
+    for moments in found["seconds"].values():
+        painted, loaded, drawn = moments.values()
+        assert len(painted) == len(loaded) == len(drawn) == 2
+        assert all(0 < seconds for seconds in painted + loaded)
+        assert all(late >= soon for late, soon in zip(drawn, loaded, strict=True))
+
+
+def test_a_folder_without_pages_is_refused_in_a_sentence(tmp_path):
+    run = benchmark("--pages", str(tmp_path), script="page_load.py")
+    assert run.returncode == 1
+    (line,) = run.stderr.strip().splitlines()
+    assert CHROMIUM is None or "build them first (make html)" in line
 
 
 def test_the_readme_says_what_was_not_run():

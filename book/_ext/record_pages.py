@@ -8,6 +8,7 @@ on them is typed.
 ```{explorer-front}```                   the circuit explorer with its three experiments only
 ```{models}```                           the families, with their cards
 ```{status}```                           when and how each chapter was executed
+```{page-times}```                       how soon each chapter's page shows
 ```{editions}```                         sizes and times of both editions
 ```{changes}```                          claims whose verdict is not that of the edition before
 """
@@ -111,6 +112,11 @@ class Status(RecordPage):
         return pages.status_html(project(), notebooks)
 
 
+class PageTimes(RecordPage):
+    def make(self, notebooks, up):
+        return pages.page_times_html(project().root / "benchmarks/results/page_load.json")
+
+
 class Editions(RecordPage):
     def make(self, notebooks, up):
         return pages.editions_html(project())
@@ -131,6 +137,7 @@ def setup(app):
         "explorer-front": ExplorerFront,
         "models": Models,
         "status": Status,
+        "page-times": PageTimes,
         "editions": Editions,
         "changes": Changes,
     }.items():

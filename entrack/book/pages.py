@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from statistics import median
 
 import nbformat
 from nbformat import NotebookNode
@@ -20,7 +21,7 @@ from entrack.book.chapters import NUMBER, Chapter, Project
 from entrack.book.freshness import get_stamp
 from entrack.book.parameters import Value
 from entrack.display.cells import CLAIMS
-from entrack.display.tables import table_html
+from entrack.display.tables import Table, table_html
 from entrack.errors import ChapterError
 from entrack.stats.rules import OF_OURS, VERDICTS
 
@@ -245,6 +246,28 @@ def recorded(chapter: Chapter, edition: str) -> tuple[dict[str, Value], Mapping]
     values.pop("seed", None)
     given = record.get("parameters", {})
     return values, record if all(given.get(k) == v for k, v in values.items()) else {}
+
+
+def page_times_html(file: Path) -> str:
+    """How soon each chapter's page shows, as `benchmarks/page_load.py` wrote it into `file`: a
+    sentence on the slowest and a table; where there is no file, a sentence that says so.
+    """
+    if not file.is_file():
+        return "How soon the pages show was not measured."
+    record = json.loads(file.read_bytes())
+    rows, middles = [], []
+    for name, moments in record["seconds"].items():
+        known = [[s for s in found if s is not None] for found in moments.values()]
+        rows.append([name, *(f"{median(s):.2f} ({max(s):.2f})" if s else "-" for s in known)])
+        middles.append([median(s) if s else 0 for s in known])
+    painted, _, drawn = map(max, zip(*middles, strict=True))
+    on = f"{record['browser']}, {record['machine']['processor']}, {record['rounds']} openings each"
+    caption = f"Seconds until a page shows, median (longest): {on}"
+    header = ["page", "first text painted", "loaded", "all drawn"]
+    return (
+        f"<p>From disk, the slowest shows its first text after {painted:.1f} s, and the slowest is"
+        f" all drawn after {drawn:.1f} s.</p>" + Table(rows, header, caption).html
+    )
 
 
 def _seconds(record: Mapping, name: str) -> str:
