@@ -44,9 +44,10 @@ from entrack.versions import families
 #
 # This page computes no model. It reads a record that is committed with the book: for each run the
 # claims with their numbers and verdicts, and what made them. A *set of runs* is a lineage, the
-# prompts with one seed, and the sizes. Those called *published* have full sizes: the chapters of
-# this book, and most of them run once more on a lineage whose base never saw a box. The others have
-# the small sizes of the quick edition, so that they can be held beside each other.
+# prompts with one seed, and the sizes. Those called *published* are the chapters of this
+# book, and many of them run once more, in sizes like theirs, on a lineage whose base never saw a
+# box. The others have the small sizes of the quick edition, so that they can be held beside each
+# other.
 
 # %%
 siblings = siblings.split() or families.family_file(family).get("siblings", [])
@@ -243,7 +244,8 @@ glue(
 # scored on few prompts, so an interval is wide, and a search misses heads that a larger one finds.
 # Two searches that differ only in prompts show how much of that there is. In the small sizes the
 # first lineage was searched with fewer pairs than the others, and its circuits are smaller. The two
-# published sets do not have all sizes in common: the second has more prompts in some chapters.
+# published sets do not have all sizes in common: the second has more prompts in most chapters, but
+# fewer pairs behind the maps of {doc}`14_along_training`, where its intervals are therefore wide.
 # Claims of one run share its prompts and heads, so counts of verdicts are no independent votes. And
 # all lineages come from one pretrained model: what is stable here may still be a trait of that one.
 #

@@ -46,7 +46,7 @@ def forest(
     interval for each column, and a star for each of the paper's numbers in the same unit.
 
     Of a claim that is judged version by version, `focus` is drawn, or else its first version; of
-    one with several numbers that whose unit the paper's have, or else the first. name: what the
+    one with several numbers the one whose unit the paper's have, or else the first. name: what the
     claims have in common, for the alternative text.
     """
     drawn = [claim for claim in claims if _fits(claim, columns, focus)]

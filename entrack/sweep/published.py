@@ -3,8 +3,8 @@
 `python -m entrack.sweep.published _build/sweep/stable.json` writes `recorded.json`: the claims of
 the sweep, of the committed notebooks, and of chapters in the published sizes on other families.
 Without a file it takes the sweep from `recorded.json` itself, and so brings the published chapters
-up to date. `python -m entrack.sweep.published --beside FILE...` adds runs in the published sizes on
-another family, each a file that `entrack run NN --family OTHER --claims FILE` wrote."""
+up to date. Runs on another family belong to the published ones if the sweep's table gives them the
+edition `EDITION`."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from entrack.book.execution import Execution, run_record
 from entrack.book.freshness import get_stamp
 from entrack.book.pages import STATUS_FILES, claims, read_notebooks
 from entrack.errors import DataError, EntrackError
-from entrack.sweep.records import collect, read_record, stable, write_record
+from entrack.sweep.records import stable, write_record
 
 EDITION = "published"
 READER = "15_stability"
@@ -41,7 +41,8 @@ def published(book: Project, chapters: Sequence[str]) -> dict:
                 f" {chapter.name}"
             )
         record = run_record(Execution(notebook, status[chapter.name]))
-        runs[_name(record)] = record
+        given = record["parameters"]
+        runs[f"{given['family']}/{EDITION}/{chapter.name}-seed-{given['seed']}"] = record
     return {"format": next(iter(runs.values()))["format"] if runs else None, "runs": runs}
 
 
@@ -53,48 +54,22 @@ def judging(book: Project) -> list[str]:
     return sorted({claim.chapter for claim in judged} - {READER})
 
 
-def _name(record: Mapping) -> str:
-    given = record["parameters"]
-    return f"{given['family']}/{EDITION}/{record['chapter']}-seed-{given['seed']}"
-
-
-def beside(files: Sequence[Path]) -> dict:
-    """The part of `files`, records of runs in the published sizes, that is committed, by name.
-
-    Raises DataError for one that cannot be read, or that is a run of the family of the published
-    chapters: those come from the committed notebooks.
-    """
-    found = {_name(read_record(file)): file for file in files}
-    runs = stable(collect(found))["runs"]
-    book = project()
-    ours = {_of(run) for run in stable(published(book, judging(book)))["runs"].values()}
-    for name, run in runs.items():
-        if _of(run) in ours:
-            raise DataError(
-                f"{found[name]} is a run of {' and '.join(_of(run))}, which is published; the"
-                " record takes its claims from the committed notebook. Give runs of another family."
-            )
-    return runs
-
-
 def _of(run: Mapping) -> tuple[str, str]:
     """A published run follows the one of the same family and chapter, and no other."""
     return run["parameters"]["family"], run["chapter"]
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`[STABLE [TARGET]]` or `--beside FILE...`: 0, or 1 and a sentence on the error stream."""
-    added = arguments[1:] if arguments[:1] == ["--beside"] else []
-    source, target = (*([] if added else arguments), TARGET, TARGET)[:2]
+    """`[STABLE [TARGET]]`: 0, or 1 and a sentence on the error stream."""
+    source, target = (*arguments, TARGET, TARGET)[:2]
     try:
-        more = beside([Path(file) for file in added]) if added else {}
         swept, before = (json.loads(Path(path).read_bytes())["runs"] for path in (source, TARGET))
         book = project()
         now = stable(published(book, judging(book)))
         made = {_of(run) for run in now["runs"].values()}
-        runs = {n: run for n, run in swept.items() if f"/{EDITION}/" not in n}
-        runs |= {n: r for n, r in before.items() if f"/{EDITION}/" in n and _of(r) not in made}
-        write_record(target, {"format": now["format"], "runs": runs | more | now["runs"]})
+        ahead = {n: run for n, run in before.items() if f"/{EDITION}/" in n} | swept
+        kept = {n: r for n, r in ahead.items() if f"/{EDITION}/" not in n or _of(r) not in made}
+        write_record(target, {"format": now["format"], "runs": kept | now["runs"]})
     except EntrackError as error:
         print(f"entrack: {error}", file=sys.stderr)
         return 1

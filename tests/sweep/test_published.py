@@ -66,6 +66,7 @@ def test_the_next_record_has_the_sweep_the_chapters_and_those_of_other_families(
 
     committed, source, target = (tmp_path / n for n in ("committed", "stable.json", "recorded"))
     swept = {"a/01_x-seed-0": run("a", "01_x", "swept")}
+    swept["b/published/01_x-seed-0"] = run("b", "01_x", "swept in the published sizes")
     before = {
         "old/published/01_x-seed-0": run("old", "01_x", "of the family before"),
         "a/published/01_x-seed-7": run("a", "01_x", "with another seed"),
@@ -81,6 +82,7 @@ def test_the_next_record_has_the_sweep_the_chapters_and_those_of_other_families(
     told = {n: run["claims"] for n, run in json.loads(target.read_text())["runs"].items()}
     assert told == {
         "a/01_x-seed-0": ["swept"],
+        "b/published/01_x-seed-0": ["swept in the published sizes"],
         "old/published/01_x-seed-0": ["of the family before"],
         "a/published/01_x-seed-0": ["now"],
     }
@@ -88,27 +90,3 @@ def test_the_next_record_has_the_sweep_the_chapters_and_those_of_other_families(
 
 def test_the_chapter_that_reads_the_record_is_not_in_it():
     assert READER not in publishing.judging(project()) and (project().find(READER)).name == READER
-
-
-def test_a_run_of_another_family_is_added_and_one_of_the_published_is_refused(
-    tmp_path, monkeypatch
-):
-    def record(family):
-        file = tmp_path / f"{family}.json"
-        parameters = {"family": family, "seed": 3}
-        told = {"claims": [], "numbers": {}, "stamp": {"versions": {}}, "execution": {"stamp": "s"}}
-        file.write_text(
-            json.dumps({"format": 1, "chapter": "01_x", "parameters": parameters} | told)
-        )
-        return file
-
-    now = {"runs": {"a/published/01_x-seed-0": {"parameters": {"family": "a"}, "chapter": "01_x"}}}
-    real = publishing.stable
-    monkeypatch.setattr(publishing, "published", lambda book, chapters: now)
-    monkeypatch.setattr(publishing, "stable", lambda found: found if found is now else real(found))
-    (added,) = publishing.beside([record("b")]).items()
-    assert added[0] == "b/published/01_x-seed-3" and added[1]["made_by"]["inputs"] == "s"
-    with pytest.raises(
-        DataError, match="a.json is a run of a and 01_x, which is published; .*Give"
-    ):
-        publishing.beside([record("a")])
