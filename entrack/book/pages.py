@@ -28,6 +28,8 @@ from entrack.stats.rules import OF_OURS, VERDICTS
 STATUS_FILES = {"full": "status.json", "quick": "quick_status.json"}  # in notebooks/, committed
 _STATUS_FILES = ("_build/timings.json", "notebooks/status.json")  # executed here, and published
 
+# In a page's metadata: the state of its stamp before cells and pictures were left out.
+STATE = "entrack_state"
 EDITION = "entrack_edition"  # in a page's metadata: which edition it shows, if not the full one
 
 
@@ -156,7 +158,8 @@ def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
         if notebook is None:
             rows.append([chapter.title, "unexecuted", *["-"] * 5])
             continue
-        stamp, state = get_stamp(notebook), chapter.state(notebook)
+        stamp = get_stamp(notebook)
+        state = notebook.metadata.get(STATE) or chapter.state(notebook).name
         record = next(
             (
                 r[chapter.name]
@@ -169,7 +172,7 @@ def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
         rows.append(
             [
                 chapter.title,
-                state.name,
+                state,
                 record.get("executed", "not recorded"),
                 _seconds(record, "seconds"),
                 _seconds(record, "seconds_from_nothing"),

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 from small_book import small_book
 
 from entrack.book.chapters import project
@@ -10,6 +11,7 @@ from entrack.book.freshness import get_stamp
 from entrack.book.pages import claims, read_notebooks
 from entrack.errors import DataError
 from entrack.sweep import published as publishing
+from entrack.sweep.plan import plan
 from entrack.sweep.published import EDITION, READER, TARGET, published
 
 RECORD = json.loads(TARGET.read_text())
@@ -37,6 +39,17 @@ def test_runs_in_the_published_sizes_on_another_family_stand_beside_the_publishe
     assert others and all(run["made_by"]["inputs"] and run["claims"] for run in others.values())
     ours = {run["chapter"] for n, run in PUBLISHED.items() if n not in others}
     assert {run["chapter"] for run in others.values()} <= ours
+
+
+def test_runs_in_the_published_sizes_on_another_family_are_those_of_the_sweeps_table():
+    table = yaml.safe_load((project().root / "workflow/stability.yaml").read_text())
+    asked = {job["name"]: job for job in plan(table, project()) if job["name"] in PUBLISHED}
+    assert set(asked) == {name for name in PUBLISHED if not name.startswith("smollm2/")}
+    for name, job in asked.items():
+        chapter = project().find(job["chapter"])
+        values = {p.name: p.default for p in chapter.parameters}
+        values |= chapter.values(job["parameters"])
+        assert json.loads(json.dumps(values)) == PUBLISHED[name]["parameters"], name
 
 
 def test_the_sweep_runs_no_chapter_that_is_not_published():
