@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
-from entrack.book.chapters import Project
+from entrack.book.chapters import Chapter, Project
 from entrack.book.notebooks import for_readers, notebook_bytes, with_figures
 from entrack.book.pages import STATE
 from entrack.errors import ChapterError
@@ -50,7 +50,7 @@ def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
     ]
     contents = {path.relative_to(project.root): path.read_bytes() for path in files}
     contents |= {
-        Path("notebooks", f"{name}.ipynb"): _page(project, name, notebook)
+        Path("notebooks", f"{name}.ipynb"): page_bytes(project.find(name), notebook)
         for name, notebook in pages.items()
     }
     if staging.exists():
@@ -65,10 +65,11 @@ def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
     return staging
 
 
-def _page(project: Project, name: str, notebook: NotebookNode) -> bytes:
+def page_bytes(chapter: Chapter, notebook: NotebookNode) -> bytes:
+    """What the page of a chapter is rendered from: its notebook without what no page may hold."""
     # What a page leaves out was executed and stamped, so its state is that of the whole notebook.
     page = with_figures(for_readers(notebook))
-    page.metadata[STATE] = project.find(name).state(notebook).name
+    page.metadata[STATE] = chapter.state(notebook).name
     return notebook_bytes(page)
 
 
