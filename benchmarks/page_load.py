@@ -30,7 +30,7 @@ from statistics import median
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 from browser import CHROMIUM  # noqa: E402
-from tabs import SETTLED, Tabs  # noqa: E402
+from tabs import Tabs  # noqa: E402
 
 MOMENTS = ("painted", "loaded", "drawn")
 EMPTY = "an empty page"
@@ -46,14 +46,12 @@ READ = """new Promise((done) => {
   };
   look(250);
 })"""
-DRAWN = f"{SETTLED}.then(() => performance.now())"
 
 
 def seconds_of(tab: Tabs, page: Path) -> dict[str, float | None]:
     """The three moments of one opening; `painted` is None where nothing was painted."""
-    tab.resize(WIDTH)
-    tab._run(tab._navigate(page.as_uri()))
-    drawn = tab.ask(DRAWN)
+    tab.open(page, width=WIDTH)
+    drawn = tab.ask("performance.now()")
     painted, loaded = tab.ask(READ)
     told = dict(zip(MOMENTS, (painted, loaded, drawn), strict=True))
     return {moment: None if ms is None else round(ms / 1000, 3) for moment, ms in told.items()}

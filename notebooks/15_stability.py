@@ -91,16 +91,16 @@ show(shown.readings(claims.get("A_carries_object"), columns))
 #
 # ## The numbers
 #
-# Each row is a claim, each mark a set of runs with its 95 % interval. A star is a number of the
-# paper in the same unit, one for each of its models that it gives the number for. Of a claim that
-# is judged version by version, the version fine-tuned on look-ups is drawn, for all lineages have
-# it. First the task itself and finding (i):
+# Each row is a claim that two sets of runs or more have measured, each mark a set with its 95 %
+# interval. A star is a number of the paper in the same unit, one for each of its models that it
+# gives the number for. Of a claim that is judged version by version, the version fine-tuned on
+# look-ups is drawn, for all lineages have it. First the task itself and finding (i):
 
 # %%
 # figure: fig-stable-i
 # caption: Claims about the task and finding (i), in every set of runs. Bars: 95 % intervals. Star:
 #   the paper's models.
-by_finding = {name: [c for c in claims.values() if c.finding == name] for name in shown.FINDINGS}
+by_finding = {name: [c for c in measured if c.finding == name] for name in shown.FINDINGS}
 focus = families.focus(family)
 show(
     shown.forest(by_finding[""] + by_finding["i"], columns, focus=focus, name="task and finding i")
@@ -127,7 +127,7 @@ show(shown.forest(by_finding["iii"], columns, focus=focus, name="finding iii"))
 # are in units of their own:
 
 # %%
-show(shown.without_star(list(claims.values())))
+show(shown.without_star(measured))
 
 # %% [markdown]
 # Look for marks whose bars do not touch. Bars that overlap can still stand for different numbers,

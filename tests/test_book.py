@@ -68,6 +68,18 @@ def reading_pages(site: Path) -> list[Path]:
     return [site / f"{name}.html" for name in chapters()]
 
 
+# -- state
+# --------------------------------------------------------------------------------------------------
+
+
+def test_the_status_page_calls_the_chapters_fresh_that_it_renders(site):
+    """Though their pages leave out what a reader does not see, which their stamps count."""
+    html = (site / "book/status.html").read_text()
+    shown = re.findall(r"<td[^>]*>(fresh|stale|hollow|failed|unexecuted|out-of-order)</td>", html)
+    assert len(shown) == len(list((ROOT / "notebooks").glob("[0-9A-Z][0-9]_*.py")))
+    assert set(shown) == {"fresh"}
+
+
 # -- contents
 # --------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 from taught_book import taught_book
 
 from entrack.book.chapters import Project
-from entrack.book.notebooks import for_readers, notebook_bytes, with_figures
+from entrack.book.rendering import page_bytes
 from entrack.display.cells import CLAIMS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +75,7 @@ def told_book(root: Path, *, width: int = 400, height: int = 200) -> Project:
     shutil.copytree(ROOT / "book/vendor", book.root / "book/vendor")
     drawing = DRAWING.format(w=width, h=height)
     built(book, "book/course/session_1", BUILT_PAGE, PAGE.encode(), ".md")
-    source = notebook_bytes(with_figures(for_readers(page_of(book))))
+    source = page_bytes(book.find("02"), page_of(book))
     built(book, "notebooks/02_show", BUILT_CHAPTER.format(drawing=drawing), source, ".ipynb")
     return book
 

@@ -28,6 +28,8 @@ from entrack.stats.rules import OF_OURS, VERDICTS
 STATUS_FILES = {"full": "status.json", "quick": "quick_status.json"}  # in notebooks/, committed
 _STATUS_FILES = ("_build/timings.json", "notebooks/status.json")  # executed here, and published
 
+# In a page's metadata: the state of its stamp before cells and pictures were left out.
+STATE = "entrack_state"
 EDITION = "entrack_edition"  # in a page's metadata: which edition it shows, if not the full one
 
 
@@ -156,7 +158,8 @@ def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
         if notebook is None:
             rows.append([chapter.title, "unexecuted", *["-"] * 5])
             continue
-        stamp, state = get_stamp(notebook), chapter.state(notebook)
+        stamp = get_stamp(notebook)
+        state = notebook.metadata.get(STATE) or chapter.state(notebook).name
         record = next(
             (
                 r[chapter.name]
@@ -169,7 +172,7 @@ def status_html(project: Project, notebooks: Mapping[str, NotebookNode]) -> str:
         rows.append(
             [
                 chapter.title,
-                state.name,
+                state,
                 record.get("executed", "not recorded"),
                 _seconds(record, "seconds"),
                 _seconds(record, "seconds_from_nothing"),
@@ -269,6 +272,28 @@ def page_times_html(file: Path) -> str:
     return (
         f"<p>From disk, the slowest shows its first text after {painted:.1f} s, and the slowest is"
         f" all drawn after {drawn:.1f} s.</p>" + Table(rows, header, caption, folded=True).html
+    )
+
+
+def page_times_html(file: Path) -> str:
+    """How soon each chapter's page shows, as `benchmarks/page_load.py` wrote it into `file`: a
+    sentence on the slowest and a table; where there is no file, a sentence that says so.
+    """
+    if not file.is_file():
+        return "How soon the pages show was not measured."
+    record = json.loads(file.read_bytes())
+    rows, middles = [], []
+    for name, moments in record["seconds"].items():
+        known = [[s for s in found if s is not None] for found in moments.values()]
+        rows.append([name, *(f"{median(s):.2f} ({max(s):.2f})" if s else "-" for s in known)])
+        middles.append([median(s) if s else 0 for s in known])
+    painted, _, drawn = map(max, zip(*middles, strict=True))
+    on = f"{record['browser']}, {record['machine']['processor']}, {record['rounds']} openings each"
+    caption = f"Seconds until a page shows, median (longest): {on}"
+    header = ["page", "first text painted", "loaded", "all drawn"]
+    return (
+        f"<p>From disk, the slowest shows its first text after {painted:.1f} s, and the slowest is"
+        f" all drawn after {drawn:.1f} s.</p>" + Table(rows, header, caption).html
     )
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
-from entrack.book.chapters import Project
+from entrack.book.chapters import Chapter, Project
 from entrack.book.notebooks import for_readers, notebook_bytes, with_figures
+from entrack.book.pages import STATE
 from entrack.errors import ChapterError
 
 _TOP_FILES = ("_config.yml", "_toc.yml")
@@ -49,7 +50,7 @@ def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
     ]
     contents = {path.relative_to(project.root): path.read_bytes() for path in files}
     contents |= {
-        Path("notebooks", f"{name}.ipynb"): notebook_bytes(with_figures(for_readers(notebook)))
+        Path("notebooks", f"{name}.ipynb"): page_bytes(project.find(name), notebook)
         for name, notebook in pages.items()
     }
     if staging.exists():
@@ -62,6 +63,14 @@ def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
     return staging
+
+
+def page_bytes(chapter: Chapter, notebook: NotebookNode) -> bytes:
+    """What the page of a chapter is rendered from: its notebook without what no page may hold."""
+    # What a page leaves out was executed and stamped, so its state is that of the whole notebook.
+    page = with_figures(for_readers(notebook))
+    page.metadata[STATE] = chapter.state(notebook).name
+    return notebook_bytes(page)
 
 
 def _is_page(path: Path, project: Project) -> bool:

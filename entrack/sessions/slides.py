@@ -12,8 +12,8 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from entrack.book.chapters import Chapter, Project
-from entrack.book.notebooks import for_readers, notebook_bytes, with_figures
 from entrack.book.pages import claims
+from entrack.book.rendering import page_bytes
 from entrack.course.editions import write_edition
 from entrack.course_errors import ExerciseError
 from entrack.display.tables import table_html
@@ -133,7 +133,7 @@ def _of_session(session: Session, page: Element) -> list[Slide]:
 
 def _of_chapter(chapter: Chapter, notebook: NotebookNode) -> list[Slide]:
     """Its question, its figures in order, and its verdicts."""
-    source = notebook_bytes(with_figures(for_readers(notebook)))
+    source = page_bytes(chapter, notebook)
     page = _built(chapter.project, f"notebooks/{chapter.name}", source, ".ipynb")
     number = chapter.name[:2].lstrip("0")
     title = _text(page, "h1")

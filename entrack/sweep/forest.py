@@ -29,7 +29,9 @@ from entrack.sweep.stability import (
     compared,
 )
 
-MARKS = (("D", "black"), ("o", "#4c64f5"), ("v", "#4c64f5"), ("s", "#cb6b07"), ("^", "#1d788d"))
+MARKS = tuple(
+    zip("Dovs^P", ("black", "#4c64f5", "#4c64f5", "#cb6b07", "#df399e", "#1d788d"), strict=True)
+)
 """Marker and colour of the columns, in their order; more of them begin again."""
 FINDINGS = {"": "the task", "i": "(i) same circuit", "ii": "(ii) same job", "iii": "(iii) better"}
 _LIMITS = (-1.05, 1.45)
@@ -44,7 +46,7 @@ def forest(
     interval for each column, and a star for each of the paper's numbers in the same unit.
 
     Of a claim that is judged version by version, `focus` is drawn, or else its first version; of
-    one with several numbers that whose unit the paper's have, or else the first. name: what the
+    one with several numbers the one whose unit the paper's have, or else the first. name: what the
     claims have in common, for the alternative text.
     """
     drawn = [claim for claim in claims if _fits(claim, columns, focus)]

@@ -61,15 +61,15 @@ def _of(run: Mapping) -> tuple[str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     """`[STABLE [TARGET]]`: 0, or 1 and a sentence on the error stream."""
-    source, target = (*arguments, *[TARGET] * (2 - len(arguments)))
+    source, target = (*arguments, TARGET, TARGET)[:2]
     try:
         swept, before = (json.loads(Path(path).read_bytes())["runs"] for path in (source, TARGET))
         book = project()
         now = stable(published(book, judging(book)))
         made = {_of(run) for run in now["runs"].values()}
-        runs = {n: run for n, run in swept.items() if f"/{EDITION}/" not in n}
-        runs |= {n: r for n, r in before.items() if f"/{EDITION}/" in n and _of(r) not in made}
-        write_record(target, {"format": now["format"], "runs": runs | now["runs"]})
+        ahead = {n: run for n, run in before.items() if f"/{EDITION}/" in n} | swept
+        kept = {n: r for n, r in ahead.items() if f"/{EDITION}/" not in n or _of(r) not in made}
+        write_record(target, {"format": now["format"], "runs": kept | now["runs"]})
     except EntrackError as error:
         print(f"entrack: {error}", file=sys.stderr)
         return 1

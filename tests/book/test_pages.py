@@ -138,6 +138,19 @@ def test_the_status_page_tells_what_was_recorded_and_what_was_not(tmp_path):
     assert "unexecuted" in html and "not recorded" in html
 
 
+def test_the_status_page_tells_how_soon_pages_show_or_that_nobody_measured_it(tmp_path):
+    file = tmp_path / "page_load.json"
+    assert pages.page_times_html(file) == "How soon the pages show was not measured."
+    quick = {"painted": [0.2, 0.1, 0.9], "loaded": [0.3, 0.3, 0.4], "drawn": [0.5, 0.5, 0.5]}
+    slow = {"painted": [None, None, None], "loaded": [0.5, 0.6, 0.7], "drawn": [1.5, 1.4, 1.6]}
+    record = {"browser": "B 1", "machine": {"processor": "p", "cores": 2}, "rounds": 3}
+    file.write_text(json.dumps(record | {"seconds": {"01_x": quick, "02_y": slow}}))
+    html = pages.page_times_html(file)
+    assert "first text after 0.2 s" in html and "all drawn after 1.5 s" in html
+    assert "0.20 (0.90)" in html and "0.60 (0.70)" in html and ">-<" in html
+    assert "B 1, p, 3 openings each" in html
+
+
 def of_finding(slug, finding, here, **options):
     return claim(slug, here, finding=finding, **options)
 

@@ -40,7 +40,7 @@ WORDS = {
     "lineage_circuit": {"n": 252},
     "task_circuit": {"n": 252},
     "task_circuit_back": {"n": 252},
-    "stable_lineages": {"n": 48},
+    "stable_lineages": {"n": 99},
     "stable_prompts": {"n": 10},
     "stable_heads": {"tests": 3},
 }

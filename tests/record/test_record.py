@@ -67,7 +67,7 @@ def test_the_papers_number_is_the_one_that_its_claim_tells(slug):
 
 def test_the_number_of_a_claim_that_shares_a_unit_with_the_papers_is_told():
     which, paper = beside_paper.same_unit("circuit_exists")
-    assert which == 1 and paper == {"Llama-7B": pytest.approx(1.0, abs=0.01)}
+    assert which == 1 and paper == {"Llama-7B": pytest.approx(1.0, rel=0.01)}
     assert beside_paper.same_unit("structure_place") == (0, {})
 
 

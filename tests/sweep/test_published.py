@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 from small_book import small_book
 
 from entrack.book.chapters import project
@@ -69,6 +70,7 @@ def test_the_next_record_has_the_sweep_the_chapters_and_those_of_other_families(
 
     committed, source, target = (tmp_path / n for n in ("committed", "stable.json", "recorded"))
     swept = {"a/01_x-seed-0": run("a", "01_x", "swept")}
+    swept["b/published/01_x-seed-0"] = run("b", "01_x", "swept in the published sizes")
     before = {
         "old/published/01_x-seed-0": run("old", "01_x", "of the family before"),
         "a/published/01_x-seed-7": run("a", "01_x", "with another seed"),
@@ -84,6 +86,7 @@ def test_the_next_record_has_the_sweep_the_chapters_and_those_of_other_families(
     told = {n: run["claims"] for n, run in json.loads(target.read_text())["runs"].items()}
     assert told == {
         "a/01_x-seed-0": ["swept"],
+        "b/published/01_x-seed-0": ["swept in the published sizes"],
         "old/published/01_x-seed-0": ["of the family before"],
         "a/published/01_x-seed-0": ["now"],
     }
