@@ -275,28 +275,6 @@ def page_times_html(file: Path) -> str:
     )
 
 
-def page_times_html(file: Path) -> str:
-    """How soon each chapter's page shows, as `benchmarks/page_load.py` wrote it into `file`: a
-    sentence on the slowest and a table; where there is no file, a sentence that says so.
-    """
-    if not file.is_file():
-        return "How soon the pages show was not measured."
-    record = json.loads(file.read_bytes())
-    rows, middles = [], []
-    for name, moments in record["seconds"].items():
-        known = [[s for s in found if s is not None] for found in moments.values()]
-        rows.append([name, *(f"{median(s):.2f} ({max(s):.2f})" if s else "-" for s in known)])
-        middles.append([median(s) if s else 0 for s in known])
-    painted, _, drawn = map(max, zip(*middles, strict=True))
-    on = f"{record['browser']}, {record['machine']['processor']}, {record['rounds']} openings each"
-    caption = f"Seconds until a page shows, median (longest): {on}"
-    header = ["page", "first text painted", "loaded", "all drawn"]
-    return (
-        f"<p>From disk, the slowest shows its first text after {painted:.1f} s, and the slowest is"
-        f" all drawn after {drawn:.1f} s.</p>" + Table(rows, header, caption).html
-    )
-
-
 def _seconds(record: Mapping, name: str) -> str:
     return f"{record[name]:.0f} s" if name in record else "not recorded"
 

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import yaml
 from small_book import small_book
 
 from entrack.book.chapters import project
