@@ -515,10 +515,11 @@ words = {role: word for word, role in PLACES.items()}
 glue(e_version=name, e_place=words[places[0]] if places else "no further token")
 
 # %% [markdown]
-# The circuit is that of {glue:text}`e_version`, seen from: {glue:text}`e_place`. Some of E's strongest
-# heads read the object of the segment that they stand in. None of those shown looks much at the
-# labels or objects before it, so none is seen to count boxes: what E hands on seems to be what
-# stands in a segment, not how many came before.
+# The circuit is that of {glue:text}`e_version`, seen from: {glue:text}`e_place`. Some of E's
+# strongest heads read the object of the segment that they stand in. Others look back at the tokens
+# behind earlier labels, a little more than heads do on average, and none looks much at earlier
+# labels or objects. So some of E gather what stands in a segment; a head that counts the segments
+# before it is not seen here.
 #
 # *Caveat.* A gradient tells of small changes. That the heads it ranks first do the work is shown by
 # the accuracies, in which a head is wholly alive or wholly at its mean; that other heads could not
