@@ -21,7 +21,7 @@
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
 base: str = ""  # the version whose circuit is run in all; empty: the reference of the family
-own: str = ""  # versions whose own circuit is searched, by spaces; empty: the focus
+own: str = ""  # versions whose own circuit is searched, by spaces; empty: all from the base
 others: str = ""  # versions compared with base, by spaces; empty: those made from it
 n_pairs: int = 70  # clean and corrupt pairs for path patching in base [7, 700]
 n_pairs_own: int = 28  # the same in the other versions [7, 700]
@@ -62,8 +62,8 @@ from entrack.versions.loading import load
 
 # %%
 base = base or families.reference(family)
-asked = dict.fromkeys((own or families.focus(family)).split())
-searched = [version for version in asked if version != base]
+asked = own.split() or (families.focus(family), *families.tuned_from(family, base))
+searched = [version for version in dict.fromkeys(asked) if version != base]
 settings = CircuitSettings(
     n_pairs=n_pairs,
     n_means=n_means,
@@ -424,12 +424,14 @@ glue(n_support_used=n_support, n_judged_used=len(judging))
 # on 95 % as many prompts as the best. This is done on {glue:text}`n_widening` prompts and judged on
 # {glue:text}`n_judged_used` others.
 #
-# E is searched for the circuit of {glue:text}`base_short`, in {glue:text}`base_short` and in every
-# version whose own circuit was searched, and there for its own circuit too.
+# E is searched for the circuit of {glue:text}`base_short`, in {glue:text}`base_short` and in
+# {glue:text}`one_version`, and there for its own circuit too.
 
 # %%
 widening = encode(models[base].tokenizer, examples(2 * n_support, split="pruning", seed=seed))
-runs = {v: (v, base) for v in found} | {f"{v}, its own": (v, v) for v in searched}
+runs = {base: (base, base)}
+for v in searched[:1]:
+    runs |= {v: (v, base), f"{v}, its own": (v, v)}
 widened = {
     name: fifth_group.search_fifth(
         models[v],
