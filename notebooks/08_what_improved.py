@@ -254,13 +254,11 @@ glue(
 # *Caveat.* These shares need not add up to 1. What either part can bring is counted twice when each
 # is asked alone, and not at all when we ask what a part adds to the other. The mean of the two
 # answers (Shapley's value) shares the gain out without a rest. Of {glue:text}`out_heads` of the
-# heads, A and B, it is then {glue:text}`out_share`. Head for head they bring
-# {glue:text}`out_each` times as much as the others.
+# heads, A and B, it is then {glue:text}`out_share`.
 #
 # A share below 0 belongs to heads that make base *worse* when they are handed over without the
 # rest: they may speak to A and B of their own version, and base's were not trained with them. The
-# other part then has a share above 1, and the ratio head for head, with a harm below the bar, tells
-# no more than that.
+# other part then has a share above 1.
 
 # %% tags=["hide-input"]
 out = {v: SharedOut(found) for v, found in last.items()}
@@ -269,7 +267,6 @@ if last:
 glue(
     out_heads=listed({f"{f.share_of_heads():.0%}" for f in out.values()}, none=none),
     out_share=listed((f"{f.share():.0%} ({v})" for v, f in out.items()), none=none),
-    out_each=listed((f"{f.per_head_ratio().value:.1f} ({v})" for v, f in out.items()), none=none),
 )
 
 # %% [markdown]

@@ -272,15 +272,6 @@ class SharedOut:
         """
         return minus(self.share(), self.share_of_heads())
 
-    def per_head_ratio(self) -> Estimate:
-        """How many times as much a head of A or B brings as one of the others, on average; NaN
-        where the others' share is 0, negative where one of both harms.
-        """
-        own, inside, rest, every = self._accuracies()
-        ours, theirs = (inside - own + every - rest) / 2, (rest - own + every - inside) / 2
-        n, clusters = self.last.n_heads, self.last.patched.scenes
-        return ratio(ours / n[INSIDE], theirs / n[REST], clusters=clusters)
-
     def _accuracies(self) -> tuple[np.ndarray, ...]:
         """Hits of the receiver alone, with A and B, with the rest, and with all heads [example]."""
         found = self.last.patched

@@ -66,21 +66,20 @@ def shares_at_last(found: Mapping[str, AtLast]) -> Table:
 
 def shared_out(found: Mapping[str, AtLast]) -> Table:
     """A row per donor: what A and B bring alone, what they add to all the others, their share of
-    the whole gain, and the same for each head.
+    the whole gain, and that of the heads.
     """
     rows = []
     for version, last in found.items():
         shares = SharedOut(last)
-        numbers = (shares.alone(), shares.on_top(), shares.share(), shares.per_head_ratio())
-        alone, on_top, share, each = (_or_dash(number) for number in numbers)
-        rows.append([version, alone, on_top, share, shares.share_of_heads(), each])
+        numbers = (shares.alone(), shares.on_top(), shares.share())
+        alone, on_top, share = (_or_dash(number) for number in numbers)
+        rows.append([version, alone, on_top, share, shares.share_of_heads()])
     return Table(
         rows,
-        ["donor", "alone", "on top of the others", "share", "share of the heads", "head for head"],
+        ["donor", "alone", "on top of the others", "share", "share of the heads"],
         "How much of the gain of all heads at the last token is of A and B: alone, on top of all"
-        " the others, and the mean of the two, with which the shares of both parts add up to 1."
-        " Head for head: how many times as much one of theirs brings as one of the others; 95 %"
-        " intervals over scenes.",
+        " the others, and the mean of the two, with which the shares of both parts add up to 1;"
+        " 95 % intervals over scenes.",
     )
 
 
