@@ -214,8 +214,9 @@ glue(ahead=listed((f"{more:+.2f} ({pair})" for pair, more in ahead.items()), non
 #
 # Look at the open squares too. There are many heads *outside* the circuit at the same token, and
 # the square shows what they bring together. If the gain were mainly the circuit's, the full mark
-# would stand well to the right of the square. Three claims at the end of this chapter say where it
-# does.
+# would stand well to the right of the square. At the last token it does, for both better versions:
+# handed over without A and B, all the other heads there make {glue:text}`base_name` *worse*. For C
+# the two are nearer. Three claims at the end of this chapter say it with intervals.
 #
 # *Caveat.* A value fetcher's output at the last token nearly gives the answer away. That base
 # improves with the donor's A says little more than that the donor knew the answer and base can read
