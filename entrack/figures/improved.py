@@ -41,8 +41,11 @@ def handed_over(cmaps: Sequence[CMAP]) -> Picture:
             axes.set_visible(False)
         for axes, found in zip(grid.flat, cmaps, strict=False):
             _panel(axes, found)
-        for axes in grid[-1]:
-            axes.set_xlabel("accuracy")
+        for column in grid.T:
+            # Where the last row is not full, a column ends a row earlier.
+            lowest = [axes for axes in column if axes.get_visible()][-1]
+            lowest.tick_params(labelbottom=True)
+            lowest.set_xlabel("accuracy")
         figure.legend(
             handles=[
                 Line2D([], [], color="black", lw=1, ls="--", alpha=0.7, label="receiver alone"),

@@ -44,6 +44,15 @@ def marks(axes):
     ]
 
 
+def numbered(axes):
+    """Whether the ticks of the x axis have their numbers below."""
+    axes.figure.canvas.draw()
+    return any(
+        tick.label1.get_visible() and tick.label1.get_text()
+        for tick in axes.xaxis.get_major_ticks()
+    )
+
+
 def test_marks_stand_at_the_accuracies(models):
     base, tuned = models
     found = cmap(tuned, base, CIRCUIT, scenes=SCENES, n_far=1, n_random=1, inputs=True)
@@ -92,6 +101,21 @@ def test_marks_stand_at_the_accuracies(models):
                 assert (pytest.approx(others.value), pytest.approx(place + 0.38)) in marks(axes)
     assert repairs.alt.count(OTHERS) == 3, "D has none here"
     assert OTHERS in [text.get_text() for text in repairs.figure.legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("panels", range(1, 6))
+def test_each_column_of_panels_ends_with_its_axis(models, panels):
+    base, tuned = models
+    found = cmap(tuned, base, CIRCUIT, scenes=SCENES, n_far=1, n_random=1)
+    picture = handed_over([found] * panels)
+    columns = {}
+    for axes in picture.figure.axes:
+        if axes.get_visible():
+            columns.setdefault(axes.get_subplotspec().colspan.start, []).append(axes)
+    assert len(columns) == min(2, panels) and sum(map(len, columns.values())) == panels
+    for *upper, lowest in columns.values():
+        assert lowest.get_xlabel() == "accuracy" and numbered(lowest)
+        assert not any(axes.get_xlabel() or numbered(axes) for axes in upper)
 
 
 def test_grafts_and_updates_are_drawn_part_by_part(models):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from closeness import assert_close
 from planted_family import PLANTED_CIRCUIT, VERSIONS, planted_model
 from small_circuit import H
 
@@ -49,6 +50,7 @@ def test_kinds_leave_no_token_out_and_count_none_twice(model, prompts, place, ro
     moved = at_another(prompts)
     found = segment_looks(model, prompts, heads=HEADS, place=place)
     weights = patterns(model, moved, HEADS, role=role).weights
+    tokens = weights.shape[-1]
     for example in range(len(prompts)):
         labels = moved.segments["label"][example].tolist()
         objects = moved.segments["object"][example].tolist()
@@ -70,10 +72,11 @@ def test_kinds_leave_no_token_out_and_count_none_twice(model, prompts, place, ro
                 kind = "behind labels before"
             else:
                 kind = "rest" if at else "first token"
-            expected[kind] += weights[example, :, at].numpy()
+            expected[kind] += weights[example, :, at].double().numpy()
         told = np.stack(list(expected.values()), axis=1)
-        assert np.allclose(found.mass[:, :, example], told, atol=1e-6)
-    assert np.allclose(found.mass.sum(1), 1, atol=1e-5)
+        assert_close(found.mass[:, :, example], told, terms=tokens, magnitude=weights)
+    sums = found.mass.sum(1)
+    assert_close(sums, np.ones_like(sums), terms=tokens, magnitude=weights)
     assert (found.mass.mean(-1) > 0).sum() > 10, "there is something to compare"
 
 

@@ -7,6 +7,7 @@ from html import unescape
 from xml.etree import ElementTree
 
 import pytest
+from closeness import assert_printed
 from judged import HARMS, HELPS, UNCLEAR, notebook
 from judged import claim as judged
 
@@ -60,9 +61,10 @@ def test_the_papers_number_is_the_one_that_its_claim_tells(slug):
     numbers = [float(n) for n in re.findall(r"[-+]?\d+\.\d+", told)]
     numbers += [float(n) / 100 for n in re.findall(r"(\d+)%", told)]
     floors = [float(n) for n in re.findall(r"(?:floor|chance) (\d\.\d+)", told)] + [0.0]
-    possible = [n - floor for n in numbers for floor in floors]
+    possible = [(n - floor, 2 if floor else 1) for n in numbers for floor in floors]
     for value in beside_paper._PAIRS[slug].paper().values():
-        assert min(abs(value - n) for n in possible) < 0.0101, (slug, value, told)
+        nearest, rounded = min(possible, key=lambda given: abs(value - given[0]))
+        assert_printed(value, nearest, decimals=2, half_units=rounded)
 
 
 def test_the_number_of_a_claim_that_shares_a_unit_with_the_papers_is_told():

@@ -23,6 +23,7 @@ from entrack.circuit.minimality import MinimalityConfig
 from entrack.circuits import Circuit
 from entrack.cross_model.cells import Cell
 from entrack.finetune.recipes import Recipe, recipe
+from entrack.heads.wide_circuit import WideCircuit
 from entrack.model.activations import Means, mean_z
 from entrack.model.decoder import Model
 from entrack.patching.group_patching import Prepared
@@ -122,7 +123,21 @@ def samples() -> dict[object, list]:
             pairs[::-1],
             [dataclasses.replace(pairs[0], answer="else"), *pairs[1:]],
         ],
+        Mapping[str, WideCircuit]: [
+            {"a": WideCircuit(CIRCUIT)},
+            {"b": WideCircuit(CIRCUIT)},
+            {"a": WideCircuit(smaller)},
+            {"a": WideCircuit(CIRCUIT, (Head(1, 1),))},
+            {"a": WideCircuit(CIRCUIT), "b": WideCircuit(smaller)},
+        ],
         Sequence[Head]: [[Head(1, 1)], [Head(1, 2)], []],
+        tuple[Head, ...]: [
+            (Head(1, 1), Head(1, 2)),
+            (Head(1, 2), Head(1, 1)),
+            (Head(1, 1), Head(2, 2)),
+            (Head(1, 1),),
+            (),
+        ],
         Patch: [Patch("last", (Head(1, 1),)), Patch("last", resid=1)],
         Sequence[Patch]: [[Patch("last")], [Patch("query_label")]],
         dict[str, Patch]: [
