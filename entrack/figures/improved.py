@@ -42,8 +42,9 @@ def handed_over(cmaps: Sequence[CMAP]) -> Picture:
         for axes, found in zip(grid.flat, cmaps, strict=False):
             _panel(axes, found)
         for column in grid.T:
-            # Where the last row is not full, a column ends a row earlier.
-            lowest = [axes for axes in column if axes.get_visible()][-1]
+            lowest = [axes for axes in column if axes.get_visible()][
+                -1
+            ]  # the last row may lack one
             lowest.tick_params(labelbottom=True)
             lowest.set_xlabel("accuracy")
         figure.legend(
@@ -186,12 +187,8 @@ def inputs_bars(found: CMAP) -> Picture:
                 ends = [[gain.value - gain.low], [gain.high - gain.value]]
                 axes.errorbar(place + shift, gain.value, yerr=ends, color="black", lw=1)
         axes.axhline(0, color="black", lw=0.8)
-        axes.set(
-            xticks=range(len(labels)),
-            xticklabels=[*INPUTS, "output z"],
-            ylabel="gain, nats",
-            xlabel="taken from the donor",
-        )
+        axes.set_xticks(range(len(labels)), [*INPUTS, "output z"])
+        axes.set(ylabel="gain, nats", xlabel="taken from the donor")
         if told:
             axes.legend(title="group")
     words = ", ".join(told) or "the circuit has neither A nor B"
