@@ -30,9 +30,9 @@ n_pairs_own: int = 28  # the same for every other search [7, 700]
 n_evaluation: int = 252  # scenes on which circuits are scored [14, 5000]
 n_random: int = 4  # random circuits [1, 1000]
 n_scenes: int = 49  # scenes of seven pairs for messages [2, 1000]
-n_steps: int = 50  # steps of training with heads held; 0: leave it out [0, 250]
+n_steps: int = 150  # steps of training with heads held; 0: leave it out [0, 250]
 n_held: int = 2  # draws of other heads that are held instead [1, 100]
-n_asked: int = 36  # scenes of seven questions behind what such a training brings [2, 1000]
+n_asked: int = 70  # scenes of seven questions behind what such a training brings [2, 1000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 seed: int = 0  # of all prompts [0, 1000000]
 
@@ -366,8 +366,10 @@ judge(
         for name in CONTENT
     ),
     *(claim(f"task_new_{letters[name]}", new.get(name)) for name in CONTENT),
-    claim("task_cause", held.cost(BOXES) if held else None),
-    claim("task_cause_look_ups", held.cost(LOOK_UPS) if held else None),
+    *(
+        claim(slug, held.cost(task) if held else None, given=bool(held) and held.helps(task))
+        for slug, task in (("task_cause", BOXES), ("task_cause_look_ups", LOOK_UPS))
+    ),
     caption="Finding (iii), why other data helps: one mechanism, two tasks?",
 )
 

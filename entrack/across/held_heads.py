@@ -54,6 +54,10 @@ class HeldCourses:
         """Accuracy after a training less that before."""
         return self._change(task, self._hits(task)[training], self._hits(task)[START])
 
+    def helps(self, task: str) -> bool:
+        """Whether the free training clearly helps: without a gain, nothing shows what it needs."""
+        return self.gain(FREE, task).low > 0
+
     def cost(self, task: str) -> Difference:
         """Accuracy with the neighbours held, over all draws, less that with the circuit held:
         positive = the circuit's heads are needed more than others of their layers.

@@ -183,12 +183,14 @@ def _tasks() -> list[Declaration]:
             " of their neighbours held",
             HIGHER,
             note="accuracy in boxes with neighbours held less that with the circuit held",
+            given="the training with no head held clearly helps boxes",
         ),
         ours(
             "task_cause_look_ups",
             "The same training helps look-ups themselves less",
             HIGHER,
             note="accuracy in look-ups with neighbours held less that with the circuit held",
+            given="the training with no head held clearly helps look-ups",
         ),
         *(
             ours(

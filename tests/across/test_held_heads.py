@@ -1,6 +1,7 @@
 """Training with heads held: their adapter is nothing, others learn, a cut changes nothing."""
 
 import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -148,6 +149,14 @@ def made_up() -> HeldCourses:
     right = dict(zip((START, FREE, HELD, "a", "b"), (10, 30, 14, 24, 28), strict=True))
     hits = {name: np.arange(40) < n for name, n in right.items()}
     return HeldCourses(dict.fromkeys(right, 7), hits, hits, np.repeat(np.arange(10), 4))
+
+
+@pytest.mark.parametrize("task", [BOXES, LOOK_UPS])
+def test_a_training_helps_where_its_gain_is_clear(task):
+    found = made_up()
+    assert found.helps(task)
+    hits = found.boxes | {FREE: np.roll(found.boxes[START], 1)}
+    assert not replace(found, boxes=hits, look_ups=hits).helps(task)
 
 
 @pytest.mark.parametrize("task", [BOXES, LOOK_UPS])
