@@ -41,11 +41,9 @@ def handed_over(cmaps: Sequence[CMAP]) -> Picture:
             axes.set_visible(False)
         for axes, found in zip(grid.flat, cmaps, strict=False):
             _panel(axes, found)
-        for column in grid.T:
-            # Where the last row is not full, a column ends a row earlier.
-            lowest = [axes for axes in column if axes.get_visible()][-1]
-            lowest.tick_params(labelbottom=True)
-            lowest.set_xlabel("accuracy")
+        for axes in grid.flat[len(cmaps) - columns : len(cmaps)]:  # the lowest of each column
+            axes.set_xlabel("accuracy")
+            axes.tick_params(labelbottom=True)
         figure.legend(
             handles=[
                 Line2D([], [], color="black", lw=1, ls="--", alpha=0.7, label="receiver alone"),
