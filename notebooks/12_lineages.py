@@ -253,7 +253,10 @@ show(message_tables.languages(spoken, patches=titles))
 glue(n_messages=len(data), n_evaluation_used=n_evaluation)
 
 # %% [markdown]
-# *Caveat.* The heads are those of {glue:text}`base_name`. Where the other base has its transmitters
+# *Caveats.* A circuit that came out of few pairs leaves much out. Where one base's circuit does far
+# better in another than that one's own, look at the accuracies in {numref}`fig-circuits-exchanged`:
+# it says that the other search found less, not that the heads are better. And the heads patched
+# here are those of {glue:text}`base_name`. Where the other base has its transmitters
 # elsewhere, its message through these heads is poor, and the agreement tells of that too. Shares
 # are of {glue:text}`n_messages` pairs.
 #
