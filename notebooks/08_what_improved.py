@@ -48,6 +48,8 @@ from entrack.cross_model.at_last import EVERY, INSIDE, REST, at_last
 from entrack.cross_model.cmap_suite import cmap, graft_scores
 from entrack.cross_model.matched import SharedOut, matched, with_others_at_d
 from entrack.cross_model.weight_swap import update_norms
+
+# %% tags=["hide-input"]
 from entrack.display.cells import glue, judge, listed, show
 from entrack.errors import ChapterError
 from entrack.figures import improved as figures
@@ -539,6 +541,13 @@ taken = {v: (from_base[v].gain("A"), share) for v, share in shares(from_base, "A
 fetched = into_below.over("q of A", chance) if into_below else None
 
 # %% tags=["hide-input"]
+divided = [
+    claim("improved_share", {v: (f.share(INSIDE), f.over_rest()) for v, f in last.items()}),
+    claim("improved_shared_out", {v: f.share() for v, f in out.items()}),
+    claim("improved_per_head", {v: f.over_number() for v, f in out.items()}),
+]
+
+# %% tags=["hide-input"]
 judge(
     claim("improved_values", gains("A")),
     claim("improved_positions", gains("B")),
@@ -546,9 +555,7 @@ judge(
     claim("improved_full", shares(into_base, "full circuit"), n=min(n_far, n_scenes) * 7),
     claim("improved_specific", over_random),
     *(claim(f"improved_over_others_{x}", over_rest[x]) for x in "ABC"),
-    claim("improved_share", {v: (f.share(INSIDE), f.over_rest()) for v, f in last.items()}),
-    claim("improved_shared_out", {v: f.share() for v, f in out.items()}),
-    claim("improved_per_head", {v: f.over_number() for v, f in out.items()}),
+    *divided,
     *(claim(f"improved_matched_{x}", over_like[x]) for x in "ABC"),
     claim("improved_reverse", taken),
     claim("improved_weights", {focus: onto.over_random()}),

@@ -355,6 +355,12 @@ by_order = {name: tables.leads(spoken[focus], name) for name in positions}
 POSITIONS = [name for name, what in CONTENT.items() if what == "position"]
 
 # %% tags=["hide-input"]
+causes = [
+    claim(slug, held.cost(task) if held else None, given=bool(held) and held.helps(task))
+    for slug, task in (("task_cause", BOXES), ("task_cause_look_ups", LOOK_UPS))
+]
+
+# %% tags=["hide-input"]
 judge(
     *(claim(f"task_heads_{letters[name]}", heads[name]) for name in GROUPS),
     claim("task_circuit", tables.share_of_own(in_look_ups, ours, theirs), n=n_evaluation),
@@ -366,10 +372,7 @@ judge(
         for name in CONTENT
     ),
     *(claim(f"task_new_{letters[name]}", new.get(name)) for name in CONTENT),
-    *(
-        claim(slug, held.cost(task) if held else None, given=bool(held) and held.helps(task))
-        for slug, task in (("task_cause", BOXES), ("task_cause_look_ups", LOOK_UPS))
-    ),
+    *causes,
     caption="Finding (iii), why other data helps: one mechanism, two tasks?",
 )
 
