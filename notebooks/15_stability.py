@@ -47,7 +47,7 @@ from entrack.versions import families
 # prompts with one seed, and the sizes. Those called *published* are chapters of this book as they
 # were published, in their full sizes: of the family that the chapters now have, and of the one that
 # they had up to edition 3 ({doc}`../book/changes`), with the code and the sizes of that time. The
-# others have the small sizes of the quick edition, all alike, so that they can be held beside each
+# others have small sizes, like those of the quick edition, so that they can be held beside each
 # other.
 
 # %%
@@ -241,8 +241,10 @@ glue(
 # version fine-tuned from it share {glue:text}`heads_version`, though the version was searched with
 # fewer pairs.
 #
-# *Caveats.* The small sizes are those of the quick edition: circuits come from few pairs and are
+# *Caveats.* The small sizes are like those of the quick edition: circuits come from few pairs and are
 # scored on few prompts, so an interval is wide, and a search misses heads that a larger one finds.
+# In the small sizes `smollm2` with its first prompts was searched with fewer pairs than the others,
+# and its circuits are smaller. These runs were made before some chapters got their latest claims.
 # Two searches that differ only in prompts show how much of that there is. The two published sets
 # have sizes of their own, and the older one was judged by the rules of its time, so a verdict there
 # may differ for these reasons too. Claims of one run share its prompts and heads, so counts of
