@@ -241,13 +241,13 @@ glue(
 # version fine-tuned from it share {glue:text}`heads_version`, though the version was searched with
 # fewer pairs.
 #
-# *Caveats.* The small sizes are like those of the quick edition: circuits come from few pairs and are
-# scored on few prompts, so an interval is wide, and a search misses heads that a larger one finds.
-# In the small sizes `smollm2` with its first prompts was searched with fewer pairs than the others,
-# and its circuits are smaller. These runs were made before some chapters got their latest claims.
-# Two searches that differ only in prompts show how much of that there is. The two published sets
-# have sizes of their own, and the older one was judged by the rules of its time, so a verdict there
-# may differ for these reasons too. Claims of one run share its prompts and heads, so counts of
+# *Caveats.* The small sizes are like those of the quick edition: circuits come from few pairs and
+# are scored on few prompts, so an interval is wide, and a search misses heads that a larger one
+# finds. In the small sizes `smollm2` with its first prompts was searched with fewer pairs than the
+# others, and its circuits are smaller. These runs were made before some chapters got their latest
+# claims. Two searches that differ only in prompts show how much of that there is. The two published
+# sets have sizes of their own, and the older one was judged by the rules of its time, so a verdict
+# there may differ for these reasons too. Claims of one run share its prompts and heads, so counts of
 # verdicts are no independent votes. And all lineages come from one pretrained model: what is stable
 # here may still be a trait of that one.
 #
