@@ -247,9 +247,9 @@ glue(
 # others, and its circuits are smaller. These runs were made before some chapters got their latest
 # claims. Two searches that differ only in prompts show how much of that there is. The two published
 # sets have sizes of their own, and the older one was judged by the rules of its time, so a verdict
-# there may differ for these reasons too. Claims of one run share its prompts and heads, so counts of
-# verdicts are no independent votes. And all lineages come from one pretrained model: what is stable
-# here may still be a trait of that one.
+# there may differ for these reasons too. Claims of one run share its prompts and heads, so counts
+# of verdicts are no independent votes. And all lineages come from one pretrained model: what is
+# stable here may still be a trait of that one.
 #
 # ## What we claim, what we find, verdict
 #
