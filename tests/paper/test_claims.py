@@ -23,8 +23,8 @@ RECORDS = {
 }
 WORDS = {
     "position_before_object": {"layer": 21},
-    "circuit_exists": {"size": 20, "n_heads": 270},
-    "circuit_sparse": {"half": 14, "n_heads": 270},
+    "circuit_exists": {"size": 33, "n_heads": 270},
+    "circuit_sparse": {"half": 17, "n_heads": 270},
     "overlap": {"tests": 4},
     "incomplete": {"tests": 4, "group": "A"},
     "order_of_readings": {"depths": "0.19, 0.64, 0.77"},
@@ -35,9 +35,9 @@ WORDS = {
     "same_roles_when_tuned": {"contents": "A's object, B's position and C's position"},
     "label_not_carried": {"groups": "A, B, C and D"},
     "position_in_other_format": {"format": "standard"},
-    "improved_full": {"n": 70},
+    "improved_full": {"n": 140},
     **{f"carries_with_accuracy_{letter}": {"n": 5, "tests": 3} for letter in "ABC"},
-    "lineage_circuit": {"n": 252},
+    "lineage_circuit": {"n": 504},
     "task_circuit": {"n": 252},
     "task_circuit_back": {"n": 252},
     "stable_lineages": {"n": 99},
@@ -45,6 +45,9 @@ WORDS = {
     "stable_heads": {"tests": 3},
 }
 """What the committed chapters fill in."""
+
+NOT_GIVEN = {f"task_before_{letter}" for letter in "ABC"}
+"""Claims whose condition the committed chapters found not met."""
 
 
 def again(record):
@@ -56,7 +59,7 @@ def again(record):
     here = {name: tuple(Estimate(*numbers) for numbers in listed) for name, listed in in_order}
     here = {name: each[0] if len(each) == 1 else each for name, each in here.items()}
     here = here.get("", here) or None
-    given = {"given": True} if declared.given else {}
+    given = {"given": record["slug"] not in NOT_GIVEN} if declared.given else {}
     return claim(record["slug"], here, **given, **WORDS.get(record["slug"], {}))
 
 
