@@ -364,6 +364,11 @@ show(tables.completeness(complete))
 show(circuit_tables.own_completeness(complete_in))
 
 # %% [markdown]
+# Read the column of A. Without their value fetchers, `base` and `math` have nothing left, and the
+# circuit says so. `code` and `boxes` go on: when the heads that fetch the object are silent, heads
+# outside their circuits fetch it. So the two versions that got better have gained a way around
+# these heads which the base does not have, and which no circuit run alone can show.
+#
 # ## Where the rest is
 #
 # A circuit can fall short in its groups or in its tokens. Here one group at a time gets *all* heads
