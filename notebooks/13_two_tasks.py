@@ -328,6 +328,9 @@ if held:
 # {glue:text}`base_form` before: what is practised already has little left to gain.
 #
 # ## What we claim, what we find, verdict
+#
+# A circuit is held beside that of look-ups only if the latter does at least half of its own task. A
+# search that found less says nothing about what the version uses.
 
 # %% tags=["hide-input"]
 ceiling = alike[OTHER_PROMPTS]
@@ -355,6 +358,14 @@ by_order = {name: tables.leads(spoken[focus], name) for name in positions}
 POSITIONS = [name for name, what in CONTENT.items() if what == "position"]
 
 # %% tags=["hide-input"]
+worked = in_look_ups.faithfulness(theirs).value >= 0.5
+shares = {
+    "task_circuit": tables.share_of_own(in_look_ups, ours, theirs),
+    "task_circuit_back": tables.share_of_own(in_boxes, theirs, ours),
+}
+circuit_claims = [claim(slug, e, given=worked, n=n_evaluation) for slug, e in shares.items()]
+
+# %% tags=["hide-input"]
 causes = [
     claim(slug, held.cost(task) if held else None, given=bool(held) and held.helps(task))
     for slug, task in (("task_cause", BOXES), ("task_cause_look_ups", LOOK_UPS))
@@ -363,8 +374,7 @@ causes = [
 # %% tags=["hide-input"]
 judge(
     *(claim(f"task_heads_{letters[name]}", heads[name]) for name in GROUPS),
-    claim("task_circuit", tables.share_of_own(in_look_ups, ours, theirs), n=n_evaluation),
-    claim("task_circuit_back", tables.share_of_own(in_boxes, theirs, ours), n=n_evaluation),
+    *circuit_claims,
     *(claim(f"task_message_{letters[name]}", followed.get(name)) for name in CONTENT),
     *(claim(f"task_order_{letters[name]}", by_order.get(name)) for name in POSITIONS),
     *(

@@ -115,6 +115,7 @@ def _lineages() -> list[Declaration]:
             AtLeast(0.8, partly=0.5),
             spec=".2f",
             note="accuracy alone over that of its own circuit, of {n} prompts",
+            given="each own circuit has a faithfulness of 0.5 or more",
         ),
         *(
             ours(
@@ -151,6 +152,7 @@ def _tasks() -> list[Declaration]:
             AtLeast(0.8, partly=0.5),
             spec=".2f",
             note="accuracy alone over that of the task's own circuit, of {n} prompts",
+            given="the circuit of look-ups has a faithfulness of 0.5 or more in look-ups",
         ),
         ours(
             "task_circuit_back",
@@ -158,6 +160,7 @@ def _tasks() -> list[Declaration]:
             AtLeast(0.8, partly=0.5),
             spec=".2f",
             note="accuracy alone over that of the task's own circuit, of {n} prompts",
+            given="the circuit of look-ups has a faithfulness of 0.5 or more in look-ups",
         ),
         *(
             ours(
