@@ -13,7 +13,8 @@ MAX_BYTES = 400_000
 """Largest SVG that a chapter may hold: a committed notebook stays below 1 MB."""
 
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
-_REFERENCE = re.compile(r'(?:url\(|xlink:href=")#([^")]+)')
+_REFERENCE = re.compile(r'((?:url\(|href=")#)([^")]+)')
+_GLYPHS = re.compile(r"(<use [^>]*/>)\n(?=<use )")
 
 
 def figure_svg(figure: Figure, alt: str) -> str:
@@ -40,8 +41,9 @@ def figure_svg(figure: Figure, alt: str) -> str:
     text = re.sub(
         r' d="[^"]*"', lambda m: " " + " ".join(_NUMBER.sub(_two_decimals, m.group()).split()), text
     )
-    text = re.sub(r"\n\s*", "\n", text.replace("#000000", "currentColor"))
-    return _open_tag(_own_ids(text), alt)
+    text = re.sub(r"translate\([^)]*\)", lambda m: _NUMBER.sub(_two_decimals, m.group()), text)
+    text = text.replace("#000000", "currentColor").replace("xlink:href", "href")
+    return _open_tag(_own_ids(_GLYPHS.sub(r"\1", re.sub(r"\n\s*", "\n", text))), alt)
 
 
 def _two_decimals(match: re.Match) -> str:
@@ -50,14 +52,16 @@ def _two_decimals(match: re.Match) -> str:
 
 
 def _own_ids(text: str) -> str:
-    """Drop ids that nothing refers to, and give the others a prefix, so that figures of one page
-    never clash.
+    """Drop ids that nothing refers to, and number the others behind a prefix, so that figures of
+    one page never clash.
     """
-    used = set(_REFERENCE.findall(text))
-    text = re.sub(r' id="([^"]+)"', lambda m: m.group() if m.group(1) in used else "", text)
+    used = dict.fromkeys(of for _, of in _REFERENCE.findall(text))
     prefix = "f" + hashlib.sha256(text.encode()).hexdigest()[:8] + "-"
-    text = re.sub(r' id="', f' id="{prefix}', text)
-    return _REFERENCE.sub(lambda m: m.group().replace("#", "#" + prefix), text)
+    new = {of: f"{prefix}{number}" for number, of in enumerate(used)}
+    text = re.sub(
+        r' id="([^"]+)"', lambda m: f' id="{new[m.group(1)]}"' if m.group(1) in new else "", text
+    )
+    return _REFERENCE.sub(lambda m: m.group(1) + new[m.group(2)], text)
 
 
 def _open_tag(text: str, alt: str) -> str:
@@ -66,7 +70,7 @@ def _open_tag(text: str, alt: str) -> str:
     width = float(re.search(r'width="([\d.]+)pt"', head).group(1))
     box = re.search(r'viewBox="[^"]+"', head).group()
     tag = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box} '
+        f'<svg xmlns="http://www.w3.org/2000/svg" {box} '
         f'class="entrack-figure" role="img" aria-label="{escape(alt)}" fill="currentColor" '
         'stroke-linejoin="round" stroke-linecap="butt" '
         f'style="width:100%;max-width:{width * 4 / 3:.0f}px;height:auto">'

@@ -25,8 +25,9 @@ WORDS = {
     "position_before_object": {"layer": 21},
     "circuit_exists": {"size": 33, "n_heads": 270},
     "circuit_sparse": {"half": 17, "n_heads": 270},
-    "overlap": {"tests": 4},
-    "incomplete": {"tests": 4, "group": "A"},
+    "overlap": {"tests": 16},
+    "incomplete": {"tests": 4, "group": "D"},
+    "wide_circuit": {"n": 112},
     "order_of_readings": {"depths": "0.19, 0.64, 0.77"},
     "readings_in_better": {
         "readings": "query label reads earlier label, query label reads token after earlier label,"
