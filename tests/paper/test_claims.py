@@ -41,7 +41,7 @@ WORDS = {
     "lineage_circuit": {"n": 504},
     "task_circuit": {"n": 252},
     "task_circuit_back": {"n": 252},
-    "stable_lineages": {"n": 99},
+    "stable_lineages": {"n": 150},
     "stable_prompts": {"n": 10},
     "stable_heads": {"tests": 3},
 }
