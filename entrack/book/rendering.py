@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import nbformat
 from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
 from entrack.book.chapters import Chapter, Project
-from entrack.book.notebooks import for_readers, notebook_bytes, with_figures
+from entrack.book.notebooks import for_readers, with_figures
 from entrack.book.pages import STATE
 from entrack.errors import ChapterError
 
@@ -66,11 +67,13 @@ def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
 
 
 def page_bytes(chapter: Chapter, notebook: NotebookNode) -> bytes:
-    """What the page of a chapter is rendered from: its notebook without what no page may hold."""
+    """What the page of a chapter is rendered from, and readers download: its notebook without what
+    no page may hold, as JSON in one line, which is a tenth smaller than one for version control.
+    """
     # What a page leaves out was executed and stamped, so its state is that of the whole notebook.
     page = with_figures(for_readers(notebook))
     page.metadata[STATE] = chapter.state(notebook).name
-    return notebook_bytes(page)
+    return nbformat.writes(page, indent=None, separators=(",", ":"), split_lines=False).encode()
 
 
 def _is_page(path: Path, project: Project) -> bool:
