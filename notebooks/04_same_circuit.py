@@ -162,13 +162,13 @@ scores = {name: found_there.scores for name, found_there in bounded.items()}
 
 # %% tags=["hide-input"]
 show(tables.faithfulness(scores))
-show(tables.gaps(scores, base=base))
+show(tables.gaps(scores, base=base), folded=True)
 
 # %% tags=["hide-input"]
 shares = {name: s.faithfulness() for name, s in scores.items() if s.full.any()}
 told = listed((f"{e.value:.2f} in {name}" for name, e in shares.items()), none="undefined")
 glue(faithfulness_list=told)
-show(tables.published_table1())
+show(tables.published_table1(), folded=True)
 
 # %% [markdown]
 # Chance is one in seven; a model or circuit that says something else than an object of the scene
@@ -194,7 +194,7 @@ show(figures.cross_grid(scores, owners=list(found)))
 # as the circuit has. A circuit that is no better than those tells of layers, not of heads.
 
 # %%
-show(tables.bounds(bounded, owners=list(found)))
+show(tables.bounds(bounded, owners=list(found)), folded=True)
 show(tables.own_circuits(scores, owners=list(found)))
 
 # %% tags=["hide-input"]
@@ -208,7 +208,7 @@ glue(
 # circuit's layers {glue:text}`floor_list`. Read a circuit's accuracy between these two.
 
 # %% tags=["hide-input"]
-show(tables.published_cross())
+show(tables.published_cross(), folded=True)
 
 # %% [markdown]
 # ## Overlap
@@ -239,7 +239,7 @@ told = (f"{shared[version]} ({version}, {sizes[version]} heads)" for version in 
 glue(shared_list=listed(told, none="none, for none was searched"))
 told = circuit_tables.heads_by_name({v: found[v].circuit for v in searched})
 glue(own_heads=told or "none was searched")
-show(tables.published_overlap())
+show(tables.published_overlap(), folded=True)
 
 # %% [markdown]
 # The released Goat and FLoat circuits match a threshold of 0 %, Llama's one of 1 %. The heads of
@@ -298,7 +298,7 @@ show(figures.minimality_bars(found[base].minimality))
 # falls, the 95 % interval excluding zero.
 
 # %%
-show(tables.minimality(found[base].minimality))
+show(tables.minimality(found[base].minimality), folded=True)
 n_judged = len(found[base].minimality.whole)
 glue(n_minimality=n_judged, resolution=1 / n_judged)
 
@@ -472,7 +472,7 @@ behind = {
     for name, (v, _) in runs.items()
 }
 whole = {name: scores[v].full[: len(judging)] for name, (v, _) in runs.items()}
-show(circuit_tables.fifth_group_rungs(behind, whole))
+show(circuit_tables.fifth_group_rungs(behind, whole), folded=True)
 show(circuit_tables.fifth_group_gains(behind, whole))
 
 # %% [markdown]

@@ -344,7 +344,7 @@ glue(n_own_masks=len(chosen), n_own_all=chosen.count("all"), n_own_none=chosen.c
 # that not only the masks but the heads to choose from differ between its columns:
 
 # %% tags=["hide-input"]
-show(tables.published_masks())
+show(tables.published_masks(), folded=True)
 
 # %% [markdown]
 # Its labels are void for the reason above. It has masks of this kind too: in Llama, that of A takes

@@ -195,7 +195,7 @@ show(tables.donors(into_base | from_below))
 show(tables.gains([*into_base.values(), *from_below.values()]))
 
 # %% tags=["hide-input"]
-show(tables.published_gains())
+show(tables.published_gains(), folded=True)
 
 # %%
 ahead = {
@@ -357,10 +357,10 @@ show(tables.own_circuits(into_base, with_own))
 show(figures.inputs_bars(into_base[focus]))
 
 # %% tags=["hide-input"]
-show(tables.inputs(into_base[focus]))
+show(tables.inputs(into_base[focus]), folded=True)
 
 # %% tags=["hide-input"]
-show(tables.published_inputs())
+show(tables.published_inputs(), folded=True)
 
 # %% [markdown]
 # The q of A is where B's message arrives. A gain from q alone comes from a better message, or from
