@@ -364,10 +364,11 @@ show(tables.completeness(complete))
 show(circuit_tables.own_completeness(complete_in))
 
 # %% [markdown]
-# Read the column of A. Without their value fetchers, `base` and `math` have nothing left, and the
-# circuit says so. `code` and `boxes` go on: when the heads that fetch the object are silent, heads
-# outside their circuits fetch it. So the two versions that got better have gained a way around
-# these heads which the base does not have, and which no circuit run alone can show.
+# Read the column of A. Without the value fetchers of their circuits, `base` and `math` have nothing
+# left. `code` and `boxes` go on: other heads then fetch the object, which no circuit run alone can
+# show. These may be heads that stand in, or value fetchers that the searches in these versions
+# missed, for they had fewer pairs than that in `base`. The same heads taken out of all versions
+# would tell the two apart; that is not done here.
 #
 # ## Where the rest is
 #

@@ -42,9 +42,8 @@ def handed_over(cmaps: Sequence[CMAP]) -> Picture:
         for axes, found in zip(grid.flat, cmaps, strict=False):
             _panel(axes, found)
         for column in grid.T:
-            lowest = [axes for axes in column if axes.get_visible()][
-                -1
-            ]  # the last row may lack one
+            # The last row may lack a panel.
+            lowest = [axes for axes in column if axes.get_visible()][-1]
             lowest.tick_params(labelbottom=True)
             lowest.set_xlabel("accuracy")
         figure.legend(
