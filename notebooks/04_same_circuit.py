@@ -26,10 +26,11 @@ others: str = ""  # versions compared with base, by spaces; empty: those made fr
 n_pairs: int = 70  # clean and corrupt pairs for path patching in base [7, 700]
 n_pairs_own: int = 28  # the same in the other versions [7, 700]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]
-n_evaluation: int = 504  # prompts on which circuits are scored [14, 5000]
-n_complete: int = 105  # prompts for completeness, at most n_evaluation [14, 5000]
+n_evaluation: int = 1176  # prompts on which circuits are scored [14, 5000]
+n_complete: int = 504  # prompts for completeness, at most n_evaluation [14, 5000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
-n_support: int = 28  # prompts on which tokens are chosen; judged on four times as many [7, 1000]
+n_support: int = 28  # prompts on which further tokens are chosen [7, 1000]
+n_judged: int = 504  # prompts on which they are judged, at most n_evaluation [14, 5000]
 n_random: int = 4  # random circuits per version, of either kind [1, 1000]
 seed: int = 0  # of all prompts [0, 1000000]
 
@@ -44,7 +45,7 @@ from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 from entrack.display.cells import glue, judge, listed, show
 from entrack.figures import same_circuit as figures
 from entrack.heads import fifth_group
-from entrack.heads.bounds import measure_bounded
+from entrack.heads.bounds import ALL_CIRCUITS, measure_bounded, without_fetchers
 from entrack.heads.segment_looks import segment_looks
 from entrack.heads.token_support import PLACES, token_support
 from entrack.heads.wide_circuit import measure_wide
@@ -367,8 +368,43 @@ show(circuit_tables.own_completeness(complete_in))
 # Read the column of A. Without the value fetchers of their circuits, `base` and `math` have nothing
 # left. `code` and `boxes` go on: other heads then fetch the object, which no circuit run alone can
 # show. These may be heads that stand in, or value fetchers that the searches in these versions
-# missed, for they had fewer pairs than that in `base`. The same heads taken out of all versions
-# would tell the two apart; that is not done here.
+# missed, for they had fewer pairs than that in `base`.
+#
+# ## Who stands in?
+#
+# Each search may have missed some value fetchers. What one missed, another may have found. So the
+# same heads are taken out of every version: the value fetchers of all circuits together. Beside
+# them stand as many heads drawn from their layers.
+
+# %%
+circuits_of = {v: search.circuit for v, search in found.items()}
+without = {
+    v: without_fetchers(
+        models[v],
+        to_complete,
+        circuits=circuits_of,
+        apart=(base, v),
+        means=ablation_means(models[v], settings),
+        n_random=2,
+    )
+    for v in models
+}
+
+# %% tags=["hide-input"]
+show(circuit_tables.without_fetchers(without, base=base))
+gone = {v: one.hits[ALL_CIRCUITS] for v, one in without.items()}
+stand_ins = {v: difference(gone[v], gone[base]) for v in models if v != base}
+glue(
+    n_fetchers=without[base].n_heads[ALL_CIRCUITS],
+    gone_list=listed(f"{one.accuracy(ALL_CIRCUITS)} in {v}" for v, one in without.items()),
+)
+
+# %% [markdown]
+# Without these {glue:text}`n_fetchers` heads the right object is still said in
+# {glue:text}`gone_list` of prompts. Where a version falls to what `base` has left, its search had
+# missed value fetchers that the others found. Where it does not, it has heads that fetch the object
+# and that no search kept. *Caveat.* A search looks at one head at a time, with the others alive.
+# Heads that begin to work only when others are gone show no effect in it.
 #
 # ## Where the rest is
 #
@@ -407,7 +443,7 @@ show(tables.grown(rest, list(grown)))
 
 # %%
 choosing = encode(models[base].tokenizer, examples(n_support, split="pruning", seed=seed))
-judging = held_out.subset(range(min(4 * n_support, len(held_out))))
+judging = held_out.subset(range(min(n_judged, len(held_out))))
 supports = {
     name: token_support(model, choosing, judging, means=ablation_means(model, settings))
     for name, model in models.items()
@@ -577,6 +613,7 @@ judge(
     claim("overlap", excess, given=bool(worked), tests=len(excess)),
     claim("same_heads", same_heads),
     claim("incomplete", widest_gap, tests=len(GROUPS), group=widest_group),
+    claim("stand_ins", stand_ins if without[base].n_heads[ALL_CIRCUITS] else None),
     claim("readers_at_further_tokens", readers or None),
     claim("fifth_group", fifth or None),
     claim("wide_circuit", wide or None, n=len(judging)),
@@ -592,7 +629,9 @@ judge(
 # {glue:text}`base_short`, *{glue:text}`verdict_circuit_over_base`*. That a version's own circuit
 # overlaps with it more than by chance, *{glue:text}`verdict_overlap`*; that head by head the
 # effects are the same, *{glue:text}`verdict_same_heads`*. That it leaves something out that the
-# model can fall back on, *{glue:text}`verdict_incomplete`*; that a fifth group, at
+# model can fall back on, *{glue:text}`verdict_incomplete`*; that fine-tuned versions go on without
+# all known value fetchers, more than `base` does, *{glue:text}`verdict_stand_ins`*; that a fifth
+# group, at
 # tokens where none of the four acts, makes it more accurate, *{glue:text}`verdict_fifth_group`*,
 # and as accurate as the whole version, *{glue:text}`verdict_wide_circuit`*. That structure readers
 # alone do so there, *{glue:text}`verdict_readers_at_further_tokens`*.

@@ -1,18 +1,23 @@
-"""What a circuit's accuracy in a version is held against: all heads at its tokens, and random heads
-of the same layers."""
+"""What a circuit is held against in a version: all heads at its tokens, random heads of the same
+layers, and the version without its value fetchers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from entrack.circuit.ablation import score_removed
 from entrack.circuit.faithfulness import Faithfulness, grow, measure_faithfulness
 from entrack.circuits import Circuit
 from entrack.model.activations import Means
 from entrack.model.decoder import Model
 from entrack.sites import GROUPS, Head
 from entrack.stats.metrics import Estimate, mean, rate
+from entrack.store.results import stored
 from entrack.task.prompts import Prompts
+
+FETCHERS = "value_fetcher"
+ALL_CIRCUITS = "all circuits"
 
 
 @dataclass(frozen=True)
@@ -81,3 +86,68 @@ def random_in_layers(model: Model, circuit: Circuit, *, seed: int) -> Circuit:
                 groups[name] += sorted(Head(layer, int(head)) for head in part)
     kept = {name: tuple(heads) for name, heads in groups.items()}
     return Circuit(kept, model.name, circuit.structure_role)
+
+
+@dataclass(frozen=True)
+class WithoutFetchers:
+    """One version, less value fetchers, on the same prompts.
+
+    Attributes:
+        hits: whether the answer is right, by what was taken away [example]: "nothing", the name of
+            a circuit that was taken apart, or `ALL_CIRCUITS`.
+        n_heads: how many heads were taken away, by the same names.
+        random: the same for as many heads as all circuits have, drawn from their layers
+            [draw example].
+    """
+
+    hits: Mapping[str, np.ndarray]
+    n_heads: Mapping[str, int]
+    random: np.ndarray
+
+    def accuracy(self, name: str) -> Estimate:
+        """Share of right answers."""
+        return rate(self.hits[name])
+
+    def random_accuracy(self) -> Estimate:
+        """Mean over the draws; the interval is over prompts."""
+        return mean(self.random.mean(0), share=True)
+
+
+def without_fetchers(
+    model: Model,
+    prompts: Prompts,
+    *,
+    circuits: Mapping[str, Circuit],
+    apart: Iterable[str],
+    means: Means,
+    n_random: int,
+) -> WithoutFetchers:
+    """Mean-ablate the value fetchers of all `circuits` together at the last token, those of the
+    circuits that `apart` names by themselves, and `n_random` draws of as many heads as all have
+    from their layers. Stored. Source: ours.
+
+    Each search may have missed some fetchers, and all together miss fewer. So a version that goes
+    on without those of all has heads that stand in, or that no search keeps. A circuit without
+    value fetchers takes nothing away. A draw may hold some of the fetchers: it is a floor of what
+    any heads of these layers cost.
+    Cost: per set and prompt, the tokens from where structure readers act on."""
+    fetchers = {name: circuit.only(FETCHERS) for name, circuit in circuits.items()}
+    heads = tuple(sorted({h for circuit in fetchers.values() for h in circuit.groups[FETCHERS]}))
+    some = next(iter(fetchers.values()))
+    every = replace(some, groups={**some.groups, FETCHERS: heads})
+    removed = {"nothing": some.without(FETCHERS, heads), ALL_CIRCUITS: every}
+    removed |= {name: fetchers[name] for name in apart if name in fetchers}
+    drawn = [random_in_layers(model, every, seed=seed) for seed in range(n_random)]
+    hits = _without(model, prompts, [*removed.values(), *drawn], means)
+    return WithoutFetchers(
+        hits=dict(zip(removed, hits, strict=False)),
+        n_heads={name: circuit.size for name, circuit in removed.items()},
+        random=hits[len(removed) :],
+    )
+
+
+@stored("without-fetchers")
+def _without(
+    model: Model, prompts: Prompts, removed: Sequence[Circuit], means: Means
+) -> np.ndarray:
+    return score_removed(model, prompts, removed=removed, means=means).hits

@@ -14,6 +14,7 @@ from entrack.display.style import ROLE_WORDS
 from entrack.display.tables import Table
 from entrack.figures.circuit import target
 from entrack.heads import fifth_group as rung
+from entrack.heads.bounds import ALL_CIRCUITS, WithoutFetchers
 from entrack.heads.segment_looks import KINDS, SegmentLooks
 from entrack.heads.token_support import TokenSupport
 from entrack.heads.wide_circuit import WideScores
@@ -219,6 +220,30 @@ def own_completeness(found: Mapping[str, Completeness]) -> Table:
         rows,
         ["version", *(f"without {g.letter}" for g in GROUPS.values()), "random halves, mean size"],
         "The gap of each version's own circuit: circuit less version, both without K",
+    )
+
+
+def without_fetchers(found: Mapping[str, WithoutFetchers], *, base: str) -> Table:
+    """A row per version: its accuracy less the value fetchers of the circuit of `base`, of its own,
+    of all circuits together, and less random heads of their layers; "-" where none was searched.
+    """
+    rows = []
+    for version, one in found.items():
+        own = one.accuracy(version) if version in one.hits else "-"
+        rows.append(
+            [
+                version,
+                *(one.accuracy(name) for name in ("nothing", base)),
+                own,
+                one.accuracy(ALL_CIRCUITS),
+                one.random_accuracy(),
+            ]
+        )
+    n = max((one.n_heads[ALL_CIRCUITS] for one in found.values()), default=0)
+    return Table(
+        rows,
+        ["version", "whole", f"without A of {base}", "of its own", f"of all, {n} heads", "random"],
+        "Accuracy of each version without value fetchers",
     )
 
 

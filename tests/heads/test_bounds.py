@@ -5,13 +5,27 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from planted_family import PLANTED_CIRCUIT, VERSIONS, planted_model
 from small_circuit import CIRCUIT
 
+from entrack.circuit.ablation import score_removed
 from entrack.circuit.faithfulness import Faithfulness, grow, measure_faithfulness
 from entrack.circuit.search import means_over
-from entrack.heads.bounds import Bounded, measure_bounded, random_in_layers
+from entrack.heads.bounds import (
+    ALL_CIRCUITS,
+    FETCHERS,
+    Bounded,
+    WithoutFetchers,
+    measure_bounded,
+    random_in_layers,
+    without_fetchers,
+)
+from entrack.model.answers import answers_of
 from entrack.sites import Head
+from entrack.tables.circuit import without_fetchers as table_without
 from entrack.tables.same_circuit import bounds
+from entrack.task.draws import examples
+from entrack.task.prompts import encode
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -74,3 +88,53 @@ def test_rows_are_paired_with_the_first_circuit():
     values = [row[1].value for row in table.rows]
     assert values == pytest.approx([0.4, -0.2, 0.3, -0.2, -0.3, 0.5])
     assert table.header[1:] == ["in here"]
+
+
+def test_a_head_that_one_search_missed_is_taken_out_by_another(own_cache):
+    """Each of two circuits has one of the two planted fetchers: without one the other does the
+    task, and without both none does."""
+    model = planted_model("better", VERSIONS["better"])
+    asked = encode(model.tokenizer, examples(42, split="evaluation"))
+    means = means_over(model, encode(model.tokenizer, examples(28, split="discovery")))
+    first, second = (Head(4, 0), Head(4, 1))
+    of = PLANTED_CIRCUIT.without
+    found = without_fetchers(
+        model,
+        asked,
+        circuits={"a": of(FETCHERS, [second]), "b": of(FETCHERS, [first])},
+        apart=("a", "not searched"),
+        means=means,
+        n_random=3,
+    )
+    whole = answers_of(model, asked).hit[:, 0].numpy()
+    assert (found.hits["nothing"] == whole).all() and whole.mean() > 0.9
+    assert found.accuracy("a").value > 0.5 > 0.3 > found.accuracy(ALL_CIRCUITS).value
+    assert found.n_heads == {"nothing": 0, "a": 1, ALL_CIRCUITS: 2}
+    removed = [PLANTED_CIRCUIT.only(FETCHERS)]
+    removed += [random_in_layers(model, removed[0], seed=seed) for seed in range(3)]
+    literal = score_removed(model, asked, removed=removed, means=means).hits
+    assert (found.hits[ALL_CIRCUITS] == literal[0]).all() and (found.random == literal[1:]).all()
+
+
+def test_circuits_without_fetchers_take_nothing_away(model, prompts):
+    none = CIRCUIT.without(FETCHERS, CIRCUIT.groups[FETCHERS])
+    found = without_fetchers(
+        model,
+        prompts,
+        circuits={"a": none},
+        apart="a",
+        means=means_over(model, prompts),
+        n_random=1,
+    )
+    assert set(found.n_heads.values()) == {0}
+    assert (found.hits["a"] == found.hits["nothing"]).all()
+
+
+def test_a_version_without_a_search_has_a_dash():
+    found = WithoutFetchers(
+        {name: hits(0.5) for name in ("nothing", "base", ALL_CIRCUITS)},
+        {"nothing": 0, "base": 2, ALL_CIRCUITS: 3},
+        np.stack([hits(0.25), hits(0.75)]),
+    )
+    [row] = table_without({"code": found}, base="base").rows
+    assert row[3] == "-" and [e.value for e in (row[1], row[5])] == [0.5, 0.5]
