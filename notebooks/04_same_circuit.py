@@ -54,6 +54,7 @@ from entrack.paper.claims import claim
 # %% tags=["hide-input"]
 from entrack.sites import GROUPS, all_heads
 from entrack.stats.metrics import difference
+from entrack.stats.rules import WORKS
 from entrack.tables import circuit as circuit_tables
 from entrack.tables import same_circuit as tables
 from entrack.task.draws import examples, pairs
@@ -114,7 +115,7 @@ for name in (base, *searched[:1]):
     ways[f"{name}, circuit alone"] = one_prompt.circuit_alone(
         models[name], one, circuit=circuit, means=means
     )
-show(table_of_one(one, ways, caption="What one prompt is answered, by probability."))
+show(table_of_one(one, ways, caption="What one prompt is answered, by probability."), folded=True)
 
 # %% tags=["hide-input"]
 *_, last_whole, last_alone = ways.values()
@@ -196,7 +197,7 @@ show(figures.cross_grid(scores, owners=list(found)))
 
 # %%
 show(tables.bounds(bounded, owners=list(found)), folded=True)
-show(tables.own_circuits(scores, owners=list(found)))
+show(tables.own_circuits(scores, owners=list(found)), folded=True)
 
 # %% tags=["hide-input"]
 glue(
@@ -272,7 +273,7 @@ alike = {
     v: {group: likeness(found[base].discovery, one, group=group, seed=seed) for group in GROUPS}
     for v, one in effects.items()
 }
-show(tables.shares_of_ceiling(alike, ceiling=OTHER_PROMPTS))
+show(tables.shares_of_ceiling(alike, ceiling=OTHER_PROMPTS), folded=True)
 
 # %% tags=["hide-input"]
 show(tables.likeness(alike, ceiling=OTHER_PROMPTS))
@@ -362,7 +363,7 @@ show(tables.completeness(complete))
 # much a circuit leaves out.
 
 # %% tags=["hide-input"]
-show(circuit_tables.own_completeness(complete_in))
+show(circuit_tables.own_completeness(complete_in), folded=True)
 
 # %% [markdown]
 # Read the column of A. Without the value fetchers of their circuits, `base` and `math` have nothing
@@ -426,7 +427,7 @@ glue(
     rest_all=f"{difference(rest.hits[-1], rest.hits[0]):+.2f}",
     rest_whole=f"{difference(rest.full, rest.hits[0]):+.2f}",
 )
-show(tables.grown(rest, list(grown)))
+show(tables.grown(rest, list(grown)), folded=True)
 
 # %% [markdown]
 # A group was left too small where its interval in the last column lies above 0. More heads need not
@@ -448,7 +449,7 @@ supports = {
     name: token_support(model, choosing, judging, means=ablation_means(model, settings))
     for name, model in models.items()
 }
-show(circuit_tables.support(supports))
+show(circuit_tables.support(supports), folded=True)
 glue(n_support_used=n_support, n_judged_used=len(judging))
 
 # %% [markdown]
@@ -510,7 +511,7 @@ behind = {
 }
 whole = {name: scores[v].full[: len(judging)] for name, (v, _) in runs.items()}
 show(circuit_tables.fifth_group_rungs(behind, whole), folded=True)
-show(circuit_tables.fifth_group_gains(behind, whole))
+show(circuit_tables.fifth_group_gains(behind, whole), folded=True)
 
 # %% [markdown]
 # Read the first table from below. What all heads for all five groups lack beside the whole version
@@ -554,7 +555,7 @@ rows |= {"D, mean": found[owner].circuit.groups["structure_reader"]}
 rows |= {"all heads of the version, mean": heads}
 for place in places[:1]:
     looks = segment_looks(models[version], judging, heads=heads, place=place)
-    show(circuit_tables.attention_in_segments(looks, rows))
+    show(circuit_tables.attention_in_segments(looks, rows), folded=True)
 words = {role: word for word, role in PLACES.items()}
 glue(e_version=name, e_place=words[places[0]] if places else "no further token")
 
@@ -573,16 +574,16 @@ glue(e_version=name, e_place=words[places[0]] if places else "no further token")
 #
 # The gap that is judged is the widest of four, one per group. The heads of a search that failed
 # say nothing about what a version uses, so shared heads are judged where the own circuit has a
-# faithfulness of `0.5` or more: {glue:text}`worked_list`. The others are left out:
+# faithfulness of {glue:text}`works:g` or more: {glue:text}`worked_list`. The others are left out:
 # {glue:text}`failed_list`. Effects head by head are judged in all.
 
 # %%
 in_tuned = {v: (scores[v].over_random(), share) for v, share in shares.items() if v != base}
 over_base = {v: difference(scores[v].hits[0], scores[base].full) for v in scores if v != base}
 own_shares = {v: scores[v].faithfulness(list(found).index(v)).value for v in searched}
-worked = [v for v, share in own_shares.items() if share >= 0.5]
+worked = [v for v, share in own_shares.items() if share >= WORKS]
 told = listed((v for v in searched if v not in worked), none="none")
-glue(worked_list=listed(worked, none="none of them"), failed_list=told)
+glue(works=WORKS, worked_list=listed(worked, none="none of them"), failed_list=told)
 
 # %% tags=["hide-input"]
 judged = [(v, o) for v in worked or searched for o in counts[v]]

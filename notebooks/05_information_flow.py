@@ -92,7 +92,7 @@ starts = sorted({model.n_layers // 2, model.n_layers // 4, 0}, reverse=True)
 ways = {"nothing cut": one_prompt.alone(model, one)} | {
     f"cut from layer {layer}": one_prompt.cut(model, one, edge=cut, layer=layer) for layer in starts
 }
-show(table_of_one(one, ways, caption="What one prompt is answered, by probability."))
+show(table_of_one(one, ways, caption="What one prompt is answered, by probability."), folded=True)
 
 # %% tags=["hide-input"]
 half, everywhere = (ways[f"cut from layer {layer}"] for layer in (starts[0], 0))
@@ -247,7 +247,7 @@ on = {
     for kind in ("correct_object", "other_objects")
 }
 glue(least_times=f"{min(times):.1f}", most_times=f"{max(times):.1f}", **on)
-show(looked)
+show(looked, folded=True)
 
 # %% [markdown]
 # ## What the paper claims, what we find, verdict

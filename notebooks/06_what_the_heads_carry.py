@@ -116,7 +116,10 @@ ways = {"nothing patched": one_prompt.alone(model, one)}
 for name in groups:
     patch = Patch(circuit.role(name), circuit.groups[name])
     ways[f"{GROUPS[name].letter} patched"] = one_prompt.patched(model, one, test.source, patch)
-show(table_of_one(one, ways, caption="What the base prompt is answered, by probability."))
+show(
+    table_of_one(one, ways, caption="What the base prompt is answered, by probability."),
+    folded=True,
+)
 
 # %% tags=["hide-input"]
 told = (f"with {way}, “{one.best(probs)}”" for way, probs in list(ways.items())[1:])
@@ -263,7 +266,7 @@ show(carry.figure_three(carried, paper=findings.above_floor(groups)))
 # %% tags=["hide-input"]
 show(tables.versions(carried))
 fetching = {v: carried.fetching(v) for v in carried.tuned if "value_fetcher" in groups}
-show(tables.fetching(fetching, base=base))
+show(tables.fetching(fetching, base=base), folded=True)
 
 # %% [markdown]
 # A version that tracks better also has more right objects to fetch in the source, so a gain in the
@@ -275,10 +278,10 @@ show(tables.fetching(fetching, base=base))
 # in every version, and each version is compared with {glue:text}`base_name` on the same pairs.
 
 # %% tags=["hide-input"]
-show(tables.changes(carried))
+show(tables.changes(carried), folded=True)
 
 # %% tags=["hide-input"]
-show(tables.with_accuracy(carried))
+show(tables.with_accuracy(carried), folded=True)
 
 # %% tags=["hide-input"]
 changed = {group: [beside.change(carried, v, group) for v in tuned] for group in groups}
@@ -336,9 +339,8 @@ glue(n_own_masks=len(chosen), n_own_all=chosen.count("all"), n_own_none=chosen.c
 # {glue:text}`n_own_none` none; a mask of these two kinds chooses nothing, and is compared by its
 # effect alone. The mask of a version may take other heads than base's and do the same: heads that
 # give the same message can stand in for each other. So the last two columns compare effects, not
-# heads. Where both masks take the same heads, the last column but one is 0 without width: there is
-# nothing to compare, and the claims below leave it out. That a version, asked anew, takes the same
-# heads is a result too.
+# heads. Where both masks take the same heads, the last column but one is 0 without width: the
+# version, asked anew, chose the very heads of base's mask.
 #
 # The paper learned masks in three of its models, in each for the circuit that was found there, so
 # that not only the masks but the heads to choose from differ between its columns:
@@ -367,7 +369,7 @@ for name in groups:
 show(answer_shares(bars))
 
 # %% tags=["hide-input"]
-show(tables.answers(carried))
+show(tables.answers(carried), folded=True)
 
 # %% [markdown]
 # A patch that makes a model err more makes it name every box more often, also the expected one. A
@@ -407,10 +409,7 @@ ranked = {
     GROUPS[g].letter: beside.with_accuracy(carried, g) for g in contents.CONTENT if g in groups
 }
 own_less = {
-    GROUPS[g].letter: {
-        v: o.beyond(g, GIVEN) for v, o in own_learned.items() if o.taken(g) != given[g]
-    }
-    for g in given
+    GROUPS[g].letter: {v: o.beyond(g, GIVEN) for v, o in own_learned.items()} for g in given
 }
 slugs = {(g, t): f"{GROUPS[g].letter}_carries_{t}" for g, t in contents.CONTENT.items()}
 better = {v: gain for v, gain in fetching.items() if v in carried.better()}

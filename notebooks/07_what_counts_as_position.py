@@ -201,7 +201,10 @@ ways = {"nothing patched": one_prompt.alone(model, one)} | {
     f"{GROUPS[name].letter} patched": one_prompt.patched(model, one, one_pair.source, patch)
     for name, patch in patches.items()
 }
-show(table_of_one(one, ways, caption="What the base prompt is answered, by probability."))
+show(
+    table_of_one(one, ways, caption="What the base prompt is answered, by probability."),
+    folded=True,
+)
 
 # %% tags=["hide-input"]
 told = (f"with {way}, “{one.best(probs)}”" for way, probs in list(ways.items())[1:])
@@ -231,12 +234,12 @@ show(tables.leads(rivals))
 own = {wording.title: wordings.source_accuracy(model, wording) for wording in rivals}
 
 # %% tags=["hide-input"]
-show(tables.understood(rivals, own=own))
+show(tables.understood(rivals, own=own), folded=True)
 
 # %% tags=["hide-input"]
 answered = [pairs for wording in rivals if (pairs := understood(model, wording))]
 if answered:
-    show(tables.leads(answered, understood=True))
+    show(tables.leads(answered, understood=True), folded=True)
 
 # %% [markdown]
 # *Order, or tokens?* Over the label the order leads clearly, in B and in C. Over tokens from the
@@ -291,7 +294,7 @@ in_format = {f: patched_from("label", n_scenes=n_scenes, format=f) for f in FORM
 show(position.answers_by_group(in_format))
 
 # %% tags=["hide-input"]
-show(tables.formats(in_format))
+show(tables.formats(in_format), folded=True)
 
 # %% [markdown]
 # Chapters 05, 06 and this one run whole in the other format, {term}`circuit` and all: `entrack run

@@ -147,7 +147,7 @@ for name, heads in circuit.groups.items():
         ways[f"{base}, {GROUPS[name].letter} of {focus}"] = one_prompt.patched(
             receiver, one, one.prompt, Patch(circuit.role(name), heads), donor=donor
         )
-show(table_of_one(one, ways, caption="What one prompt is answered, by probability."))
+show(table_of_one(one, ways, caption="What one prompt is answered, by probability."), folded=True)
 
 # %% tags=["hide-input"]
 told = (f"{probs[0]:.3f} ({way})" for way, probs in list(ways.items())[2:])
@@ -191,7 +191,7 @@ glue(better_list=listed(better))
 show(figures.handed_over([*into_base.values(), *from_below.values()]))
 
 # %% tags=["hide-input"]
-show(tables.donors(into_base | from_below))
+show(tables.donors(into_base | from_below), folded=True)
 show(tables.gains([*into_base.values(), *from_below.values()]))
 
 # %% tags=["hide-input"]
@@ -266,7 +266,7 @@ glue(
 # %% tags=["hide-input"]
 out = {v: SharedOut(found) for v, found in last.items()}
 if last:
-    show(tables.shared_out(last))
+    show(tables.shared_out(last), folded=True)
 glue(
     out_heads=listed({f"{f.share_of_heads():.0%}" for f in out.values()}, none=none),
     out_share=listed((f"{f.share():.0%} ({v})" for v, f in out.items()), none=none),
@@ -304,7 +304,7 @@ glue(n_prompts_matched=min(n_matched, n_scenes) * 7)
 # %% tags=["hide-input"]
 for chosen in ([focus], [v for v in like if v != focus]):
     if shown := {v: like[v] for v in chosen if v in like}:
-        show(tables.matched(shown))
+        show(tables.matched(shown), folded=focus not in shown)
 
 # %% [markdown]
 # That a group brings more than the strongest of its three controls: A
@@ -339,7 +339,7 @@ with_own = {
 }
 
 # %% tags=["hide-input"]
-show(tables.own_circuits(into_base, with_own))
+show(tables.own_circuits(into_base, with_own), folded=True)
 
 # %% [markdown]
 # ## Which finer part: queries, keys or values

@@ -49,6 +49,7 @@ from entrack.paper.claims import claim
 # %% tags=["hide-input"]
 from entrack.sites import GROUPS
 from entrack.stats.metrics import ratio
+from entrack.stats.rules import WORKS
 from entrack.tables import messages as message_tables
 from entrack.tables import same_circuit as tables
 from entrack.task.counterfactual_pairs import interchanges
@@ -132,7 +133,10 @@ for name in (reference, beside):
     ways[f"{name}, {head} patched"] = one_prompt.path_patched(
         models[name], one, corrupt, role="last", sender=head
     )
-show(table_of_one(one, ways, caption="What the clean prompt is answered, by probability."))
+show(
+    table_of_one(one, ways, caption="What the clean prompt is answered, by probability."),
+    folded=True,
+)
 
 # %% tags=["hide-input"]
 whole, without, their_whole, their_without = (float(probs[0]) for probs in ways.values())
@@ -260,8 +264,8 @@ glue(n_messages=len(data), n_evaluation_used=n_evaluation)
 # ## What we claim, what we find, verdict
 #
 # A circuit can be held beside another base's own only if the search there found one that works. So
-# the claim about circuits is judged where the own circuit has a faithfulness of `0.5` or more:
-# {glue:text}`worked_list`.
+# the claim about circuits is judged where the own circuit has a faithfulness of
+# {glue:text}`works:g` or more: {glue:text}`worked_list`.
 
 # %% tags=["hide-input"]
 ceiling = alike[OTHER_PROMPTS]
@@ -271,13 +275,13 @@ heads = {
 }
 order = list(found)
 own_shares = {n: scores[n].faithfulness(order.index(n)).value for n in others}
-worked = [n for n, share in own_shares.items() if share >= 0.5]
+worked = [n for n, share in own_shares.items() if share >= WORKS]
 whole = {
     n: ratio(scores[n].hits[0], scores[n].hits[order.index(n)])
     for n in worked or others
     if scores[n].hits[order.index(n)].any()
 }
-glue(worked_list=listed(worked, none="none of them"))
+glue(works=WORKS, worked_list=listed(worked, none="none of them"))
 
 # %% tags=["hide-input"]
 judge(

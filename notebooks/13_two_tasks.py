@@ -61,7 +61,7 @@ from entrack.figures import same_circuit as figures
 from entrack.paper.claims import claim
 from entrack.patching.patches import Patch
 from entrack.sites import GROUPS, all_heads
-from entrack.stats.rules import MARGIN
+from entrack.stats.rules import MARGIN, WORKS
 from entrack.tables import same_circuit as likeness_tables
 from entrack.task.counterfactual_pairs import interchanges
 from entrack.task.draws import examples, scenes
@@ -151,9 +151,9 @@ by_place = {f"{version}, {task}": score for (version, task), score in scores.ite
 show(figures.cross_grid(by_place, owners=list(circuits)))
 
 # %% tags=["hide-input"]
-show(tables.circuits_in_tasks(by_place, owners=list(circuits)))
+show(tables.circuits_in_tasks(by_place, owners=list(circuits)), folded=True)
 form = {version: practised_form(family, version) for version in models}
-show(tables.practice(scores, seen=seen, form=form))
+show(tables.practice(scores, seen=seen, form=form), folded=True)
 glue(
     n_scenes_asked=n_evaluation,
     **{
@@ -205,7 +205,7 @@ alike = {
 }
 
 # %% tags=["hide-input"]
-show(likeness_tables.shares_of_ceiling(alike, ceiling=OTHER_PROMPTS))
+show(likeness_tables.shares_of_ceiling(alike, ceiling=OTHER_PROMPTS), folded=True)
 show(likeness_tables.likeness(alike, ceiling=OTHER_PROMPTS))
 glue(n_strongest=STRONGEST)
 
@@ -228,7 +228,7 @@ if not patches:
         f"the circuit of {models[base].name} has none of the groups A, B and C; this chapter"
         " patches them. Take more pairs (n_pairs), or another family."
     )
-show(tables.pair(pairs[0]))
+show(tables.pair(pairs[0]), folded=True)
 
 # %%
 circuit_heads = found[base, BOXES].circuit.at("last")
@@ -272,7 +272,7 @@ glue(n_messages=len(pairs))
 
 # %% tags=["hide-input"]
 positions = {n: t for n, t in titles.items() if CONTENT[n] == "position"}
-show(tables.order_or_tokens(spoken[focus], patches=positions))
+show(tables.order_or_tokens(spoken[focus], patches=positions), folded=True)
 
 # %% [markdown]
 # *Caveats.* Shares are of {glue:text}`n_messages` pairs. A position is easy to agree on: both texts
@@ -358,7 +358,7 @@ by_order = {name: tables.leads(spoken[focus], name) for name in positions}
 POSITIONS = [name for name, what in CONTENT.items() if what == "position"]
 
 # %% tags=["hide-input"]
-worked = in_look_ups.faithfulness(theirs).value >= 0.5
+worked = in_look_ups.faithfulness(theirs).value >= WORKS
 shares = {
     "task_circuit": tables.share_of_own(in_look_ups, ours, theirs),
     "task_circuit_back": tables.share_of_own(in_boxes, theirs, ours),

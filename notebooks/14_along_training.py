@@ -188,7 +188,7 @@ glue(
 # %%
 if courses:
     show(tables.changes(courses, alike, ceiling=ceiling))
-    show(tables.checkpoints(courses, alike, ceiling=ceiling))
+    show(tables.checkpoints(courses, alike, ceiling=ceiling), folded=True)
 
 # %% [markdown]
 # *Likeness, first* in the first course belongs to the model before any of this training: how like
@@ -229,7 +229,7 @@ if courses:
 # %%
 if courses:
     book = {c.version: kept(family, c.version, settings=settings) for c in courses}
-    show(tables.ends(courses, book, reference=elsewhere, ceiling=ceiling, seed=seed))
+    show(tables.ends(courses, book, reference=elsewhere, ceiling=ceiling, seed=seed), folded=True)
 
 # %% [markdown]
 # *Caveats.* Each course is one run with one seed. At every checkpoint the {term}`receivers

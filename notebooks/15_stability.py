@@ -94,33 +94,64 @@ show(shown.readings(claims.get("A_carries_object"), columns))
 # Each row is a claim that two sets of runs or more have measured, each mark a set with its 95 %
 # interval. A star is a number of the paper in the same unit, one for each of its models that it
 # gives the number for. Of a claim that is judged version by version, the version fine-tuned on
-# look-ups is drawn, for all lineages have it. First the task itself and finding (i):
+# look-ups is drawn, for all lineages have it. First the task itself, and what tokens carry:
+
+# %%
+# figure: fig-stable-task
+# caption: Claims about the task and about published errors, in every set of runs. Bars: 95 %
+#   intervals. Star: the paper's models.
+focus = families.focus(family)
+drawn = {name: [c for c in measured if c.finding == name] for name in shown.FINDINGS}
+on_the_way = [c for c in measured if c.chapter.startswith("14")]
+show(shown.forest(drawn[""], columns, focus=focus, name="the task"))
+
+# %% [markdown]
+# Finding (i), the circuit and where else it is found:
 
 # %%
 # figure: fig-stable-i
-# caption: Claims about the task and finding (i), in every set of runs. Bars: 95 % intervals. Star:
-#   the paper's models.
-by_finding = {name: [c for c in measured if c.finding == name] for name in shown.FINDINGS}
-focus = families.focus(family)
-show(
-    shown.forest(by_finding[""] + by_finding["i"], columns, focus=focus, name="task and finding i")
-)
+# caption: Claims of finding (i), as above.
+circuits = [c for c in drawn["i"] if c not in on_the_way]
+show(shown.forest(circuits, columns, focus=focus, name="finding i"))
 
 # %% [markdown]
-# Finding (ii), what reads what, and what each group carries:
+# Finding (ii), what reads what, and what each group carries. The claims of the paper come first,
+# then what only we ask.
 
 # %%
 # figure: fig-stable-ii
-# caption: Claims of finding (ii), as above.
-show(shown.forest(by_finding["ii"], columns, focus=focus, name="finding ii"))
+# caption: The paper's claims of finding (ii), as above.
+theirs = [c for c in drawn["ii"] if not c.ours]
+show(shown.forest(theirs, columns, focus=focus, name="finding ii, the paper's"))
+
+# %%
+# figure: fig-stable-ii-ours
+# caption: Our claims about finding (ii), as above.
+ours = [c for c in drawn["ii"] if c.ours]
+show(shown.forest(ours, columns, focus=focus, name="finding ii, ours"))
 
 # %% [markdown]
-# Finding (iii), what fine-tuning made better:
+# Finding (iii), what fine-tuning made better, and by what:
 
 # %%
 # figure: fig-stable-iii
-# caption: Claims of finding (iii), as above.
-show(shown.forest(by_finding["iii"], columns, focus=focus, name="finding iii"))
+# caption: Claims of finding (iii) about heads patched between models, as above.
+across_tasks = [c for c in drawn["iii"] if c.chapter.startswith("13")]
+between = [c for c in drawn["iii"] if c not in across_tasks + on_the_way]
+show(shown.forest(between, columns, focus=focus, name="finding iii, between models"))
+
+# %%
+# figure: fig-stable-tasks
+# caption: Claims of finding (iii) about boxes and look-ups, as above.
+show(shown.forest(across_tasks, columns, focus=focus, name="finding iii, between tasks"))
+
+# %% [markdown]
+# And what happens while a version is trained, which tells of findings (i) and (iii):
+
+# %%
+# figure: fig-stable-training
+# caption: Claims about the course of training, as above.
+show(shown.forest(on_the_way, columns, focus=focus, name="in the course of training"))
 
 # %% [markdown]
 # Many rows have no star. The paper gives no number for what only we claim, and some of its numbers
@@ -141,13 +172,13 @@ show(shown.without_star(measured))
 # holds, at least in part, in one set, and does not in the other.
 
 # %%
-show(shown.comparisons(claims, pairs))
+show(shown.comparisons(claims, pairs), folded=True)
 
 # %%
 show(shown.counts(list(claims.values())))
 
 # %% tags=["hide-input"]
-show(shown.opposites(claims, pairs))
+show(shown.opposites(claims, pairs), folded=True)
 show(shown.verdicts(list(claims.values()), columns))
 
 # %% tags=["hide-input"]
@@ -190,12 +221,13 @@ others = [search for search in every if search.version != reference]
 show(shown.heads_found(bases))
 
 # %%
-show(shown.named(bases))
+show(shown.named(bases), folded=True)
 
 # %% [markdown]
-# The *share* is that of the heads of the smaller circuit which the other one has too. Two searches
-# in the same model on other prompts set the {term}`ceiling`. Chance keeps the layers: each head is
-# put at a random place of its own layer, so a large circuit holds much of a small one by chance.
+# The first table names the searches. The *share* in the second is that of the heads of the smaller
+# circuit which the other one has too. Two searches in the same model on other prompts set the
+# {term}`ceiling`. Chance keeps the layers: each head is put at a random place of its own layer, so
+# a large circuit holds much of a small one by chance.
 
 # %%
 per_layer = families.family_file(family).get("config", {}).get("num_attention_heads", 1)
@@ -221,7 +253,7 @@ alike = {
     ]
     for kind, listed in kinds.items()
 }
-show(shown.overlap(alike))
+show(shown.overlap(alike), folded=True)
 
 # %% tags=["hide-input"]
 always = {

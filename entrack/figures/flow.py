@@ -146,6 +146,10 @@ def attention_shares(groups: Mapping[str, Mapping[str, Estimate]], *, average: S
             axes.set_visible(False)
         for axes, name in zip(panels.flat, groups, strict=False):
             _bars(axes, name, groups[name], average[name])
+        for column in panels.T[: len(groups)]:
+            # The last row may lack a panel.
+            lowest = [axes for axes in column if axes.get_visible()][-1]
+            lowest.tick_params(labelbottom=True)
         panels[0, 0].invert_yaxis()
         figure.supxlabel("share of attention", fontsize=10)
     told = []

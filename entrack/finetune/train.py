@@ -73,7 +73,7 @@ def train(
     adapter, too.
 
     Cost: about 2 s a step on one core for the default model, and two minutes of measuring. A full
-    fine-tune takes longer, by reckoning 5 GB of memory and 4 GB of disk while it runs; 0.5 GB of
+    fine-tune takes longer, 8 GB of memory and 4 GB of disk while it runs; 0.5 GB of
     these stay.
     """
     usual = recipe(name, family)

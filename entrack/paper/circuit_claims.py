@@ -6,7 +6,7 @@ from functools import partial
 
 from entrack.paper import findings, published
 from entrack.stats.declarations import Declaration
-from entrack.stats.rules import Apart, AtLeast, AtMost, Beyond, Graded, Nothing, Order, Sign
+from entrack.stats.rules import WORKS, Apart, AtLeast, AtMost, Beyond, Graded, Nothing, Order, Sign
 
 HIGHER = Sign(+1)
 
@@ -156,7 +156,7 @@ def _same_circuit() -> list[Declaration]:
             "54 of 72 heads in Goat and in FLoat",
             "released circuits",
             spec="+.1f",
-            given="each own circuit has a faithfulness of 0.5 or more",
+            given=f"each own circuit has a faithfulness of {WORKS:g} or more",
             each="group",
         ),
         declare(

@@ -7,7 +7,7 @@ from functools import partial
 
 from entrack.sites import GROUPS
 from entrack.stats.declarations import Declaration
-from entrack.stats.rules import MARGIN, AtLeast, AtMost, Beyond, Every, Graded, Nothing, Sign
+from entrack.stats.rules import MARGIN, WORKS, AtLeast, AtMost, Beyond, Every, Graded, Nothing, Sign
 
 HIGHER = Sign(+1)
 ALIKE = Graded(
@@ -41,10 +41,10 @@ def _carrying() -> list[Declaration]:
         *(
             ours(
                 f"own_mask_{group.letter}",
-                f"Where a version's own mask selects other {group.title.lower()}s ({group.letter})"
-                " than base's, they carry the same",
+                f"{group.title}s that a version's own mask selects ({group.letter}) carry what"
+                " those of base's mask do",
                 Nothing(),
-                note="own less base's, paired",
+                note="own less base's, paired; 0 where both select the same heads",
             )
             for group in CARRIERS
         ),
@@ -115,7 +115,7 @@ def _lineages() -> list[Declaration]:
             AtLeast(0.8, partly=0.5),
             spec=".2f",
             note="accuracy alone over that of its own circuit, of {n} prompts",
-            given="each own circuit has a faithfulness of 0.5 or more",
+            given=f"each own circuit has a faithfulness of {WORKS:g} or more",
         ),
         *(
             ours(
@@ -152,7 +152,7 @@ def _tasks() -> list[Declaration]:
             AtLeast(0.8, partly=0.5),
             spec=".2f",
             note="accuracy alone over that of the task's own circuit, of {n} prompts",
-            given="the circuit of look-ups has a faithfulness of 0.5 or more in look-ups",
+            given=f"the circuit of look-ups has a faithfulness of {WORKS:g} or more in look-ups",
         ),
         ours(
             "task_circuit_back",
@@ -160,7 +160,7 @@ def _tasks() -> list[Declaration]:
             AtLeast(0.8, partly=0.5),
             spec=".2f",
             note="accuracy alone over that of the task's own circuit, of {n} prompts",
-            given="the circuit of look-ups has a faithfulness of 0.5 or more in look-ups",
+            given=f"the circuit of look-ups has a faithfulness of {WORKS:g} or more in look-ups",
         ),
         *(
             ours(

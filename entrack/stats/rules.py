@@ -28,6 +28,11 @@ MARGIN = 0.05
 """How large a share of prompts still counts as none."""
 
 
+WORKS = 0.5
+"""Faithfulness from which a search has found a circuit. The heads of one below it say nothing about
+what a version uses."""
+
+
 class Rule(Protocol):
     """When a claim replicates, in `words`, and the verdict on one measurement."""
 

@@ -86,6 +86,19 @@ def test_attention_bars_and_the_mean_of_all_heads():
     assert row[4].value == 1 and row[5:] == [0.25, 4]
 
 
+def test_three_groups_have_a_scale_below_each_column():
+    mass = np.full((2, 2, len(KINDS), 4), 1 / len(KINDS))
+    found = AttentionMass("last", mass, np.arange(4), "m")
+    names = ("value_fetcher", "position_transmitter", "position_detector")
+    groups = dict.fromkeys(names, found.of([Head(1, 1)]))
+    picture = attention_shares(groups, average=dict.fromkeys(names, found.everywhere))
+    shown = [axes for axes in picture.figure.axes if axes.get_visible()]
+    scales = [
+        any(tick.label1.get_visible() for tick in axes.xaxis.get_major_ticks()) for axes in shown
+    ]
+    assert scales == [False, True, True]
+
+
 def test_no_group_is_said_in_a_sentence():
     with pytest.raises(SiteError, match="no group of the circuit has a head"):
         attention_shares({}, average={})
