@@ -26,6 +26,7 @@
 family: str = "smollm2-unprimed"  # a family in models/
 with_tuned: bool = True  # follow the fine-tuning too; it takes most of the time
 steps_base: tuple[int, ...] = (20, 50)  # stops on the way to the reference [1, 100000]
+to_the_end: bool = True  # train to the end too; else each course ends at the version in models/
 steps_tuned: tuple[int, ...] = (25, 75, 150)  # stops on the way from it [1, 100000]
 n_scenes: int = 42  # scenes of seven prompts behind every accuracy [2, 1000]
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit of the reference [7, 700]
@@ -89,7 +90,14 @@ settings = CourseSettings(n_scenes, n_pairs_own, n_contents, seed, discovery)
 search = {"structure_role": discovery.structure_role, "n_pairs": n_pairs, "seed": seed}
 circuit = circuit_of(base, **search) if made else None
 courses = [
-    follow(family, version, steps=stops[version], circuit=circuit, settings=settings)
+    follow(
+        family,
+        version,
+        steps=stops[version],
+        circuit=circuit,
+        settings=settings,
+        to_the_end=to_the_end,
+    )
     for version in made
 ]
 
@@ -175,7 +183,7 @@ glue(
     first_shares=listed(shares, none=NOT),
     more_base=listed(more.get(reference, [NOT]), none="none of them"),
     more_tuned=listed(more.get(tuned, [NOT]), none="none of them"),
-    apart=listed(f"{c.apart:.1%}" for c in courses if c.apart is not None) if courses else NOT,
+    apart=listed((f"{c.apart:.1%}" for c in courses if c.apart is not None), none=NOT),
 )
 
 # %% [markdown]
@@ -227,7 +235,7 @@ if courses:
 # not about the recipe.
 
 # %%
-if courses:
+if courses and to_the_end:
     book = {c.version: kept(family, c.version, settings=settings) for c in courses}
     show(tables.ends(courses, book, reference=elsewhere, ceiling=ceiling, seed=seed), folded=True)
 

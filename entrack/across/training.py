@@ -182,6 +182,7 @@ def follow(
     steps: Sequence[int],
     circuit: Circuit,
     settings: CourseSettings,
+    to_the_end: bool = True,
 ) -> Course | None:
     """Train a version of `family` once more and measure it on its way. None for a version without
     a recipe.
@@ -192,6 +193,8 @@ def follow(
     Args:
         steps: where to look, beside the first and the last (`wanted_steps`).
         circuit: whose groups are patched at every step.
+        to_the_end: whether to train up to the last step; if not, the last checkpoint is the version
+            that stands in `models/`, and training ends at the last of `steps`.
 
     Raises:
         ModelError: the version that it starts from is missing or damaged.
@@ -209,7 +212,9 @@ def follow(
     scores, maps, carried, apart = {}, {}, {}, None
     for step in wanted_steps(steps, recipe):
         model = parent
-        if step:
+        if step == recipe.steps and not to_the_end:
+            model, apart = load(f"{family}/{version}"), None
+        elif step:
             adapter = adapter_at(trained, recipe, step)
             model = model_at(parent, recipe, adapter)
             apart = distance(adapter, family, version)

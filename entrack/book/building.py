@@ -78,7 +78,7 @@ def build(
         for name, why in reasons.items()
         if name not in {chapter.name for chapter in due}
     ]
-    for chapter, result in _executed(_order(due), reasons, edition, jobs=jobs, log=log):
+    for chapter, result in _executed(_order(due, edition), reasons, edition, jobs=jobs, log=log):
         if isinstance(result, EntrackError):
             problems.append(str(result))
             continue
@@ -181,15 +181,19 @@ def _executed(
         yield chapter, result
 
 
-def _order(chapters: Sequence[Chapter]) -> list[Chapter]:
+def _order(chapters: Sequence[Chapter], edition: Edition) -> list[Chapter]:
     """In which order to start them, so that all cores have work from the first minute to the last.
 
     The first chapter that needs the circuit finds it while those that do not need it run beside it:
-    the others would only wait for it. Then the longest come first, as `status.json` tells; unknown
-    ones count as longest."""
-    records = _read_json(chapters[0].project.notebooks / "status.json") if chapters else {}
+    the others would only wait for it. Then the longest come first, as the edition's status file
+    tells; unknown ones count as longest."""
+    file = STATUS_FILES[edition.name]
+    records = _read_json(chapters[0].project.notebooks / file) if chapters else {}
     longest = sorted(
-        chapters, key=lambda chapter: -records.get(chapter.name, {}).get("seconds", float("inf"))
+        chapters,
+        key=lambda chapter: (
+            -records.get(chapter.name, {}).get("seconds_from_nothing", float("inf"))
+        ),
     )
     needing = [
         c.name

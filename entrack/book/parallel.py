@@ -18,20 +18,23 @@ from entrack.book.execution import Execution, execute
 from entrack.book.parameters import Value
 from entrack.errors import ChapterError, EntrackError
 
-MEMORY_OF_TWO = 12 * 2**30  # bytes; the largest chapter of the default family takes half of it
+MEMORY_OF_ONE = 6 * 2**30  # bytes, of the largest chapter of the default family
 
 
 def usual_jobs() -> int:
-    """How many chapters to execute at once: 2 on a CPU of two cores with enough free memory, else
-    1.
+    """How many chapters to execute at once: on a CPU of two cores or more 3 with enough free
+    memory, 2 with less, else 1.
 
-    On CUDA one chapter fills the device.
+    One more than the two cores that the book is made for, because chapters that need the same
+    result wait for each other. On CUDA one chapter fills the device.
     """
     import psutil
 
     # torch would know better, but takes a second to import.
     cuda = shutil.which("nvidia-smi") is not None
-    return 1 if cuda or _cores() < 2 or psutil.virtual_memory().available < MEMORY_OF_TWO else 2
+    if cuda or _cores() < 2:
+        return 1
+    return min(3, max(1, psutil.virtual_memory().available // MEMORY_OF_ONE))
 
 
 def executions(

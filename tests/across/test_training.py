@@ -179,6 +179,18 @@ def test_a_course_from_end_to_end(family):
     assert np.array_equal(again.scores[2].log_prob, found.scores[2].log_prob)
 
 
+def test_a_course_can_end_at_the_version_in_the_book(family):
+    given = {"steps": (2,), "circuit": CIRCUIT, "settings": SMALL}
+    whole = training.follow(family, "tuned", **given)
+    short = training.follow(family, "tuned", **given, to_the_end=False)
+    assert short.steps == whole.steps and short.scores[3].model == "random/tuned"
+    own = score_task(load("random/tuned"), scenes(2, split="evaluation"))
+    assert np.array_equal(short.scores[3].log_prob, own.log_prob)
+    assert np.array_equal(short.scores[2].log_prob, whole.scores[2].log_prob)
+    assert not np.array_equal(short.scores[3].log_prob, whole.scores[3].log_prob)
+    assert short.apart is None
+
+
 def test_the_version_that_is_kept_is_measured_as_a_checkpoint_is(family):
     scores, found = training.kept(family, "tuned", settings=SMALL)
     own = training.measure(load("random/tuned"), CIRCUIT, SMALL)

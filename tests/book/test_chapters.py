@@ -22,7 +22,7 @@ from small_book import edit, small_book
 from entrack.book import building, execution
 from entrack.book import parallel as side_by_side
 from entrack.book.building import ALL, NOTHING, build
-from entrack.book.chapters import Project, glued, project
+from entrack.book.chapters import FULL, Project, glued, project
 from entrack.book.execution import execute, run, run_id
 from entrack.book.freshness import get_stamp, used_modules
 from entrack.book.notebooks import notebook_bytes
@@ -287,20 +287,24 @@ def test_two_chapters_are_executed_side_by_side_with_their_share_of_the_cores(
 
 def test_the_longest_are_executed_first_and_the_unknown_before_them(book):
     status = book.notebooks / "status.json"
-    status.write_text(json.dumps({"01_double": {"seconds": 1.0}, "02_show": {"seconds": 9.0}}))
+    status.write_text(
+        json.dumps(
+            {n: {"seconds_from_nothing": s} for n, s in (("01_double", 1.0), ("02_show", 9.0))}
+        )
+    )
     (book.notebooks / "03_new.py").write_text("# %%\n1\n")
-    assert [chapter.name for chapter in building._order(book.chapters())] == [
+    assert [chapter.name for chapter in building._order(book.chapters(), FULL)] == [
         "03_new",
         "02_show",
         "01_double",
     ]
     status.unlink()
-    assert [chapter.name for chapter in building._order(book.chapters())] == [
+    assert [chapter.name for chapter in building._order(book.chapters(), FULL)] == [
         "01_double",
         "02_show",
         "03_new",
     ]
-    assert building._order([]) == []
+    assert building._order([], FULL) == []
 
 
 def test_one_chapter_finds_the_circuit_while_those_without_need_of_it_run(book):
@@ -312,9 +316,9 @@ def test_one_chapter_finds_the_circuit_while_those_without_need_of_it_run(book):
         (book.notebooks / f"{name}.py").write_text(f"# %%\nfrom {building.SEARCH} import *\n")
     seconds = {"01_double": 6, "02_show": 7, "03_search": 3, "04_long": 4, "05_longer": 5}
     (book.notebooks / "status.json").write_text(
-        json.dumps({name: {"seconds": s} for name, s in seconds.items()})
+        json.dumps({name: {"seconds_from_nothing": s} for name, s in seconds.items()})
     )
-    assert [c.name for c in building._order(book.chapters())] == [
+    assert [c.name for c in building._order(book.chapters(), FULL)] == [
         "03_search",
         "02_show",
         "01_double",
