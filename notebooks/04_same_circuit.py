@@ -31,7 +31,7 @@ n_complete: int = 504  # prompts for completeness, at most n_evaluation [14, 500
 n_choosing: int = 98  # of these, so many of the first choose in the greedy search [14, 5000]
 structure_role: str = ""  # empty: as in its file {, after_prev_query_label, prev_query_label}
 n_support: int = 28  # prompts on which further tokens are chosen [7, 1000]
-n_judged: int = 252  # prompts on which they are judged, at most n_evaluation [14, 5000]
+n_judged: int = 280  # prompts on which they are judged, at most n_evaluation [14, 5000]
 n_random: int = 4  # random circuits per version, of either kind [1, 1000]
 seed: int = 0  # of all prompts [0, 1000000]
 
@@ -302,8 +302,8 @@ show(figures.minimality_bars(found[base].minimality))
 
 # %%
 show(tables.minimality(found[base].minimality), folded=True)
-n_judged = len(found[base].minimality.whole)
-glue(n_minimality=n_judged, resolution=1 / n_judged)
+n_pruning = len(found[base].minimality.whole)
+glue(n_minimality=n_pruning, resolution=1 / n_pruning)
 
 # %% [markdown]
 # With {glue:text}`n_minimality` prompts, one prompt is worth {glue:text}`resolution:.3f` of
