@@ -199,12 +199,13 @@ for when, v in (("own", version), ("best", best)):
 # Does the most accurate version, {glue:text}`best_version`, need the same as
 # {glue:text}`version_short`? Where the query label cannot read the earlier label,
 # {glue:text}`label_lost_own` of the right answers are lost in {glue:text}`version_short` and
-# {glue:text}`label_lost_best` in {glue:text}`best_version`; where it cannot read the token after that label,
-# {glue:text}`after_lost_own` and {glue:text}`after_lost_best`; where it can read neither,
-# {glue:text}`both_lost_own` and {glue:text}`both_lost_best`. So the most accurate version does
-# only a little worse without the label, as long as it can read the token after it. Without both it
-# loses about as much as the other. The figure shows one more difference: it loses more where the
-# last token cannot read the query label. But so does `math`, which is not better than `base`.
+# {glue:text}`label_lost_best` in {glue:text}`best_version`; where it cannot read the token after
+# that label, {glue:text}`after_lost_own` and {glue:text}`after_lost_best`; where it can read
+# neither, {glue:text}`both_lost_own` and {glue:text}`both_lost_best`. So the most accurate version
+# does only a little worse without the label, as long as it can read the token after it. Without
+# both it loses about as much as the other. The figure shows one more difference: it loses more
+# where the last token cannot read the query label. But so does `math`, which is not better than
+# `base`.
 #
 # *Caveat.* A reading that is needed in two versions may carry different things in them, by
 # different heads. And a version that gets more answers right has more to lose, which is why the
