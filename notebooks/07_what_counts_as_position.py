@@ -284,8 +284,8 @@ for name in ("position_transmitter", "position_detector"):
 # in base and source, the number counted from the start cannot be told from that counted from the
 # end; only the wordings with an extra segment can (see the exercise). Filler is text that the
 # versions were not tuned on; unpatched bars show the base prompt, which has none. A rival idea that
-# no head follows still gets some answers: the errors that happen to name its box. Each claim below is judged by its smallest lead, so it needs
-# more pairs than one lead alone would.
+# no head follows still gets some answers: the errors that happen to name its box. Each claim below
+# is judged by its smallest lead, so it needs more pairs than one lead alone would.
 #
 # ## The other text format
 #
