@@ -13,10 +13,11 @@
 #
 # This is the paper's finding (i) {cite:p}`prakash2024finetuning`, with additions: every circuit
 # pruned at the same threshold, random circuits drawn without replacement and within layers, all
-# heads compared and not only those kept, {term}`completeness` with a greedy search, the value
-# fetchers of all circuits taken out together, a fifth group of heads, and intervals throughout.
-# *Objectives:* tell faithfulness from accuracy; judge an overlap against chance; read what a
-# circuit leaves out. *Time:* 30 minutes. *Before it:* {doc}`03_circuit`.
+# heads compared and not only those kept, {term}`completeness` with a greedy search, the
+# {term}`value fetchers <value fetcher>` (A) of all circuits taken out together, a fifth group of
+# heads, and intervals throughout. *Objectives:* tell faithfulness from accuracy; judge an overlap
+# against chance; read what a circuit leaves out. *Time:* 30 minutes. *Before it:*
+# {doc}`03_circuit`.
 
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
@@ -226,13 +227,12 @@ show(tables.published_cross(), folded=True)
 # %% [markdown]
 # ## Overlap
 #
-# Two circuits share some heads by chance. The circuit's groups are compared one by one:
-# {term}`value fetchers <value fetcher>` (A), {term}`position transmitters <position transmitter>`
-# (B), {term}`position detectors <position detector>` (C) and {term}`structure readers <structure
-# reader>` (D). The hypergeometric p-value says how likely at least this overlap would be if the
-# second group were drawn at random; a group with no head kept cannot overlap. The rank correlation
-# compares the path-patching scores of all heads, kept or not. All circuits are pruned at the same
-# threshold.
+# Two circuits share some heads by chance. The circuit's groups are compared one by one: value
+# fetchers (A), {term}`position transmitters <position transmitter>` (B), {term}`position detectors
+# <position detector>` (C) and {term}`structure readers <structure reader>` (D). The hypergeometric
+# p-value says how likely at least this overlap would be if the second group were drawn at random; a
+# group with no head kept cannot overlap. The rank correlation compares the path-patching scores of
+# all heads, kept or not. All circuits are pruned at the same threshold.
 
 # %%
 n_heads = models[base].n_layers * models[base].n_heads

@@ -381,6 +381,10 @@ show(answer_shares(bars))
 show(tables.answers(carried), folded=True)
 
 # %% [markdown]
+# With A patched the source's object is the commonest answer. With B or C patched it is the base's
+# object at the source's position that leads among the words that an idea predicts, and many answers
+# are none of these. That no group carries the label: *{glue:text}`verdict_label_not_carried`*.
+#
 # A patch that makes a model err more makes it name every box more often, also the expected one. A
 # small rise of a score may mean no more than that. A group can matter and still meet no
 # desideratum: when a model no longer finds its box, it names some other one. What was patched is

@@ -96,8 +96,9 @@ show(tables.sources(worded))
 # %% [markdown]
 # ```{admonition} Predict before you read on
 # :class: tip
-# Which of these changes moves the *token* of the queried segment but not its *number*? Which moves
-# neither? If heads carry token positions, which rows must fall?
+# The table has an example of each wording. Which of these changes moves the *token* of the queried
+# segment but not its *number*? Which moves neither? If heads carry token positions, which wordings
+# must score less?
 # ```
 
 # %%
@@ -119,7 +120,7 @@ show(tables.scores(worded, paper=paper))
 # the segment. The control should score zero. Here it does not: on some of the pairs the patched
 # model answers with the object of the *next* box, in both groups. What these heads carry is then no
 # exact number. It is a place with some blur, though the right box is named more often than the
-# next.
+# next. That the same wordings hurt here as in Llama: *{glue:text}`verdict_same_wordings_hurt`*.
 #
 # ### A mask for each wording
 #
