@@ -294,10 +294,11 @@ show(tables.shares_of_ceiling(alike, ceiling=OTHER_PROMPTS), folded=True)
 show(tables.likeness(alike, ceiling=OTHER_PROMPTS))
 
 # %% [markdown]
-# In A and B the effects in every version are nearly as like those in {glue:text}`base_short` as a
-# second search in {glue:text}`base_short` finds them. In C the shares of the ceiling have intervals
-# too wide to say so. In D the effects in `boxes` are not like those in {glue:text}`base_short` at
-# all, and those in the other versions are.
+# By value, the effects of A and B in every version are nearly as like those in
+# {glue:text}`base_short` as a second search in {glue:text}`base_short` finds them, those of A with
+# the narrower intervals. In C the intervals are too wide to say so. In D the effects in `boxes`
+# show no likeness to those in {glue:text}`base_short`; in the other versions they do. That the
+# effects are the same in all of them: *{glue:text}`verdict_same_heads`*.
 #
 # *Caveat.* The {term}`receivers <receiver>` of B, C and D are the heads found one stage before, so
 # what differs in A passes on. {doc}`12_lineages` asks the same of models that were not made from
@@ -427,8 +428,8 @@ glue(
 # Where it does not, it has heads that fetch the object and that no search kept. That the fine-tuned
 # versions have more left than `base`: *{glue:text}`verdict_stand_ins`*.
 #
-# *Caveat.* A search looks at one head at a time, with the others alive.
-# Heads that begin to work only when others are gone show no effect in it.
+# *Caveat.* A search looks at one head at a time, with the others alive. Heads that begin to work
+# only when others are gone show no effect in it.
 #
 # ## Where the rest is
 #
@@ -485,9 +486,9 @@ glue(n_support_used=n_support, n_judged_used=len(judging))
 # ## A fifth group
 #
 # So the circuit gets a fifth group, *E*: heads at the chosen tokens where none of the four groups
-# acts, all of these tokens alike. To rank them, each head there gets a dial from 0, its
-# mean, to 1, its own output, and all dials are turned up together. What the log probability of the
-# answer gains on the way is shared out among the heads by its gradient with respect to each dial
+# acts, all of these tokens alike. To rank them, each head there gets a dial from 0, its mean, to 1,
+# its own output, and all dials are turned up together. What the log probability of the answer gains
+# on the way is shared out among the heads by its gradient with respect to each dial
 # {cite:p}`sundararajan2017axiomatic`. Of groups of growing size we take the smallest that is right
 # on 95 % as many prompts as the best. This is done on {glue:text}`n_widening` prompts and judged on
 # {glue:text}`n_judged_used` others.

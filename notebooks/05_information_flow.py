@@ -63,9 +63,9 @@ glue(version=model.name, n_prompts=len(prompts))
 #
 # Each panel blocks one reading in all layers from some depth up. At the left edge it is blocked
 # everywhere, to the right ever less. Where the curve climbs, the reading takes place: what is
-# blocked further up no longer matters. Of the readings, {glue:text}`n_readings` are of one token,
-# two of these of a random one, as a control. Apart from the controls, the loss is clear for
-# {glue:text}`n_needed`.
+# blocked further up no longer matters. There are {glue:text}`n_readings` readings of one token, two
+# of them of a random token, as a control; one more panel blocks two tokens at once. Among the
+# readings of one token that are no controls, the loss is clear for {glue:text}`n_needed`.
 
 # %%
 # figure: fig-how-knockout
