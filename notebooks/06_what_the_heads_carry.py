@@ -358,8 +358,8 @@ glue(n_own_masks=len(chosen), n_own_all=chosen.count("all"), n_own_none=chosen.c
 show(tables.published_masks(), folded=True)
 
 # %% [markdown]
-# Its labels are void for the reason above. It has masks of this kind too: in Llama, that of A takes
-# all heads for the object and none for the position.
+# Its labels are void for the reason above. Masks that take all heads or none occur there too: in
+# Llama, that of A takes all heads for the object and none for the position.
 #
 # ## Everything that a patched model answers
 #

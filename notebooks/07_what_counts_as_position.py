@@ -127,9 +127,8 @@ show(tables.scores(worded, paper=paper))
 # Up to here all heads of a group were patched, whatever the wording. The paper learns a
 # {term}`mask` for each wording ({doc}`06_what_the_heads_carry` says how), the control included.
 # Does a mask of its own find more where the whole group finds little? We learn one as the paper
-# does, with its one price
-# and its choice of the most heads among masks that validate equally well, and with
-# {glue:text}`mask_steps` steps instead of {glue:text}`paper_steps`.
+# does, with its one price and its choice of the most heads among masks that validate equally well,
+# and with {glue:text}`mask_steps` steps instead of {glue:text}`paper_steps`.
 
 # %%
 learned = [
@@ -261,8 +260,8 @@ if answered:
 # Among the sources that it answers right, the smallest leads over tokens from the end are
 # {glue:text}`end_right_B` for B and {glue:text}`end_right_C` for C.
 #
-# Tokens from the start are the nearest rival of B: the order is ahead of them wherever the two
-# differ, but no interval leaves 0 out. The bars of the figure show why. Order and tokens from the
+# Tokens from the start are the nearest rival of B: the order is ahead of them wherever the prompts
+# tell the two apart, but no interval leaves 0 out. The bars of the figure show why. Order and tokens from the
 # start both get more answers than in the unpatched model, so both may be in the message.
 
 # %% tags=["hide-input"]
