@@ -25,9 +25,9 @@
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
 with_tuned: bool = True  # follow the fine-tuning too; it takes most of the time
-steps_base: tuple[int, ...] = (20, 50)  # stops on the way to the reference [1, 100000]
+steps_base: list[int] = [20, 50]  # stops on the way to the reference [1, 100000]
 to_the_end: bool = True  # train to the end too; else each course ends at the version in models/
-steps_tuned: tuple[int, ...] = (25, 75, 150)  # stops on the way from it [1, 100000]
+steps_tuned: list[int] = [25, 75, 150]  # stops on the way from it [1, 100000]
 n_scenes: int = 42  # scenes of seven prompts behind every accuracy [2, 1000]
 n_pairs: int = 70  # clean and corrupt pairs behind the circuit of the reference [7, 700]
 n_pairs_own: int = 28  # the same behind the effects of heads at every checkpoint [7, 700]

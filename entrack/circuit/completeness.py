@@ -6,16 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from entrack.circuit.ablation import score_circuits, score_removed
 from entrack.circuits import Circuit
 from entrack.errors import SiteError
-from entrack.model.activations import Means
+from entrack.model.activations import CHUNK, Means, clean_run
 from entrack.model.decoder import Model
-from entrack.sites import GROUPS
+from entrack.model.edits import Edit, by_suffix, suffix
+from entrack.model.replay import Replay
+from entrack.sites import GROUPS, check_heads
 from entrack.stats.metrics import Difference, difference
 from entrack.store.results import stored
-from entrack.task.prompts import Prompts
+from entrack.task.prompts import Prompts, chunks
+
+QUESTION = ("query_label", "last")
+"""The tokens of the question at which groups act."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,15 @@ def measure_completeness(
     means: Means,
     n_random: int = 10,
     n_greedy: int = 5,
+    n_choosing: int = 100,
     seed: int = 0,
 ) -> Completeness:
     """Whole groups, random K (each head with probability 1/2), and a K grown greedily to open the
     gap. Stored.
 
     The greedy search, which the released code lacks, adds at each of `n_greedy` steps that of six
-    drawn heads which makes |F(C without K) - F(M without K)| largest.
+    drawn heads which makes |F(C without K) - F(M without K)| largest on the first `n_choosing`
+    prompts. All of the prompts score it.
     Raises SiteError for a circuit without heads.
     Cost: per K and prompt, three tokens (circuit) and the tokens from the earlier label on (model).
     """
@@ -75,7 +83,7 @@ def measure_completeness(
             f"the circuit of {circuit.model} has no heads, so none can be taken away; at least one"
             " is needed. Search with more prompts, or in a version that does the task."
         )
-    return _measure(model, prompts, circuit, means, n_random, n_greedy, seed)
+    return _measure(model, prompts, circuit, means, n_random, n_greedy, n_choosing, seed)
 
 
 @stored("completeness")
@@ -86,6 +94,7 @@ def _measure(
     means: Means,
     n_random: int,
     n_greedy: int,
+    n_choosing: int,
     seed: int,
 ) -> Completeness:
     generator = np.random.default_rng(seed)
@@ -97,6 +106,7 @@ def _measure(
         removed.append(_subset(circuit, [item for item, k in zip(items, kept, strict=True) if k]))
         labels.append(f"random {draw + 1}")
     scores = _both(model, prompts, circuit, removed, means)
+    few = prompts.subset(range(min(n_choosing, len(prompts))))
     grown: list = []
     for step in range(min(n_greedy, len(items))):
         left = [item for item in items if item not in grown]
@@ -104,15 +114,14 @@ def _measure(
             left[i] for i in generator.choice(len(left), size=min(6, len(left)), replace=False)
         ]
         sets = [_subset(circuit, [*grown, item]) for item in tried]
-        found = _both(model, prompts, circuit, sets, means)
+        found = _both(model, few, circuit, sets, means)
         best = int(np.abs(found[0].mean(1) - found[1].mean(1)).argmax())
         grown.append(tried[best])
         removed.append(sets[best])
         labels.append(f"greedy {step + 1}")
-        scores = [
-            np.concatenate([old, new[best : best + 1]])
-            for old, new in zip(scores, found, strict=True)
-        ]
+    if grown:
+        more = _both(model, prompts, circuit, removed[-len(grown) :], means)
+        scores = [np.concatenate(pair) for pair in zip(scores, more, strict=True)]
     return Completeness(
         removed=tuple(removed), labels=tuple(labels), circuit_hits=scores[0], model_hits=scores[1]
     )
@@ -132,8 +141,67 @@ def _both(
     ]
     return [
         score_circuits(model, prompts, circuits=remaining, means=means).hits,
-        score_removed(model, prompts, removed=removed, means=means).hits,
+        hits_without(model, prompts, removed=removed, means=means),
     ]
+
+
+def hits_without(
+    model: Model, prompts: Prompts, *, removed: Sequence[Circuit], means: Means
+) -> np.ndarray:
+    """Whether the whole model less the heads of each of `removed`, mean-ablated at their roles,
+    answers right [set example]: F(M without K).
+
+    The same as `ablation.score_removed`, which reruns the context for every set. Here only sets
+    with structure readers do; the others begin at the query label and at their lowest layer.
+    Raises SiteError for a head that the model does not have.
+    Cost: a pass per prompt, twice where some sets have structure readers and others do not; per
+    prompt and set, the positions from the query label on, or those from the earlier label on."""
+    hits = np.empty((len(removed), len(prompts)), dtype=bool)
+    early = [i for i, circuit in enumerate(removed) if circuit.groups["structure_reader"]]
+    late = [i for i in range(len(removed)) if i not in early]
+    if early:
+        sets = [removed[i] for i in early]
+        hits[early] = score_removed(model, prompts, removed=sets, means=means).hits
+    if late:
+        hits[late] = _without_at_question(model, prompts, [removed[i] for i in late], means)
+    return hits
+
+
+@torch.no_grad()
+def _without_at_question(
+    model: Model, prompts: Prompts, removed: Sequence[Circuit], means: Means
+) -> np.ndarray:
+    """`hits_without` for sets that take nothing away before the query label."""
+    gone = torch.zeros(len(QUESTION), model.n_layers, len(removed), model.n_heads, dtype=torch.bool)
+    for index, circuit in enumerate(removed):
+        for slot, role in enumerate(QUESTION):
+            heads = sorted(circuit.at(role))
+            check_heads(heads, model.n_layers, model.n_heads)
+            for head in heads:
+                gone[slot, head.layer, index, head.head] = True
+    sites = [(int(s), int(layer)) for s, layer in gone.any(dim=(2, 3)).nonzero()]
+    start = min((layer for _, layer in sites), default=model.n_layers - 1)
+    gone, hits = gone.to(model.device), np.empty((len(removed), len(prompts)), dtype=bool)
+    for group in by_suffix(prompts, QUESTION[0]):
+        for chosen in chunks(group, CHUNK):
+            run = clean_run(model, prompts.subset(chosen))
+            positions = suffix(run, QUESTION[0])
+            at = [run.prompts.at(role) for role in QUESTION]
+            edits = [
+                Edit(
+                    "z",
+                    layer,
+                    int((at[slot] - positions[:, 0])[0]),
+                    means.z[layer][at[slot]][:, None],
+                    gone[slot, layer][None],
+                )
+                for slot, layer in sites
+            ]
+            found = Replay(
+                model, run, positions=positions, edits=edits, variants=len(removed), start=start
+            ).outcomes()
+            hits[:, chosen] = found.hit.T.cpu()
+    return hits
 
 
 def _subset(circuit: Circuit, items: Sequence) -> Circuit:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from entrack.circuit.ablation import score_removed
+from entrack.circuit.completeness import hits_without
 from entrack.circuit.faithfulness import Faithfulness, grow, measure_faithfulness
 from entrack.circuits import Circuit
 from entrack.model.activations import Means
@@ -130,7 +130,7 @@ def without_fetchers(
     on without those of all has heads that stand in, or that no search keeps. A circuit without
     value fetchers takes nothing away. A draw may hold some of the fetchers: it is a floor of what
     any heads of these layers cost.
-    Cost: per set and prompt, the tokens from where structure readers act on."""
+    Cost: a pass per prompt, and the tokens of the question per set and prompt."""
     fetchers = {name: circuit.only(FETCHERS) for name, circuit in circuits.items()}
     heads = tuple(sorted({h for circuit in fetchers.values() for h in circuit.groups[FETCHERS]}))
     some = next(iter(fetchers.values()))
@@ -150,4 +150,4 @@ def without_fetchers(
 def _without(
     model: Model, prompts: Prompts, removed: Sequence[Circuit], means: Means
 ) -> np.ndarray:
-    return score_removed(model, prompts, removed=removed, means=means).hits
+    return hits_without(model, prompts, removed=removed, means=means)

@@ -122,7 +122,9 @@ def _same_circuit(c: Chapter) -> float:
     kept = c.compared + 1 + 2 * c.values["n_random"]
     versions += c.compared * c.alone(c.values["n_evaluation"], kept)
     without = c.again("prev_query_label", 1.0) + c.again("query_label", 1.0)
-    complete = c.values["n_complete"] * (c.compared * (4 + 4 + 6) + 3 * 6) * without
+    complete = (
+        c.values["n_complete"] * (c.compared * 4 + 3) + c.values["n_choosing"] * 18
+    ) * without
     wide = replayed(c.shape, c.text, slots=c.text.n_boxes + 3, layers=c.shape.n_layers)
     fifth = (c.values["n_support"] * (4 * 3 + 2 * 7) + c.values["n_judged"] * 7) * wide
     complete += 3 * fifth + c.passes(2 * c.values["n_judged"])
