@@ -261,8 +261,9 @@ if answered:
 # {glue:text}`end_right_B` for B and {glue:text}`end_right_C` for C.
 #
 # Tokens from the start are the nearest rival of B: the order is ahead of them wherever the prompts
-# tell the two apart, but no interval leaves 0 out. The bars of the figure show why. Order and tokens from the
-# start both get more answers than in the unpatched model, so both may be in the message.
+# tell the two apart, but no interval leaves 0 out. The bars of the figure show why. Order and
+# tokens from the start both get more answers than in the unpatched model, so both may be in the
+# message.
 
 # %% tags=["hide-input"]
 glue(n_rivals=n_rivals, margin=MARGIN)
