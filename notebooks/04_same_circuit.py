@@ -11,12 +11,13 @@
 # {glue:text}`faithfulness_list`. Of its {glue:text}`circuit_size` heads, the circuits searched in
 # the versions themselves contain {glue:text}`shared_list`.
 #
-# This is the paper's finding (i) {cite:p}`prakash2024finetuning`, with six additions: every
-# circuit pruned at the same threshold, random circuits drawn without replacement and within layers,
-# all heads compared and not only those kept, {term}`completeness` with a greedy search, a fifth
-# group of heads, and intervals throughout. *Objectives:* tell faithfulness from
-# accuracy; judge an overlap against chance; read what a circuit leaves out. *Time:* 30 minutes.
-# *Before it:* {doc}`03_circuit`.
+# This is the paper's finding (i) {cite:p}`prakash2024finetuning`, with additions: every circuit
+# pruned at the same threshold, random circuits drawn without replacement and within layers, all
+# heads compared and not only those kept, {term}`completeness` with a greedy search, the
+# {term}`value fetchers <value fetcher>` (A) of all circuits taken out together, a fifth group of
+# heads, and intervals throughout. *Objectives:* tell faithfulness from accuracy; judge an overlap
+# against chance; read what a circuit leaves out. *Time:* 30 minutes. *Before it:*
+# {doc}`03_circuit`.
 
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
@@ -76,8 +77,8 @@ settings = CircuitSettings(
 settings_own = replace(settings, n_pairs=n_pairs_own)
 
 # %% [markdown]
-# Compared are the versions that were made from {glue:text}`base_short`. Those below it do not do
-# the task, so there is nothing to be faithful to.
+# Compared are the versions that were made from {glue:text}`base_short`. The model that
+# {glue:text}`base_short` was made from does not do the task, so there is nothing to be faithful to.
 
 # %%
 compared = [base, *(others.split() or families.tuned_from(family, base))]
@@ -141,18 +142,10 @@ glue(
 #
 # The circuit of {glue:text}`base_short` runs alone in each version, with that version's own means.
 # Faithfulness is the accuracy of the circuit over the accuracy of the whole version, on the same
-# {glue:text}`n_evaluation_used` prompts, not rounded before the division. In the second table, the
-# p-value is that of no difference between circuit and version (exact, paired).
+# {glue:text}`n_evaluation_used` prompts, not rounded before the division.
 #
-# Two numbers must not be confused. Faithfulness falls where the whole version improves more than
-# the circuit does; the circuit's own accuracy may rise all the same. The column before the last
-# tells how it changes beside {glue:text}`base_short`, prompt by prompt.
-#
-# The last column is the sentence of the paper's abstract: the circuit of Llama, alone in the
-# fine-tuned models, does better than the *whole* Llama. It asks for two things at once, that the
-# heads work better in the version, and that the circuit lacks little. The second is missing here
-# already in {glue:text}`base_short`, whose own row says by how much; in Llama nothing was missing
-# (the paper's table, below).
+# Faithfulness falls where the whole version improves more than the circuit does; the circuit's own
+# accuracy may rise all the same. So both stand in the table.
 
 # %%
 circuits = [search.circuit for search in found.values()]
@@ -177,12 +170,25 @@ show(tables.published_table1(), folded=True)
 # Chance is one in seven; a model or circuit that says something else than an object of the scene
 # scores below it.
 #
+# Read the column *circuit* downwards. In `instruct`, `math` and `code` the heads of
+# {glue:text}`base_short` alone are right about as often as in {glue:text}`base_short` itself, and
+# only in `boxes` more often. So the low faithfulness of `code` does not come from heads that work
+# worse: what `code` gained is not in these heads alone. The folded table of differences compares
+# them prompt by prompt; its p-value is that of no difference between circuit and version (exact,
+# paired).
+#
+# The paper's abstract says more: the circuit of Llama, alone in the fine-tuned models, does better
+# than the *whole* Llama. That asks for two things at once, that the heads work better in the
+# version, and that the circuit lacks little. Here the circuit lacks much already in
+# {glue:text}`base_short`, where in Llama nothing was missing. So that it does better than the whole
+# {glue:text}`base_short`: *{glue:text}`verdict_circuit_over_base`*.
+#
 # ## Every circuit in every version
 #
 # Fine-tuned versions may use heads that the circuit of {glue:text}`base_short` lacks, so we search
 # their own. Where a version's own circuit is clearly less accurate in it than the circuit of
-# {glue:text}`base_short` (the second table), the search did not find what makes the version better,
-# and their overlap tells us little.
+# {glue:text}`base_short`, the search did not find what makes the version better, and their overlap
+# tells us little.
 
 # %%
 # figure: fig-cross
@@ -191,7 +197,10 @@ show(tables.published_table1(), folded=True)
 show(figures.cross_grid(scores, owners=list(found)))
 
 # %% [markdown]
-# Two more rows say what there was to find. The *ceiling*: all heads at the same tokens, and no head
+# In `code`, `instruct` and `boxes` a version's own circuit is more accurate in it than that of
+# {glue:text}`base_short`; in `math` the two are close.
+#
+# Two more numbers say what there was to find. The *ceiling*: all heads at the same tokens, no head
 # elsewhere. Where the whole version lies far above it, what is missing is not at these tokens, and
 # no search among their heads finds it. The *floor*: random heads, as many in each layer and group
 # as the circuit has. A circuit that is no better than those tells of layers, not of heads.
@@ -208,7 +217,10 @@ glue(
 
 # %% [markdown]
 # All heads at these tokens alone have an accuracy of {glue:text}`ceiling_list`; random heads of the
-# circuit's layers {glue:text}`floor_list`. Read a circuit's accuracy between these two.
+# circuit's layers {glue:text}`floor_list`. This ceiling is no upper limit: heads that are added can
+# disturb, and in `math` the circuit of {glue:text}`base_short` does better than all heads. Every
+# version as a whole lies well above its ceiling. So in all of them a part of the work is done at
+# other tokens.
 
 # %% tags=["hide-input"]
 show(tables.published_cross(), folded=True)
@@ -216,13 +228,12 @@ show(tables.published_cross(), folded=True)
 # %% [markdown]
 # ## Overlap
 #
-# Two circuits share some heads by chance. The circuit's groups are compared one by one:
-# {term}`value fetchers <value fetcher>` (A), {term}`position transmitters <position transmitter>`
-# (B), {term}`position detectors <position detector>` (C) and {term}`structure readers <structure
-# reader>` (D). The hypergeometric p-value says how likely at least this overlap would be if the
-# second group were drawn at random; a group with no head kept cannot overlap. The rank correlation
-# compares the path-patching scores of all heads, kept or not. All circuits are pruned at the same
-# threshold.
+# Two circuits share some heads by chance. The circuit's groups are compared one by one: value
+# fetchers (A), {term}`position transmitters <position transmitter>` (B), {term}`position detectors
+# <position detector>` (C) and {term}`structure readers <structure reader>` (D). The hypergeometric
+# p-value says how likely at least this overlap would be if the second group were drawn at random; a
+# group with no head kept cannot overlap. The rank correlation compares the path-patching scores of
+# all heads, kept or not. All circuits are pruned at the same threshold.
 
 # %%
 n_heads = models[base].n_layers * models[base].n_heads
@@ -245,8 +256,12 @@ glue(own_heads=told or "none was searched")
 show(tables.published_overlap(), folded=True)
 
 # %% [markdown]
-# The released Goat and FLoat circuits match a threshold of 0 %, Llama's one of 1 %. The heads of
-# the circuits searched in the versions themselves are {glue:text}`own_heads`.
+# That each group of each version shares more heads with {glue:text}`base_short` than chance would
+# give, *{glue:text}`verdict_overlap`*. The rank correlations, over all heads, are lowest in B, C
+# and D of `boxes`. The released Goat and FLoat circuits match a threshold of 0 %, Llama's one of
+# 1 %.
+#
+# The heads of the circuits searched in the versions themselves are {glue:text}`own_heads`.
 #
 # ## Head by head
 #
@@ -280,6 +295,12 @@ show(tables.shares_of_ceiling(alike, ceiling=OTHER_PROMPTS), folded=True)
 show(tables.likeness(alike, ceiling=OTHER_PROMPTS))
 
 # %% [markdown]
+# By value, the effects of A and B in every version are nearly as like those in
+# {glue:text}`base_short` as a second search in {glue:text}`base_short` finds them, those of A with
+# the narrower intervals. In C the intervals are too wide to say so. In D the effects in `boxes`
+# show no likeness to those in {glue:text}`base_short`; in the other versions they do. That the
+# effects are the same in all of them: *{glue:text}`verdict_same_heads`*.
+#
 # *Caveat.* The {term}`receivers <receiver>` of B, C and D are the heads found one stage before, so
 # what differs in A passes on. {doc}`12_lineages` asks the same of models that were not made from
 # {glue:text}`base_short`.
@@ -307,10 +328,10 @@ glue(n_minimality=n_pruning, resolution=1 / n_pruning)
 
 # %% [markdown]
 # With {glue:text}`n_minimality` prompts, one prompt is worth {glue:text}`resolution:.3f` of
-# accuracy, so whether a head passes 1 % can depend on a single prompt. A head is *clear* if its
-# cost, with its rivals gone, has an interval above zero; {doc}`chapter 3 <03_circuit>` shows what
-# the others do together. The plain alternative comes with an interval too, but it misses a head
-# whose rivals stand in for it.
+# accuracy, so whether a head passes 1 % can depend on a single prompt. The table calls a head
+# *clear* if its cost, with its rivals gone, has an interval above zero; {doc}`chapter 3
+# <03_circuit>` shows what the others do together. The plain alternative comes with an interval too,
+# but it misses a head whose rivals stand in for it.
 #
 # ## Completeness
 #
@@ -370,10 +391,11 @@ show(tables.completeness(complete))
 show(circuit_tables.own_completeness(complete_in), folded=True)
 
 # %% [markdown]
-# Read the column of A. Without the value fetchers of their circuits, `base` and `math` have nothing
-# left. `code` and `boxes` go on: other heads then fetch the object, which no circuit run alone can
-# show. These may be heads that stand in, or value fetchers that the searches in these versions
-# missed, for they had fewer pairs than that in `base`.
+# A circuit without its value fetchers (A) answers next to nothing. So the gap without A is what the
+# version itself has left when these heads are gone. `base` and `math` have nothing left, and
+# `instruct` little. `code` and `boxes` go on: other heads then fetch the object, which no circuit
+# run alone can show. These may be heads that stand in, or value fetchers that the searches in these
+# versions missed, for they had fewer pairs than that in `base`.
 #
 # ## Who stands in?
 #
@@ -405,16 +427,18 @@ glue(
 )
 
 # %% [markdown]
-# Without these {glue:text}`n_fetchers` heads the right object is still said in
-# {glue:text}`gone_list` of prompts. Where a version falls to what `base` has left, its search had
-# missed value fetchers that the others found. Where it does not, it has heads that fetch the object
-# and that no search kept. *Caveat.* A search looks at one head at a time, with the others alive.
-# Heads that begin to work only when others are gone show no effect in it.
+# Without these {glue:text}`n_fetchers` heads the accuracy is {glue:text}`gone_list`. Where a
+# version falls to what `base` has left, its search had missed value fetchers that the others found.
+# Where it does not, it has heads that fetch the object and that no search kept. That the fine-tuned
+# versions have more left than `base`: *{glue:text}`verdict_stand_ins`*.
+#
+# *Caveat.* A search looks at one head at a time, with the others alive. Heads that begin to work
+# only when others are gone show no effect in it.
 #
 # ## Where the rest is
 #
 # A circuit can fall short in its groups or in its tokens. Here one group at a time gets *all* heads
-# at its token, and the others stay as they are. A row that rises names a group that was left too
+# at its token, and the others stay as they are. If the accuracy rises, that group was left too
 # small. With all heads for all groups, what is still missing lies at other tokens.
 
 # %%
@@ -434,13 +458,13 @@ glue(
 show(tables.grown(rest, list(grown)), folded=True)
 
 # %% [markdown]
-# A group was left too small where its interval in the last column lies above 0. More heads need not
-# mean more accuracy: all heads for all groups bring {glue:text}`rest_all`, and the whole model
-# {glue:text}`rest_whole`.
+# Only all heads for the position detectors (C) bring clearly more, and less than is missing. All
+# heads for all groups bring {glue:text}`rest_all`, and the whole model {glue:text}`rest_whole`. So
+# most of what the circuit lacks lies at other tokens.
 #
 # ## Where, before who
 #
-# So the question of {doc}`03_circuit`, at which tokens heads must be alive, is asked again in every
+# The question of {doc}`03_circuit`, at which tokens heads must be alive, is now asked in every
 # version, and without the paper's groups in mind. We begin with the last token alone. The kind of
 # token that helps most is added, with all its heads, then the next, until the accuracy is near that
 # of the whole version or nothing more is gained. Kinds of tokens are chosen on
@@ -457,16 +481,18 @@ show(circuit_tables.support(supports), folded=True)
 glue(n_support_used=n_support, n_judged_used=len(judging))
 
 # %% [markdown]
-# Where a row names tokens of *all* boxes, a version does not only read the segment that is asked
+# In every version tokens of *all* boxes are chosen: it does not only read the segment that is asked
 # for. It needs heads alive in the other segments too, and a circuit of three tokens cannot have
-# them. *Caveat.* The search is greedy: two kinds of tokens that help only together are not found.
+# them. Even with all heads at all chosen tokens a version stays below its accuracy as a whole, by
+# least in `code`. *Caveat.* The search is greedy: two kinds of tokens that help only together are
+# not found.
 #
 # ## A fifth group
 #
-# So the circuit gets a fifth group, *E*: heads at the tokens of the last table where none of the
-# four groups acts, all of these tokens alike. To rank them, each head there gets a dial from 0, its
-# mean, to 1, its own output, and all dials are turned up together. What the log probability of the
-# answer gains on the way is shared out among the heads by its gradient with respect to each dial
+# So the circuit gets a fifth group, *E*: heads at the chosen tokens where none of the four groups
+# acts, all of these tokens alike. To rank them, each head there gets a dial from 0, its mean, to 1,
+# its own output, and all dials are turned up together. What the log probability of the answer gains
+# on the way is shared out among the heads by its gradient with respect to each dial
 # {cite:p}`sundararajan2017axiomatic`. Of groups of growing size we take the smallest that is right
 # on 95 % as many prompts as the best. This is done on {glue:text}`n_widening` prompts and judged on
 # {glue:text}`n_judged_used` others.
@@ -518,11 +544,11 @@ show(circuit_tables.fifth_group_rungs(behind, whole), folded=True)
 show(circuit_tables.fifth_group_gains(behind, whole), folded=True)
 
 # %% [markdown]
-# Read the first table from below. What all heads for all five groups lack beside the whole version
-# is at other tokens still. What all heads in the place of E lack beside all heads for all groups is
-# in A to D, and what E lacks beside all heads in its place was lost in the choice of E. Where all
-# five groups with all their heads do no better than the four, the tokens of E do not matter, and an
-# E without heads is the right answer.
+# How to read the accuracies in the first of these tables: what all heads for all five groups lack
+# beside the whole version is at other tokens still. What all heads in the place of E lack beside
+# all heads for all groups is in A to D, and what E lacks beside all heads in its place was lost in
+# the choice of E. Where all five groups with all their heads do no better than the four, the tokens
+# of E do not matter, and an E without heads is the right answer.
 
 # %% tags=["hide-input"]
 glue(
@@ -540,10 +566,12 @@ glue(
 # E adds {glue:text}`e_gain_list` to the accuracy of the four groups. Random heads of its layers add
 # nothing, so it is these heads and not merely more of them. Letting the structure readers act at
 # these tokens adds {glue:text}`d_gain_list`. So a part of what the paper's four groups leave out is
-# done in the segments that are *not* asked for, and mostly by other heads than those that read the
-# one that is. It is a part only. In {glue:text}`base_short` even all heads at all of these tokens
-# stay well below the whole version. In the fine-tuned version they come near it, and what is
-# missing there is in heads that the searches did not keep.
+# done in the segments that are *not* asked for. For the circuit of {glue:text}`base_short` it is
+# done by other heads than the structure readers; in the larger circuit that was searched in
+# {glue:text}`one_version`, structure readers bring about as much as E. It is a part only. In
+# {glue:text}`base_short` even all heads at all of these tokens stay well below the whole version.
+# In the fine-tuned version they come near it, and what is missing there is in heads that the
+# searches did not keep.
 #
 # What do the heads of E read? In every prompt we look from a segment that is *not* asked for. A
 # head that reads its own segment attends to the segment's label or object, if they stand before;
@@ -629,17 +657,16 @@ judge(
 # ## In three sentences
 #
 # The circuit of {glue:text}`base_short`, alone in each version, keeps this share of the version's
-# accuracy: {glue:text}`faithfulness_list`. That it is the same circuit, as the paper says,
-# *{glue:text}`verdict_same_circuit`*; that it does better there than the whole
+# accuracy: {glue:text}`faithfulness_list`; that it is the same circuit, as the paper says,
+# *{glue:text}`verdict_same_circuit`*, and that it does better there than the whole
 # {glue:text}`base_short`, *{glue:text}`verdict_circuit_over_base`*. That a version's own circuit
-# overlaps with it more than by chance, *{glue:text}`verdict_overlap`*; that head by head the
-# effects are the same, *{glue:text}`verdict_same_heads`*. That it leaves something out that the
-# model can fall back on, *{glue:text}`verdict_incomplete`*; that fine-tuned versions go on without
-# all known value fetchers, more than `base` does, *{glue:text}`verdict_stand_ins`*; that a fifth
-# group, at
-# tokens where none of the four acts, makes it more accurate, *{glue:text}`verdict_fifth_group`*,
-# and as accurate as the whole version, *{glue:text}`verdict_wide_circuit`*. That structure readers
-# alone do so there, *{glue:text}`verdict_readers_at_further_tokens`*.
+# shares heads with it beyond chance, *{glue:text}`verdict_overlap`*; that head by head the effects
+# are the same, *{glue:text}`verdict_same_heads`*. It is not all that does the task: that the model
+# can fall back on something it lacks, *{glue:text}`verdict_incomplete`*; that fine-tuned versions
+# go on without all known value fetchers, more than `base` does, *{glue:text}`verdict_stand_ins`*;
+# that a fifth group, at tokens where none of the four acts, makes it more accurate,
+# *{glue:text}`verdict_fifth_group`*, and as accurate as the whole version,
+# *{glue:text}`verdict_wide_circuit`*.
 #
 # *Next:* {doc}`05_information_flow` follows the message through the prompt.
 

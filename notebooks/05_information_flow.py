@@ -63,9 +63,9 @@ glue(version=model.name, n_prompts=len(prompts))
 #
 # Each panel blocks one reading in all layers from some depth up. At the left edge it is blocked
 # everywhere, to the right ever less. Where the curve climbs, the reading takes place: what is
-# blocked further up no longer matters. Of the readings, {glue:text}`n_readings` are of one token,
-# two of these of a random one, as a control. Apart from the controls, the loss is clear for
-# {glue:text}`n_needed`.
+# blocked further up no longer matters. There are {glue:text}`n_readings` readings of one token, two
+# of them of a random token, as a control; one more panel blocks two tokens at once. Among the
+# readings of one token that are no controls, the loss is clear for {glue:text}`n_needed`.
 
 # %%
 # figure: fig-how-knockout
@@ -80,8 +80,9 @@ show(schematic.knock_out())
 #
 # > {glue:text}`one_text`
 #
-# The last token, "the", may not read the right object, *{glue:text}`one_right`*: first in no layer
-# at all, then in the upper half of the layers only, then from the lowest up.
+# The last token, "the", may not read the right object, *{glue:text}`one_right`*, from some layer
+# up: the table below begins with nothing cut, then cuts the upper half of the layers, and cuts ever
+# more until it cuts all.
 
 # %%
 from entrack.heads import one_prompt
@@ -109,8 +110,9 @@ glue(
 # %% [markdown]
 # With nothing cut, *{glue:text}`one_right`* has a probability of {glue:text}`one_open:.3f`; cut
 # from layer {glue:text}`one_half_layer` up, {glue:text}`one_half:.3f`; cut in every layer,
-# {glue:text}`one_cut:.3f`, and the likeliest object is then *{glue:text}`one_best`*. The curves
-# below show the same for all layers and for other readings, as shares of many prompts.
+# {glue:text}`one_cut:.3f`, and the likeliest object is then *{glue:text}`one_best`*. To cut the
+# upper half is enough, so on this prompt the object is read there. The curves below show the same
+# for all layers and for other readings, as shares of many prompts.
 
 # %%
 # figure: fig-knockout
@@ -142,9 +144,10 @@ show(tables.readings(found))
 # information may have come another way, through a third token. Right after the earlier label stands
 # a comma, or a full stop, and a causal model can collect there what the segment said. So the last
 # panel blocks both tokens at once. The change with both blocked, less the sum of the changes with
-# either blocked, is {glue:text}`beyond_sum`: below 0, each of the two stands in for the other to
-# some extent; near 0, each brings something of its own. And a clear loss need not be a large one:
-# with many prompts, even a blocked random token can cost a little.
+# either blocked, is {glue:text}`beyond_sum`. Below 0, each of the two would stand in for the other;
+# above 0, the same answers would need both. Near 0 the losses add up, as if some prompts needed the
+# one token and others the other. And a clear loss need not be a large one: with many prompts, even
+# a blocked random token can cost a little.
 #
 # The two tokens are also read at different depths: the earlier label in low layers, as in Llama,
 # the token after it in the layers just below those in which the last token reads the query label.
@@ -193,14 +196,16 @@ for when, v in (("own", version), ("best", best)):
     glue(**{f"{name}_lost_{when}": f"{-share.value:.0%}" for name, share in lost.items()})
 
 # %% [markdown]
-# What changes with accuracy? Compare {glue:text}`version_short` with the most accurate version,
-# {glue:text}`best_version`. Where the query label cannot read the earlier label,
-# {glue:text}`label_lost_own` of the right answers are lost in the first and
-# {glue:text}`label_lost_best` in the second; where it cannot read the token after that label,
-# {glue:text}`after_lost_own` and {glue:text}`after_lost_best`; where it can read neither,
-# {glue:text}`both_lost_own` and {glue:text}`both_lost_best`. So the most accurate version does
-# hardly worse without the label, as long as it can read the token after it. Without both it loses
-# at least as much as the other.
+# Does the most accurate version, {glue:text}`best_version`, need the same as
+# {glue:text}`version_short`? Where the query label cannot read the earlier label,
+# {glue:text}`label_lost_own` of the right answers are lost in {glue:text}`version_short` and
+# {glue:text}`label_lost_best` in {glue:text}`best_version`; where it cannot read the token after
+# that label, {glue:text}`after_lost_own` and {glue:text}`after_lost_best`; where it can read
+# neither, {glue:text}`both_lost_own` and {glue:text}`both_lost_best`. So the most accurate version
+# does only a little worse without the label, as long as it can read the token after it. Without
+# both it loses about as much as the other. The figure shows one more difference: it loses more
+# where the last token cannot read the query label. But so does `math`, which is not better than
+# `base`.
 #
 # *Caveat.* A reading that is needed in two versions may carry different things in them, by
 # different heads. And a version that gets more answers right has more to lose, which is why the
@@ -214,8 +219,9 @@ for when, v in (("own", version), ("best", best)):
 # {term}`position detectors <position detector>` (C) and {term}`structure readers <structure
 # reader>` (D). More attention than usual does not mean that a head singles a token out: value
 # fetchers give {glue:text}`on_correct_object` of their attention to the right object, and
-# {glue:text}`on_other_objects` to the other objects together. These are means over all
-# {glue:text}`n_prompts` prompts.
+# {glue:text}`on_other_objects` to the other objects together. And attention tells where a head
+# reads, not whether the answer needs what it reads; that is what the knock-outs are for. These are
+# means over all {glue:text}`n_prompts` prompts.
 
 # %%
 settings = CircuitSettings(
@@ -293,8 +299,10 @@ judge(
 # ## In three sentences
 #
 # A knock-out forbids one token to read another, from some layer up, and accuracy shows how much
-# that reading mattered. Those that cannot be spared are {glue:text}`needed_readings`. They follow
-# each other in depth as in the paper: *{glue:text}`verdict_order_of_readings`*.
+# that reading mattered. Those that cannot be spared are {glue:text}`needed_readings`. That the
+# three of the paper follow each other in depth as there, *{glue:text}`verdict_order_of_readings`*;
+# that every clearly better version needs all of these readings too,
+# *{glue:text}`verdict_readings_in_better`*.
 #
 # *Next:* {doc}`06_what_the_heads_carry` asks what is in the message.
 

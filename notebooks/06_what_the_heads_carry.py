@@ -9,7 +9,8 @@
 # role predicts rises above its {term}`floor`: for the object, with {term}`value fetchers <value
 # fetcher>` (A) patched, by {glue:text}`carry_A`; for the position, with {term}`position
 # transmitters <position transmitter>` (B), by {glue:text}`carry_B`, and with {term}`position
-# detectors <position detector>` (C), by {glue:text}`carry_C`.
+# detectors <position detector>` (C), by {glue:text}`carry_C`. {term}`Structure readers <structure
+# reader>` (D) should carry none of the three alone.
 #
 # This is the paper's finding (ii), its Figure 3 {cite:p}`prakash2024finetuning`. The method,
 # *desiderata-based component masking* {cite:p}`davies2023dcm`, learns which heads of a group must
@@ -231,8 +232,8 @@ glue(n_masks=len(taken), n_all=taken.count("all"), n_none=taken.count("none"))
 # nothing about the heads: the row has no overlap, and what counts is its effect. With all heads
 # that is the effect of the whole group. With none, no head was worth its price on the validation
 # pairs. The column *less all heads* then says of the whole group, on the test pairs, whether it
-# helps towards that answer all the same (below 0) or makes it rarer (above 0). D was given few
-# pairs, so a small help of its heads was easily missed.
+# helps towards that answer all the same (below 0) or makes it rarer (above 0). It does help for the
+# position in D, a little: D was given few pairs, so its masks missed this.
 #
 # The position has a floor above 0 because a wrong answer sometimes falls on the box at that
 # position. In the released data the floor is about one in seven: base positions were all computed
@@ -269,8 +270,11 @@ fetching = {v: carried.fetching(v) for v in carried.tuned if "value_fetcher" in 
 show(tables.fetching(fetching, base=base), folded=True)
 
 # %% [markdown]
-# A version that tracks better also has more right objects to fetch in the source, so a gain in the
-# second table is no proof of better fetching.
+# The folded table counts how often the source's object is named with the same value fetchers (A)
+# patched, beside the same in {glue:text}`base_name`. That better versions name it more often:
+# *{glue:text}`verdict_better_fetching`*; `instruct` and `math`, which do the task worse, name it
+# less often. But a version that tracks better also has more right objects to fetch in the source,
+# so this is no proof of better fetching.
 #
 # ### More in better versions?
 #
@@ -295,14 +299,17 @@ glue(
 
 # %% [markdown]
 # How many versions carry clearly more (rise) or less (fall) than {glue:text}`base_name`:
-# {glue:text}`changes`. Does it go with accuracy? Few versions can say little about that. The
-# {glue:text}`n_versions` here can stand in {glue:text}`n_orders` orders, one of them perfect, so
-# that no correlation can have a smaller p than {glue:text}`least_p:.2g`, and the claims below try
-# each of A, B and C. The versions are not independent either: all but {glue:text}`base_name` are
-# made from it. And what a group carries is measured through the answers of the version itself, so
-# that a better version, which errs less on the way to any answer, may follow the same message more
-# often.
-# {doc}`10_messages` takes the two apart.
+# {glue:text}`changes`. In A it is the better versions that carry more, and the worse that carry
+# less. In B and C no version clearly carries more. That what is carried rises with accuracy: A
+# *{glue:text}`verdict_carries_with_accuracy_A`*, B *{glue:text}`verdict_carries_with_accuracy_B`*,
+# C *{glue:text}`verdict_carries_with_accuracy_C`*.
+#
+# *Caveat.* Few versions can say little about that. The {glue:text}`n_versions` here can stand in
+# {glue:text}`n_orders` orders, one of them perfect, so that no correlation can have a smaller p
+# than {glue:text}`least_p:.2g`, and three groups are tried. The versions are not independent
+# either: all but {glue:text}`base_name` are made from it. And what a group carries is measured
+# through the answers of the version itself, so that a better version, which errs less on the way to
+# any answer, may follow the same message more often. {doc}`10_messages` takes the two apart.
 #
 # ### Masks of their own
 #
@@ -338,9 +345,11 @@ glue(n_own_masks=len(chosen), n_own_all=chosen.count("all"), n_own_none=chosen.c
 # Of these {glue:text}`n_own_masks` masks, {glue:text}`n_own_all` take all heads of the group and
 # {glue:text}`n_own_none` none; a mask of these two kinds chooses nothing, and is compared by its
 # effect alone. The mask of a version may take other heads than base's and do the same: heads that
-# give the same message can stand in for each other. So the last two columns compare effects, not
-# heads. Where both masks take the same heads, the last column but one is 0 without width: the
-# version, asked anew, chose the very heads of base's mask.
+# give the same message can stand in for each other. So the last two columns of the table compare
+# effects, not heads. Where both masks take the same heads, the column *less base's heads* is 0
+# without width. That is so in most rows: the version, asked anew, chose the very heads of base's
+# mask. Where it chose others, that these carry the same: A *{glue:text}`verdict_own_mask_A`*, B
+# *{glue:text}`verdict_own_mask_B`*, C *{glue:text}`verdict_own_mask_C`*.
 #
 # The paper learned masks in three of its models, in each for the circuit that was found there, so
 # that not only the masks but the heads to choose from differ between its columns:
@@ -349,8 +358,8 @@ glue(n_own_masks=len(chosen), n_own_all=chosen.count("all"), n_own_none=chosen.c
 show(tables.published_masks(), folded=True)
 
 # %% [markdown]
-# Its labels are void for the reason above. It has masks of this kind too: in Llama, that of A takes
-# all heads for the object and none for the position.
+# Its labels are void for the reason above. Masks that take all heads or none occur there too: in
+# Llama, that of A takes all heads for the object and none for the position.
 #
 # ## Everything that a patched model answers
 #
@@ -372,15 +381,21 @@ show(answer_shares(bars))
 show(tables.answers(carried), folded=True)
 
 # %% [markdown]
+# With A patched the source's object is the commonest answer. With B or C patched it is the base's
+# object at the source's position that leads among the words that an idea predicts, and many answers
+# are none of these. That no group carries the label: *{glue:text}`verdict_label_not_carried`*.
+#
 # A patch that makes a model err more makes it name every box more often, also the expected one. A
 # small rise of a score may mean no more than that. A group can matter and still meet no
 # desideratum: when a model no longer finds its box, it names some other one. What was patched is
-# then a step of the look-up, and its content does not show in the answer.
+# then a step of the look-up, and its content does not show in the answer. D is nearest to this:
+# with D patched many answers change, and few of them to a word that an idea predicts. That it
+# carries none of the three: *{glue:text}`verdict_D_carries_nothing_seen`*.
 #
 # *Caveats.* A group may also carry something that we did not ask about; its answers are then
 # counted as "other" or "unchanged". Intervals are over scenes and leave out the choice of the
-# {term}`circuit` and of the masks; how far seeds agree is in the table above. A version's own mask
-# chooses among the heads of base's circuit: heads outside it are not asked
+# {term}`circuit` and of the masks; how far seeds agree is in the table of masks. A version's own
+# mask chooses among the heads of base's circuit: heads outside it are not asked
 # ({doc}`04_same_circuit`).
 #
 # ## What the paper claims, what we find, verdict

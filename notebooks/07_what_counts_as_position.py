@@ -4,20 +4,20 @@
 # "The third box", "so many words back", "the one called F": these are three ways to point at the
 # same thing, and a model may use any of them.
 #
-# **If heads carry a position, is it the number of the box, the number of the token, or something of
-# the label?** What {term}`position transmitters <position transmitter>` (B) carry in
-# {glue:text}`version` is the order of the boxes rather than the number of tokens from the start:
-# *{glue:text}`verdict_order_over_token_from_start_B`*; rather than from the end:
-# *{glue:text}`verdict_order_over_token_from_end_B`*; rather than the label:
-# *{glue:text}`verdict_order_over_label_B`*. Of {term}`position detectors <position detector>` (C):
-# *{glue:text}`verdict_order_over_token_from_start_C`*,
+# **If heads carry a position, is it the number of the box, the number of the token, or the label?**
+# That it is the number of the box, in {glue:text}`version`: for {term}`position transmitters
+# <position transmitter>` (B), rather than the number of tokens from the start,
+# *{glue:text}`verdict_order_over_token_from_start_B`*; rather than from the end,
+# *{glue:text}`verdict_order_over_token_from_end_B`*; rather than the label,
+# *{glue:text}`verdict_order_over_label_B`*. For {term}`position detectors <position detector>` (C),
+# in the same order: *{glue:text}`verdict_order_over_token_from_start_C`*,
 # *{glue:text}`verdict_order_over_token_from_end_C`* and *{glue:text}`verdict_order_over_label_C`*.
 #
-# Position transmitters and position detectors carry "the position"
-# ({doc}`06_what_the_heads_carry`). In every pair there, box number and token number went together,
-# so it stayed open which of them "position" means. Here they are pulled apart. *Objectives:* read a
-# minimal change of a prompt as a question; see that a hypothesis is tested only against the rivals
-# that a prompt tells apart. *Time:* 30 minutes. *Before it:* {doc}`06_what_the_heads_carry`.
+# {doc}`06_what_the_heads_carry` found that these two groups carry "the position". In every pair
+# there, box number and token number went together, so it stayed open which of them it was. Here
+# they are pulled apart. *Objectives:* read a minimal change of a prompt as a question; see that a
+# hypothesis is tested only against the rivals that a prompt tells apart. *Time:* 30 minutes.
+# *Before it:* {doc}`06_what_the_heads_carry`.
 
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
@@ -96,8 +96,9 @@ show(tables.sources(worded))
 # %% [markdown]
 # ```{admonition} Predict before you read on
 # :class: tip
-# Which of these changes moves the *token* of the queried segment but not its *number*? Which moves
-# neither? If heads carry token positions, which rows must fall?
+# The table has an example of each wording. Which of these changes moves the *token* of the queried
+# segment but not its *number*? Which moves neither? If heads carry token positions, which wordings
+# must score less?
 # ```
 
 # %%
@@ -114,18 +115,20 @@ show(position.variation_scores(worded, next(iter(patches)), paper=paper, floor=f
 show(tables.scores(worded, paper=paper))
 
 # %% [markdown]
-# Wordings that keep more than half of the plain score are counted at the end of the chapter. The
-# control should score zero. Here it does not: on some of the pairs the patched model answers with
-# the object of the *next* box, in both groups. What these heads carry is then no exact number. It
-# is a place with some blur, though the right box is named more often than the next.
+# Does the position survive a rewording? The claim asks whether most wordings keep half of the plain
+# score: *{glue:text}`verdict_position_survives_rewording`*. Least is left with empty boxes before
+# the segment. The control should score zero. Here it does not: on some of the pairs the patched
+# model answers with the object of the *next* box, in both groups. What these heads carry is then no
+# exact number. It is a place with some blur, though the right box is named more often than the
+# next. That the same wordings hurt here as in Llama: *{glue:text}`verdict_same_wordings_hurt`*.
 #
 # ### A mask for each wording
 #
-# Here all heads of a group are patched, whatever the wording. The paper learns a mask for each
-# wording ({doc}`06_what_the_heads_carry` says how), the control included. Does a mask of its own
-# find more where the whole group finds little? We learn one as the paper does, with its one price
-# and its choice of the most heads among masks that validate equally well, and with
-# {glue:text}`mask_steps` steps instead of {glue:text}`paper_steps`.
+# Up to here all heads of a group were patched, whatever the wording. The paper learns a
+# {term}`mask` for each wording ({doc}`06_what_the_heads_carry` says how), the control included.
+# Does a mask of its own find more where the whole group finds little? We learn one as the paper
+# does, with its one price and its choice of the most heads among masks that validate equally well,
+# and with {glue:text}`mask_steps` steps instead of {glue:text}`paper_steps`.
 
 # %%
 learned = [
@@ -161,13 +164,14 @@ glue(n_wordings=len(learned))
 # %% [markdown]
 # Of the {glue:text}`n_wordings` masks of transmitters (B), {glue:text}`mask_all_B` take all heads
 # and {glue:text}`mask_none_B` none; of detectors (C), {glue:text}`mask_all_C` and
-# {glue:text}`mask_none_C`. A mask of all heads *is* the fixed patch, and one of none scores zero
-# by construction. Of the reworded sources, {glue:text}`mask_kept_B` keep half of the plain score
-# with B's masks, where {glue:text}`mask_fixed_B` do with all of B on the same pairs; for C it is
-# {glue:text}`mask_kept_C` and {glue:text}`mask_fixed_C`. Masks of C leave heads out and mostly
-# score what the whole group does: the heads left out add little. Where the whole group finds least,
-# with empty boxes before the segment, masks find no more. These are fewer pairs than in the table
-# before, and a mask is learned from few.
+# {glue:text}`mask_none_C`. A mask of all heads *is* the patch of the whole group, and one of none
+# scores zero by construction. Of the reworded sources, {glue:text}`mask_kept_B` keep half of the
+# plain score with B's masks, where {glue:text}`mask_fixed_B` do with all of B on the same pairs;
+# for C it is {glue:text}`mask_kept_C` and {glue:text}`mask_fixed_C`. That where a mask leaves heads
+# out the others carry what all do: B *{glue:text}`verdict_wording_mask_B`*, C
+# *{glue:text}`verdict_wording_mask_C`*. Where the whole group finds least, with empty boxes before
+# the segment, masks find no more. *Caveat.* These are fewer pairs than before, so that the
+# interval of a single wording is wide, and a mask is learned from few.
 #
 # ## Order, tokens, or label
 #
@@ -175,9 +179,9 @@ glue(n_wordings=len(learned))
 # prompts for which each rival idea *predicts* another answer. Filler as long in tokens as whole
 # segments stands before the boxes, after them, or both, and the labels stand in another order than
 # in the base. Then four ideas name different boxes of the base: the same **order**, that is the
-# number of the box; the same distance in **tokens** from the start; the same from the end; the same
-# **label**. (With filler on one side only, one of the token distances agrees with the order and is
-# left out.) One pair with filler on both sides:
+# number of the box; the same distance in **tokens** from the start; the same distance from the end;
+# the same **label**. (With filler on one side only, one of the token distances agrees with the
+# order and is left out.) One pair with filler on both sides:
 
 # %%
 rivals = [patched_from(name, n_scenes=n_rivals) for name in wordings.WITH_FILLER]
@@ -245,16 +249,21 @@ if answered:
 # *Order, or tokens?* Over the label the order leads clearly, in B and in C. Over tokens from the
 # end its smallest lead is {glue:text}`end_lead_B` for B and {glue:text}`end_lead_C` for C. How safe
 # is that? The width of an interval goes with one over the root of the number of scenes. If value
-# and spread stayed as they are with these {glue:text}`n_rivals`, it would take
-# {glue:text}`end_above_B` scenes for B and {glue:text}`end_above_C` for C to leave out 0, and
+# and spread stayed as they are with these {glue:text}`n_rivals`, {glue:text}`end_above_B` scenes
+# for B and {glue:text}`end_above_C` for C would do to leave out 0. It would take
 # {glue:text}`end_none_B` and {glue:text}`end_none_C` to leave out {glue:text}`margin` as well, a
-# lead that our rule would not count. So there is a lead, and whether it is more than a small one
-# these scenes cannot say. Among the sources that the model answers right, which are fewer, the
-# smallest leads are {glue:text}`end_right_B` and {glue:text}`end_right_C`.
+# lead so small that our rule counts it as none. So there is a lead, and whether it is more than a
+# small one these scenes cannot say.
 #
-# Tokens from the start are the nearest rival of B: the order is ahead of them in every row of the
-# table, and no interval leaves 0 out. The bars of the figure show why. Order and tokens from the
-# start both get more answers than in the unpatched model, so both may be in the message.
+# A source that the model does not understand has no position to give. By itself the model answers
+# most of the sources right that have filler on one side, and fewer of those with filler around.
+# Among the sources that it answers right, the smallest leads over tokens from the end are
+# {glue:text}`end_right_B` for B and {glue:text}`end_right_C` for C.
+#
+# Tokens from the start are the nearest rival of B: the order is ahead of them wherever the prompts
+# tell the two apart, but no interval leaves 0 out. The bars of the figure show why. Order and
+# tokens from the start both get more answers than in the unpatched model, so both may be in the
+# message.
 
 # %% tags=["hide-input"]
 glue(n_rivals=n_rivals, margin=MARGIN)
@@ -275,10 +284,9 @@ for name in ("position_transmitter", "position_detector"):
 # *Caveats.* A number of scenes that follows from a lead is as unsure as the lead. With seven boxes
 # in base and source, the number counted from the start cannot be told from that counted from the
 # end; only the wordings with an extra segment can (see the exercise). Filler is text that the
-# versions were not tuned on, and a table above says how well this one reads it; unpatched bars show
-# the base prompt, which has none. A rival idea that no head follows still gets some answers: the
-# errors that happen to name its box. Each claim below is judged by its smallest lead, so it needs
-# more pairs than one lead alone would.
+# versions were not tuned on; unpatched bars show the base prompt, which has none. A rival idea that
+# no head follows still gets some answers: the errors that happen to name its box. Each claim below
+# is judged by its smallest lead, so it needs more pairs than one lead alone would.
 #
 # ## The other text format
 #
@@ -297,8 +305,9 @@ show(position.answers_by_group(in_format))
 show(tables.formats(in_format), folded=True)
 
 # %% [markdown]
-# Chapters 05, 06 and this one run whole in the other format, {term}`circuit` and all: `entrack run
-# 06 -p format=standard`.
+# That the same transmitters carry the position in the other format:
+# *{glue:text}`verdict_position_in_other_format`*. Chapters 05, 06 and this one run whole in that
+# format, {term}`circuit` and all: `entrack run 06 -p format=standard`.
 #
 # ## What the paper claims, what we find, verdict
 
@@ -366,8 +375,8 @@ glue(segment_start_unshifted=f"{unshifted:+.2f}")
 # %% [markdown]
 # ## In three sentences
 #
-# Box number, token number and label went together so far; here prompts pull them apart. Of the
-# position transmitters (B): the order of boxes rather than tokens from the start,
+# Box number and token number went together so far; here prompts pull them apart, and the label too.
+# That position transmitters (B) carry the order of boxes: rather than tokens from the start,
 # *{glue:text}`verdict_order_over_token_from_start_B`*; rather than tokens from the end,
 # *{glue:text}`verdict_order_over_token_from_end_B`*; rather than the label,
 # *{glue:text}`verdict_order_over_label_B`*. Where a verdict is open, these prompts do not tell the
