@@ -517,14 +517,16 @@ widened = {
 }
 
 # %% tags=["hide-input"]
-letters = {name: " ".join(map(str, wide.more)) or "none" for name, wide in widened.items()}
+letters = {name: " ".join(map(str, wide.more[:6])) or "none" for name, wide in widened.items()}
 glue(
     n_widening=len(widening),
-    fifth_list="; ".join(f"{told} ({name})" for name, told in letters.items()),
+    fifth_list="; ".join(
+        f"{letters[name]} ({name}, {len(wide.more)} heads)" for name, wide in widened.items()
+    ),
 )
 
 # %% [markdown]
-# Heads of E, strongest first: {glue:text}`fifth_list`. Beside E stand what the structure readers
+# The six strongest heads of E: {glue:text}`fifth_list`. Beside E stand what the structure readers
 # (D) do if they are alive at these tokens too, as many random heads of the layers of E, which is
 # its floor, and all heads in its place.
 
