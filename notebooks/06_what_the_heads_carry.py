@@ -65,10 +65,8 @@ circuit = circuit_of(
     model, structure_role=structure_role, n_pairs=n_pairs, format=format, seed=seed
 )
 groups = [name for name in GROUPS if circuit.groups[name]]
-glue(
-    base_name=model.name,
-    missing_groups=listed(GROUPS[name].title for name in GROUPS if name not in groups),
-)
+missing = listed(GROUPS[name].title for name in GROUPS if name not in groups)
+glue(base_name=model.name, missing_groups=missing)
 
 # %%
 n_scenes = {"discovery": n_train, "pruning": n_validation, "evaluation": n_test}
@@ -117,10 +115,7 @@ ways = {"nothing patched": one_prompt.alone(model, one)}
 for name in groups:
     patch = Patch(circuit.role(name), circuit.groups[name])
     ways[f"{GROUPS[name].letter} patched"] = one_prompt.patched(model, one, test.source, patch)
-show(
-    table_of_one(one, ways, caption="What the base prompt is answered, by probability."),
-    folded=True,
-)
+show(table_of_one(one, ways, caption="Answers to the base prompt, by probability."), folded=True)
 
 # %% tags=["hide-input"]
 told = (f"with {way}, “{one.best(probs)}”" for way, probs in list(ways.items())[1:])
@@ -423,9 +418,7 @@ for key in contents.CONTENT.items():
 ranked = {
     GROUPS[g].letter: beside.with_accuracy(carried, g) for g in contents.CONTENT if g in groups
 }
-own_less = {
-    GROUPS[g].letter: {v: o.beyond(g, GIVEN) for v, o in own_learned.items()} for g in given
-}
+less = {GROUPS[g].letter: {v: o.beyond(g, GIVEN) for v, o in own_learned.items()} for g in given}
 slugs = {(g, t): f"{GROUPS[g].letter}_carries_{t}" for g, t in contents.CONTENT.items()}
 better = {v: gain for v, gain in fetching.items() if v in carried.better()}
 
@@ -440,7 +433,7 @@ judge(
         claim(f"carries_with_accuracy_{x}", ranked.get(x), n=len(tested), tests=len(ranked))
         for x in "ABC"
     ),
-    *(claim(f"own_mask_{x}", own_less.get(x) or None) for x in "ABC"),
+    *(claim(f"own_mask_{x}", less.get(x) or None) for x in "ABC"),
     caption="Finding (ii), second part: what each group carries. Scores are shares of pairs, less"
     " the floor; of selected heads or of all, whichever is more, where nothing is claimed.",
 )
