@@ -5,21 +5,20 @@
 # where they look, or what they do with what they find. With models we can swap the parts and see.
 #
 # **Why is a fine-tuned version better?** Activations of the fine-tuned versions are patched into
-# {glue:text}`base_name`, group by group, on the same prompts. Clearly better than
-# {glue:text}`base_name` on these prompts, and so what the answer is about:
-# {glue:text}`better_list`. That their {term}`value fetchers <value fetcher>` make it
-# better: *{glue:text}`verdict_improved_values`*; that their {term}`position transmitters <position
-# transmitter>` do: *{glue:text}`verdict_improved_positions`*; that neither {term}`position
-# detectors <position detector>` nor {term}`structure readers <structure reader>` do:
-# *{glue:text}`verdict_improved_not_cd`*.
+# {glue:text}`base_name`, group by group, on the same prompts. The answer is about the versions that
+# are clearly better than {glue:text}`base_name` on these prompts: {glue:text}`better_list`. Do
+# their {term}`value fetchers <value fetcher>` (A) make it better? The paper says yes, here:
+# *{glue:text}`verdict_improved_values`*. Their {term}`position transmitters <position transmitter>`
+# (B)? The paper says yes, here: *{glue:text}`verdict_improved_positions`*. Do their {term}`position
+# detectors <position detector>` (C) or {term}`structure readers <structure reader>` (D)? The paper
+# says no, here: *{glue:text}`verdict_improved_not_cd`*.
 #
 # This is the paper's finding (iii), its Figure 4 {cite:p}`prakash2024finetuning`:
 # *{term}`cross-model activation patching`*, from a *{term}`donor`* into a *{term}`receiver`*. We
 # add four things: other heads at the same token, all of them, or as many, some of which are like
 # the group; the patch in the opposite direction; what a patch repairs and what it breaks; and the
-# weights themselves. The groups are value fetchers (A), position transmitters (B), position
-# detectors (C) and structure readers (D). *Objectives:* read a cross-model patch, and say what it
-# cannot show. *Time:* 30 minutes. *Before it:* {doc}`04_same_circuit`.
+# weights themselves. *Objectives:* read a cross-model patch, and say what it cannot show. *Time:*
+# 30 minutes. *Before it:* {doc}`04_same_circuit`.
 
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
@@ -214,11 +213,11 @@ glue(ahead=listed((f"{more:+.2f} ({pair})" for pair, more in ahead.items()), non
 # The claims about better versions are of those made from {glue:text}`base_name`, and leave the
 # control out.
 #
-# Look at the open squares too. There are many heads *outside* the circuit at the same token, and
-# the square shows what they bring together. If the gain were mainly the circuit's, the full mark
-# would stand well to the right of the square. At the last token it does, for both better versions:
-# handed over without A and B, all the other heads there make {glue:text}`base_name` *worse*. For C
-# the two are nearer. Three claims at the end of this chapter say it with intervals.
+# The open squares stand for the many heads *outside* the circuit at the same token, handed over
+# together. If the gain is mainly the circuit's, the full mark stands well to the right of the
+# square. At the last token it does, for the better versions: handed over without A and B, all the
+# other heads there make {glue:text}`base_name` *worse*. For C the two are nearer. Three claims at
+# the end of this chapter say it with intervals.
 #
 # *Caveat.* A value fetcher's output at the last token nearly gives the answer away. That base
 # improves with the donor's A says little more than that the donor knew the answer and base can read
@@ -228,7 +227,8 @@ glue(ahead=listed((f"{more:+.2f} ({pair})" for pair, more in ahead.items()), non
 #
 # ## How much is "primarily"?
 #
-# The paper's word is a share. So all heads at the last token are handed over at once, which brings
+# The paper attributes the gain *primarily* to a better handling of the position. How much of it is
+# the circuit's? All heads at the last token are handed over at once, which brings
 # {glue:text}`at_last_all`. Alone, the circuit's heads there (A and B) bring
 # {glue:text}`at_last_inside` of that, and all the others {glue:text}`at_last_rest`. Shared out over
 # their number, the gain is {glue:text}`at_last_each` for each head of A and B, and
@@ -254,14 +254,14 @@ glue(
 )
 
 # %% [markdown]
-# *Caveat.* These shares need not add up to 1. What either part can bring is counted twice when each
-# is asked alone, and not at all when we ask what a part adds to the other. The mean of the two
-# answers (Shapley's value) shares the gain out without a rest. Of {glue:text}`out_heads` of the
-# heads, A and B, it is then {glue:text}`out_share`.
+# *Caveat.* These shares need not add up to 1. Where A and B and the others can bring the same gain,
+# it counts for both when each part is handed over alone, and for neither when we ask what a part
+# adds to the other. The mean of the two answers (Shapley's value) shares the gain out without a
+# rest. A and B are {glue:text}`out_heads` of the heads; their share is then {glue:text}`out_share`.
 #
 # A share below 0 belongs to heads that make base *worse* when they are handed over without the
-# rest: they may speak to A and B of their own version, and base's were not trained with them. The
-# other part then has a share above 1.
+# rest. They may write for A and B of their own version, while base has its own A and B in place.
+# The other part then has a share above 1.
 
 # %% tags=["hide-input"]
 out = {v: SharedOut(found) for v, found in last.items()}
@@ -279,12 +279,12 @@ glue(
 #
 # A group may bring more than random heads because of *where* it is, because fine-tuning changed its
 # heads more, or because its heads act more strongly on what comes after. So each group gets three
-# controls of as many heads outside the circuit at its token. Random heads of the *same layers* (the
-# nearest ones, where a layer has too few left). Those whose *update* has the nearest norm, over all
-# of a head's q, k, v and o. And those whose *effect*, in the search that found the group, has the
-# nearest size. The circuit is made of the heads with the largest effects, so the last are the
-# strongest that are left, and some of them act against the right answer. On the first
-# {glue:text}`n_prompts_matched` prompts:
+# controls, each of as many heads outside the circuit at its token. The first are random heads of
+# the *same layers* (the nearest ones, where a layer has too few left). The second are those whose
+# *update* has the nearest norm, over all of a head's q, k, v and o. The third are those whose
+# *effect*, in the search that found the group, has the nearest size. The circuit has the heads with
+# the largest effects, so the third are the strongest that are left, and some of them act against
+# the right answer. On the first {glue:text}`n_prompts_matched` prompts:
 
 # %%
 settings = CircuitSettings(
@@ -307,13 +307,16 @@ for chosen in ([focus], [v for v in like if v != focus]):
         show(tables.matched(shown), folded=focus not in shown)
 
 # %% [markdown]
-# That a group brings more than the strongest of its three controls: A
+# That a group brings more than each of its three controls: A
 # *{glue:text}`verdict_improved_matched_A`*, B *{glue:text}`verdict_improved_matched_B`*, C
-# *{glue:text}`verdict_improved_matched_C`*. Where the third column shows two numbers far apart, no
-# such heads are left outside the circuit. A control in one respect says nothing about the others.
+# *{glue:text}`verdict_improved_matched_C`*. The third column says how well a control is matched. In
+# the rows *size of effect* its two numbers are far apart, because no heads with effects as large
+# are left outside the circuit; this control is weaker than the group. A control in one respect says
+# nothing about the others.
 #
 # ## What is repaired, what is broken
 #
+# A gain is what remains when the answers that a patch breaks are taken from those that it repairs.
 # So we look only at prompts on which base was **wrong**, and ask what share each group repairs; and
 # only at those on which it was **right**, and ask what share it breaks. A group that brings
 # information repairs more than random heads do. One that does not work together with base's other
@@ -328,9 +331,14 @@ for chosen in ([focus], [v for v in like if v != focus]):
 show(figures.repaired_and_broken(into_base | from_below))
 
 # %% [markdown]
+# A and B of the better versions repair more of base's wrong answers than all the other heads at
+# this token do, and break fewer of its right ones.
+#
 # ## Whose heads: the donor's own circuit
 #
-# The paper patches the heads of the *donor's* circuit. Here they are, beside those of base's.
+# The paper patches the heads of the *donor's* circuit. We do this with {glue:text}`focus` as well.
+# Its circuit differs in some heads, yet each of its groups brings about as much as the group of
+# base's circuit does.
 
 # %%
 theirs = {v: circuit_of(models[v], n_pairs=n_pairs_own, **search) for v in own_versions}
@@ -363,6 +371,10 @@ show(tables.inputs(into_base[focus]), folded=True)
 show(tables.published_inputs(), folded=True)
 
 # %% [markdown]
+# In A, the q and k of {glue:text}`focus` together bring nearly all that its outputs bring: its
+# value fetchers look at a better place. In B, its v alone does: its transmitters find something
+# else where they look.
+#
 # The q of A is where B's message arrives. A gain from q alone comes from a better message, or from
 # how the donor's $W_Q$ reads it. A gain from q and k together that neither has alone may mean that
 # fine-tuning changed both so that they match. k alone can hurt: base's queries were not made for
@@ -371,7 +383,8 @@ show(tables.published_inputs(), folded=True)
 # ## The other direction: does the fine-tuned version lose what it gained?
 #
 # If a group carries the gain, base's copy of it, patched into the fine-tuned version, must take the
-# gain away: most of the gap between the two must close.
+# gain away: most of the gap between the two must close. That base's A does this to the better
+# versions: *{glue:text}`verdict_improved_reverse`*. The folded table has every group.
 
 # %%
 from_base = {
@@ -394,7 +407,8 @@ show(tables.losses([*from_base.values()]))
 # content better too. Scores are shares of {glue:text}`n_pairs_carried` pairs of prompts whose
 # answer follows the source's object or position when the group is patched from it
 # ({doc}`06_what_the_heads_carry`). Of {glue:text}`n_brings` groups that make base clearly better,
-# {glue:text}`n_carries_more` clearly carry their content better too.
+# {glue:text}`n_carries_more` clearly carry their content better too. These are groups A. No B or C
+# that makes base better clearly carries the position better, so their gain has yet to be explained.
 
 # %%
 holds = {
@@ -446,17 +460,18 @@ if into_below:
     show(tables.cells(into_below))
 
 # %% [markdown]
-# The row *q of A* is the test: {glue:text}`below_name` with base's queries for A alone. If its
-# accuracy lies above guessing one of the objects, part of the mechanism was there, unused:
-# *{glue:text}`verdict_improved_raw`*.
+# The test is {glue:text}`below_name` with base's queries for A alone (*q of A* in the folded
+# table). If its accuracy lies above guessing one of the objects, part of the mechanism was there,
+# unused: *{glue:text}`verdict_improved_raw`*. The number stands among the claims below.
 #
 # ## Where in the weights
 #
 # An adapter changes the q, k, v and o matrices of every head. How much, relative to the weight? By
 # {glue:text}`update_least` to {glue:text}`update_most` on average over all heads, by version and
-# matrix; the table tells whether the circuit's groups changed more. The control is left out here
-# and in the next step: it differs from base by its own update and by base's, so that a norm, or a
-# graft onto base, would be of two trainings at once.
+# matrix. Some groups of the circuit changed a little more than the average head, others less, as
+# the folded table shows. The control is left out here and in the next step: it differs from base by
+# its own update and by base's, so that a norm, or a graft onto base, would be of two trainings at
+# once.
 
 # %%
 norms = {v: update_norms(models[v], onto=models[base]) for v in tuned}
@@ -477,7 +492,9 @@ show(figures.update_maps(norms[focus]))
 # score them: does the gain follow the circuit? On {glue:text}`n_graft_prompts` prompts the whole
 # update of {glue:text}`focus` brings {glue:text}`graft_all`; in the circuit's
 # {glue:text}`graft_n_circuit` heads alone {glue:text}`graft_circuit`, in the
-# {glue:text}`graft_n_others` others alone {glue:text}`graft_others`.
+# {glue:text}`graft_n_others` others alone {glue:text}`graft_others`. That the circuit's heads bring
+# more than as many random ones: *{glue:text}`verdict_improved_weights`*. But the others bring a
+# gain without them too, so the gain is not in the circuit's weights alone.
 
 # %%
 few = asked[:n_graft]
@@ -567,15 +584,15 @@ judge(
 # %% [markdown]
 # ## In three sentences
 #
-# Clearly better than {glue:text}`base_name` on these prompts: {glue:text}`better_list`. Put into
-# {glue:text}`base_name` on the same prompt, a better version's value fetchers (A) make it better,
-# *{glue:text}`verdict_improved_values`*, and so do its position transmitters (B),
-# *{glue:text}`verdict_improved_positions`*. That they bring more than all the other heads at the
-# same token: A *{glue:text}`verdict_improved_over_others_A`*, B
-# *{glue:text}`verdict_improved_over_others_B`*; and more than as many heads that are like them: A
-# *{glue:text}`verdict_improved_matched_A`*, B *{glue:text}`verdict_improved_matched_B`*. On one
-# prompt a head may help by spelling the answer, so that this alone does not tell which part of the
-# work got better.
+# Put into {glue:text}`base_name` on the same prompt, the value fetchers (A) of the better versions
+# ({glue:text}`better_list`) make it better, *{glue:text}`verdict_improved_values`*, and so do their
+# position transmitters (B), *{glue:text}`verdict_improved_positions`*; that position detectors (C)
+# and structure readers (D) bring nothing: *{glue:text}`verdict_improved_not_cd`*. That A and B
+# bring more than all the other heads at the same token: A
+# *{glue:text}`verdict_improved_over_others_A`*, B *{glue:text}`verdict_improved_over_others_B`*;
+# more than as many heads that are like them: A *{glue:text}`verdict_improved_matched_A`*, B
+# *{glue:text}`verdict_improved_matched_B`*. On one prompt a head may help by spelling the answer,
+# so this alone does not tell which part of the work got better.
 #
 # *Next:* {doc}`09_as_published` checks the paper's code, and {doc}`10_messages` asks the question
 # again where no answer can leak.
@@ -938,7 +955,7 @@ def bootstrap(statistic, arrays, n, seed):
 # :label: ex-improved-random
 # :class: write
 #
-# The random groups of this chapter's first figure have as many heads as the group. Write the
+# The random groups of this chapter (open circles) have as many heads as the group. Write the
 # stricter control: as many in every layer, so that it acts where the group does. Where a layer has
 # too few, yours refuses; the chapter takes the nearest layer.
 #
