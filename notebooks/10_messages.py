@@ -7,11 +7,11 @@
 # the answer away also helps. Here no answer can leak. A version reads one prompt,
 # {glue:text}`base_name` reads another, and we ask whose position {glue:text}`base_name` follows.
 #
-# That {glue:text}`base_name` follows a better version's {term}`position transmitters <position
-# transmitter>` (B) more often than its own: *{glue:text}`verdict_message_B`*. That better versions
-# follow the transmitters of {glue:text}`base_name` more often than {glue:text}`base_name` does:
-# *{glue:text}`verdict_reading_B`*. Versions that do better than it on these prompts:
-# {glue:text}`better_list`.
+# Does {glue:text}`base_name` follow a better version's {term}`position transmitters <position
+# transmitter>` (B) more often than its own? *{glue:text}`verdict_message_B`*. Do better versions
+# follow the transmitters of {glue:text}`base_name` more often than {glue:text}`base_name` does?
+# *{glue:text}`verdict_reading_B`*. Both were asked of the versions that do better than it on these
+# prompts: {glue:text}`better_list`.
 #
 # This test is ours; the paper's finding (iii) {cite:p}`prakash2024finetuning` rests on patches on
 # one prompt. *Objectives:* tell a {term}`sender` from a {term}`receiver`; take a gain apart into
@@ -135,10 +135,10 @@ glue(
 # {term}`Value fetchers <value fetcher>` (A), position transmitters (B) and {term}`position
 # detectors <position detector>` (C) of the {term}`circuit` of {glue:text}`base_short` are sent by
 # {glue:text}`base_short` and by each version, and received by both. ({term}`Structure readers
-# <structure reader>` carry none of the contents asked for here, and are left out.) A score is the
-# share of {glue:text}`n_prompts` pairs on which the receiver answers as the message says, less the
-# same share with nothing patched (its *{term}`floor`*). Everything is paired. As a control, *all
-# other heads* at the token of B are sent as well.
+# <structure reader>` (D) carry none of the contents asked for here, and are left out.) A score is
+# the share of {glue:text}`n_prompts` pairs on which the receiver answers as the message says, less
+# the same share with nothing patched (its *{term}`floor`*). All scores are of the same pairs. As a
+# control, *all other heads* at the token of B are sent as well.
 
 # %%
 others = tuple(
@@ -176,11 +176,13 @@ show(tables.effects(found, patches=told))
 show(tables.cells(found, patches=told))
 
 # %% [markdown]
-# The two groups behave differently. In A the sender makes nearly all of the change, the receiver
+# A behaves differently from B and C. In A the sender makes nearly all of the change, the receiver
 # nearly none: a sender that names the object right more often is followed more often. In B and C no
-# version that does the task better sends a message that is followed more often. What changes a
-# little is the reading: versions that do the task worse follow the same messages less, and `boxes`
-# follows those of B more. The other heads at the last token send hardly any position.
+# version that does the task better sends a message that is clearly followed more often. What
+# changes a little is the reading: the two versions that do the task worse follow the same messages
+# less, and `boxes` follows those of B more. Following more often is not doing better, either:
+# `instruct` does the task worse, and its message of B is followed a little more. The other heads at
+# the last token send hardly any position.
 #
 # *Caveats.* Following a message is not the same as doing the task: the share of pairs that follow
 # has a {term}`ceiling` of its own, and a receiver that errs less on its own prompt has a lower
