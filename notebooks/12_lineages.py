@@ -9,12 +9,14 @@
 # {glue:text}`below_name`: {glue:text}`others_list`. So one kind of base has practised the boxes
 # task itself ({glue:text}`saw_boxes`), and another never saw a box ({glue:text}`no_boxes`).
 #
-# If both do the task with the same heads, the training did not choose them: they were there.
-# The verdicts: {term}`value fetchers <value fetcher>` (A) *{glue:text}`verdict_lineage_heads_A`*,
-# {term}`position transmitters <position transmitter>` (B) *{glue:text}`verdict_lineage_heads_B`*,
-# {term}`position detectors <position detector>` (C) *{glue:text}`verdict_lineage_heads_C`*,
-# {term}`structure readers <structure reader>` (D) *{glue:text}`verdict_lineage_heads_D`*. The
-# {term}`circuit` of one base in another: *{glue:text}`verdict_lineage_circuit`*.
+# If both do the task with the same heads, it was not what they practised that chose these heads,
+# but the model that they share. Do the bases have the same {term}`value fetchers <value fetcher>`
+# (A)? *{glue:text}`verdict_lineage_heads_A`*. The same {term}`position transmitters <position
+# transmitter>` (B)? *{glue:text}`verdict_lineage_heads_B`*. {term}`Position detectors <position
+# detector>` (C)? *{glue:text}`verdict_lineage_heads_C`*. {term}`Structure readers <structure
+# reader>` (D)? *{glue:text}`verdict_lineage_heads_D`*. Does the {term}`circuit` of one base do the
+# task in another as well as that one's own? *{glue:text}`verdict_lineage_circuit`*, judged only
+# where the own circuit does the task ({glue:text}`worked_list`).
 #
 # This test is ours. *Objectives:* know what a {term}`ceiling` is and why a likeness needs one; tell
 # "the same layers" from "the same heads". *Time:* 20 minutes. *Before it:* {doc}`03_circuit`,
@@ -177,12 +179,13 @@ glue(
 show(figures.effects_in_two(maps[reference], maps[second], names=(reference, second)))
 
 # %% [markdown]
-# How alike are two maps? The *correlation* of the effects over all heads is one answer, but a few
-# strong heads can decide it, so the table also gives it without them. Heads of one kind also sit in
-# certain layers in any model. So we shuffle the effects among the heads of each layer; *beyond* is
-# the part of the correlation that is lost by this, and it is about single heads, not about depth.
-# The share of the ceiling is given too. *Shared* counts how many of the
-# {glue:text}`n_strongest` strongest heads are the same.
+# How alike are two maps? The *correlation* of the effects over all heads is one answer. The first
+# table gives it for the other prompts, which is the ceiling, and below it as a share of that. But a
+# few strong heads can decide a correlation, so the folded table also gives it without them. Heads
+# of one kind also sit in certain layers in any model. So we shuffle the effects among the heads of
+# each layer and correlate again; what is lost by this is the part *beyond* depth, which is about
+# single heads, and the claims use it. *Shared* counts how many of the {glue:text}`n_strongest`
+# strongest heads are the same.
 
 # %%
 alike = {
@@ -196,9 +199,10 @@ glue(n_strongest=STRONGEST, n_own=n_pairs_own)
 
 # %% [markdown]
 # The last row is the model before any of this training. What it shares with its base cannot come
-# from it. A base with the same data and other random draws, here {glue:text}`same_recipe`, tells
-# what another run alone changes. Only what a base trained on other data has less than that is due
-# to the data.
+# from it. In A it is already nearly as like its base as the ceiling allows, and in B it is close;
+# in C its interval is too wide to tell. A base with the same data and other random draws, here
+# {glue:text}`same_recipe`, tells what another run alone changes. Only what a base trained on other
+# data has less than that is due to the data.
 #
 # *Caveats.* Stages build on each other: the {term}`receivers <receiver>` of B, C and D are the
 # heads found one stage before, so a difference in A passes on. The search on other prompts has
@@ -231,6 +235,10 @@ scores = {
 show(figures.cross_grid(scores, owners=list(found)))
 
 # %% [markdown]
+# The circuit of {glue:text}`base_name` alone does more of the task in each of these models than the
+# one that the search found in `smollm2`, even in `smollm2` itself. So a weak circuit from a search
+# is not yet a model that works otherwise.
+#
 # ## Do they speak one language?
 #
 # A head passes on a message, and another head reads it. Two bases that were trained apart might
@@ -257,6 +265,9 @@ show(message_tables.languages(spoken, patches=titles))
 glue(n_messages=len(data), n_evaluation_used=n_evaluation)
 
 # %% [markdown]
+# No agreement here is clearly above zero: no model clearly follows its own messages more often than
+# the other's.
+#
 # *Caveat.* The heads are those of {glue:text}`base_name`. Where the other base has its transmitters
 # elsewhere, its message through these heads is poor, and the agreement tells of that too. Shares
 # are of {glue:text}`n_messages` pairs.
@@ -308,9 +319,12 @@ judge(
 #
 # Bases that were made from the same model by separate trainings, with boxes or without any, are
 # compared head by head; a second search in one of them is the ceiling. That they have the same
-# position transmitters (B), *{glue:text}`verdict_lineage_heads_B`*; the same value fetchers (A),
-# *{glue:text}`verdict_lineage_heads_A`*. That the circuit of one does the task in another,
-# *{glue:text}`verdict_lineage_circuit`*.
+# value fetchers (A): *{glue:text}`verdict_lineage_heads_A`*; position transmitters (B):
+# *{glue:text}`verdict_lineage_heads_B`*; position detectors (C):
+# *{glue:text}`verdict_lineage_heads_C`*; structure readers (D):
+# *{glue:text}`verdict_lineage_heads_D`*. That the circuit of one does the task in another as well
+# as that one's own, *{glue:text}`verdict_lineage_circuit`*, could be judged in
+# {glue:text}`worked_list` only.
 #
 # *Next:* {doc}`13_two_tasks` asks whether another task is done with the same heads.
 
