@@ -14,8 +14,8 @@
 # {term}`position transmitters <position transmitter>` (B) *{glue:text}`verdict_course_found_B`*,
 # {term}`position detectors <position detector>` (C) *{glue:text}`verdict_course_found_C`*. Do they
 # stay while {glue:text}`tuned_name` is made from it? A *{glue:text}`verdict_course_stays_A`*, B
-# *{glue:text}`verdict_course_stays_B`*, C *{glue:text}`verdict_course_stays_C`*. And does what they
-# carry become more? A *{glue:text}`verdict_course_carries_A`*, B
+# *{glue:text}`verdict_course_stays_B`*, C *{glue:text}`verdict_course_stays_C`*. And do they
+# come to carry more? A *{glue:text}`verdict_course_carries_A`*, B
 # *{glue:text}`verdict_course_carries_B`*, C *{glue:text}`verdict_course_carries_C`*.
 #
 # This test is ours. *Objectives:* tell a circuit that appears from one that sharpens; read two
@@ -104,12 +104,13 @@ courses = [
 # %% [markdown]
 # ## One prompt
 #
-# The same prompt is put to every checkpoint. It tells about some of the boxes:
+# The same prompt is put to every checkpoint:
 #
 # > {glue:text}`prompt`
 #
-# The right object is *{glue:text}`answer`*. One prompt goes its own way: its probability can jump
-# at a step where the accuracy over many prompts hardly moves. The curves below are over many.
+# The right object is *{glue:text}`answer`*. Its probability stays low to the end, although the
+# finished versions answer most prompts right. One prompt goes its own way; the curves further down
+# are over many.
 
 # %% tags=["hide-input"]
 from entrack.task.boxes import Example
@@ -192,6 +193,11 @@ glue(
 # {glue:text}`half_tuned`. What appears rises with the accuracy. What was there and stays is flat
 # while the accuracy rises. A circuit that moves in the second course would show as a middle curve
 # that falls.
+#
+# In the first course the likeness of A is high from the first step on, while what all three groups
+# carry rises with the accuracy: the fetchers are the same heads from the start, and the answers
+# come to follow them. In the second course no likeness clearly falls, and only what A carries
+# clearly rises.
 
 # %%
 if courses:
@@ -206,8 +212,10 @@ if courses:
 # takes in both 0 and 1 says nothing.
 #
 # The last columns tell whether the same heads then say more. Groups that clearly come to carry more
-# in the first course: {glue:text}`more_base`; in the second: {glue:text}`more_tuned`. Where a
-# version gains and a group is followed no more than before, what it gained lies elsewhere.
+# in the first course: {glue:text}`more_base`; in the second: {glue:text}`more_tuned`. For A a rise
+# says little: its heads name the object, and a version that is right more often names the right one
+# more often ({doc}`10_messages`). Where a version gains and a group is not clearly followed more
+# than before, the gain is not shown to lie in what this group says.
 #
 # ## Head by head
 #
@@ -297,13 +305,13 @@ judge(
 # %% [markdown]
 # ## In three sentences
 #
-# Two trainings of this book, with boxes in the data of {glue:text}`with_boxes`, were run once more
-# and stopped on the way. That the position transmitters (B) of {glue:text}`reference_name` were
-# there before half of its gain in accuracy, *{glue:text}`verdict_course_found_B`*; that they stay
-# while {glue:text}`tuned_name` is made, *{glue:text}`verdict_course_stays_B`*. That they come to
-# carry more in both,
-# *{glue:text}`verdict_course_carries_B`*, and as early as the accuracy rises,
-# *{glue:text}`verdict_course_pace_B`*.
+# Two trainings of this book (boxes in the data of: {glue:text}`with_boxes`) were run once more and
+# stopped on the way. That the value fetchers (A) of {glue:text}`reference_name` were there before
+# half of its gain in accuracy, *{glue:text}`verdict_course_found_A`*, and the position transmitters
+# (B), *{glue:text}`verdict_course_found_B`*; that they stay while {glue:text}`tuned_name` is made,
+# A *{glue:text}`verdict_course_stays_A`*, B *{glue:text}`verdict_course_stays_B`*. That the
+# transmitters come to carry more in both trainings, *{glue:text}`verdict_course_carries_B`*, and,
+# where they do, as early as the accuracy rises, *{glue:text}`verdict_course_pace_B`*.
 #
 # *Next:* {doc}`15_stability` asks which claims come back elsewhere.
 
