@@ -341,8 +341,9 @@ if held:
 # *Caveats.* Each training was run once: the intervals are over prompts, and do not say what another
 # run of the same training would give. Heads that share a key and value are held together there, so
 # a few more than the named ones cannot learn new keys. And other heads can learn to give the held
-# ones better input, so the gain may still pass through them. The look-ups that are asked have one form, which {glue:text}`base`
-# {glue:text}`base_form` before: what is practised already has little left to gain.
+# ones better input, so the gain may still pass through them. The look-ups that are asked have one
+# form, which {glue:text}`base` {glue:text}`base_form` before: what is practised already has little
+# left to gain.
 #
 # ## What we claim, what we find, verdict
 #
@@ -405,8 +406,8 @@ judge(
 
 # %% [markdown]
 # What would refute it? Heads that are strong in look-ups and idle in boxes, a message from code
-# that boxes do not follow, or a gain that is as large with the circuit held. Only the last is what we
-# see. It refutes that these heads must change for boxes to gain, not that they do both tasks.
+# that boxes do not follow, or a gain that is as large with the circuit held. Only the last is what
+# we see. It refutes that these heads must change for boxes to gain, not that they do both tasks.
 
 # %% [markdown]
 # ## In three sentences
