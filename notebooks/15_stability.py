@@ -1,10 +1,9 @@
 # %% [markdown]
 # # What is stable?
 #
-# Ask one person on one day, and you know what this person said. Whether people think so, you learn
-# when you ask others, on other days. A chapter of this book is one such answer: one base with the
-# versions made from it, one draw of prompts. **Which of our findings come back in other models and
-# on other prompts?**
+# Ask one person on one day, and you know what this person said that day. A chapter of this book is
+# one such answer: one base with the versions made from it, one draw of prompts. **Which of our
+# findings come back in other models and on other prompts?**
 #
 # A *sweep* has run the chapters again: on {glue:text}`lineages_list`, and with other prompts. Of
 # {glue:text}`n_claims` claims that were measured more than once, {glue:text}`n_one_verdict` have
@@ -75,8 +74,8 @@ glue(
 
 # %% [markdown]
 # The sets here are {glue:text}`columns_list`, with {glue:text}`n_runs` runs in all. Take one claim
-# first: that the {term}`value fetchers <value fetcher>` carry the object. The rule is the same in
-# every row.
+# first: that the {term}`value fetchers <value fetcher>` (A) carry the object. The rule is the same
+# in every row.
 
 # %%
 show(shown.readings(claims.get("A_carries_object"), columns))
@@ -168,8 +167,9 @@ show(shown.without_star(measured))
 #
 # A verdict is coarser than a number. It can change for two reasons: the number moved, or the
 # interval grew and now leaves both answers open. The second is no contradiction. So we count four
-# ways in which two verdicts can stand to each other, and *opposite* is the one that matters: it
-# holds, at least in part, in one set, and does not in the other.
+# ways in which two verdicts can stand to each other: the same, undecided in one, *partly* in one,
+# and *opposite*. The last is the one that matters: a claim holds, at least in part, in one set, and
+# does not in the other. The table by finding is the one to hold beside your prediction.
 
 # %%
 show(shown.comparisons(claims, pairs), folded=True)
@@ -192,21 +192,24 @@ glue(**told)
 
 # %% [markdown]
 # **What hangs on the sizes.** The published chapters and the small runs use the same model and the
-# same seed. {glue:text}`same_sizes` verdicts agree, {glue:text}`opposite_sizes` are opposite. The
-# rest is the price of few prompts.
+# same seed. {glue:text}`same_sizes` verdicts agree, {glue:text}`opposite_sizes` are opposite. Most
+# of the rest are undecided in one of the two sets, which is the price of few prompts.
 #
 # **What hangs on the prompts.** With other prompts for the same model, {glue:text}`same_prompts`
-# verdicts stay. This is the yardstick for the next line: no other model can agree better with a
-# model than it agrees with itself.
+# verdicts stay. No other model can be expected to agree better with a model than it agrees with
+# itself, so the next line is to be read beside this one. Where few verdicts are compared here, this
+# is a rough standard.
 #
 # **What hangs on the lineage.** With the same prompts in another lineage, {glue:text}`same_lineage`
-# verdicts stay, and {glue:text}`opposite_lineage` turn round. The tables above name what changes.
+# verdicts stay, and {glue:text}`opposite_lineage` turn round. A folded table above names them.
 #
 # ## The heads
 #
 # A verdict about heads says what heads of a kind do. Are they the same heads? Each set of runs has
-# searched the base for its circuit, and a fine-tuned version as well. The first searches
-# are those in the base.
+# searched the base for its circuit, and a fine-tuned version as well. The searches in the base come
+# first, by group: value fetchers (A), {term}`position transmitters <position transmitter>` (B),
+# {term}`position detectors <position detector>` (C) and {term}`structure readers <structure
+# reader>` (D).
 
 # %%
 reference = families.reference(family)
@@ -224,10 +227,10 @@ show(shown.heads_found(bases))
 show(shown.named(bases), folded=True)
 
 # %% [markdown]
-# The first table names the searches. The *share* in the second is that of the heads of the smaller
-# circuit which the other one has too. Two searches in the same model on other prompts set the
-# {term}`ceiling`. Chance keeps the layers: each head is put at a random place of its own layer, so
-# a large circuit holds much of a small one by chance.
+# The folded table above names the searches. The next one gives the *share* of the heads of the
+# smaller circuit that the other one has too. Two searches in the same model on other prompts set
+# the {term}`ceiling`. Chance keeps the layers: each head is put at a random place of its own layer,
+# so a large circuit holds much of a small one by chance.
 
 # %%
 per_layer = families.family_file(family).get("config", {}).get("num_attention_heads", 1)
@@ -275,9 +278,9 @@ glue(
 #
 # *Caveats.* The small sizes are like those of the quick edition: circuits come from few pairs and
 # are scored on few prompts, so an interval is wide, and a search misses heads that a larger one
-# finds. In the small sizes `smollm2` with its first prompts was searched with fewer pairs than the
-# others, and its circuits are smaller. These runs were made before some chapters got their latest
-# claims. Two searches that differ only in prompts show how much of that there is. The two published
+# finds. Two searches that differ only in prompts show how much of that there is. In the small sizes
+# `smollm2` with its first prompts was searched with fewer pairs than the others, and its circuits
+# are smaller. These runs were made before some chapters got their latest claims. The two published
 # sets have sizes of their own, and the older one was judged by the rules of its time, so a verdict
 # there may differ for these reasons too. Claims of one run share its prompts and heads, so counts
 # of verdicts are no independent votes. And all lineages come from one pretrained model: what is
