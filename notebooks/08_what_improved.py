@@ -337,8 +337,7 @@ show(figures.repaired_and_broken(into_base | from_below))
 # ## Whose heads: the donor's own circuit
 #
 # The paper patches the heads of the *donor's* circuit. We do this with {glue:text}`focus` as well.
-# Its circuit differs in some heads, yet each of its groups brings about as much as the group of
-# base's circuit does.
+# Its groups have more heads, yet each brings about as much as the group of base's circuit does.
 
 # %%
 theirs = {v: circuit_of(models[v], n_pairs=n_pairs_own, **search) for v in own_versions}
