@@ -1,10 +1,12 @@
 # %% [markdown]
 # # The task, and how well each model does it
 #
-# Can these models tell which object is in which box? With seven boxes the version
+# Can these models tell which object is in which box? The other chapters ask how they do it, and
+# there is something to find only where they can. With seven boxes the version
 # {glue:text}`reference` is right on {glue:text}`acc_reference` of {glue:text}`n_prompts_each`
 # prompts; a guess among the seven objects would be right on {glue:text}`chance:.2f`. Of the
-# versions fine-tuned from it, these are clearly better: {glue:text}`clearly_better`.
+# versions fine-tuned from it, these are better, with the whole interval of the difference above
+# zero: {glue:text}`clearly_better`.
 #
 # *Objectives:* read a prompt with its roles; know what is counted as right; judge a difference by
 # its interval. *Time:* 20 minutes. *Before it:* {doc}`../book/reading_guide`.
@@ -61,7 +63,7 @@ show_prompt(prompts, 2)
 # : the final "the". {term}`Position transmitters <position transmitter>` (B) say where to look,
 #   {term}`value fetchers <value fetcher>` (A) fetch the object.
 #
-# The text says "the needle is in Box T" and the question "Box T contains the": the *alternative*
+# The context says "the needle is in Box T" and the question "Box T contains the": the *alternative*
 # format of the paper {cite:p}`prakash2024finetuning`. Nothing in the context reads "contains the",
 # so the model cannot just go on with the longest string that it has seen before. The *standard*
 # format of {cite:t}`kim2023entity` says "Box T contains the needle" in the context too.
@@ -88,7 +90,7 @@ show(tables.described(titles, family=family))
 # %% [markdown]
 # ```{admonition} Predict before you run
 # :class: tip
-# Which of them will do the task, and which not? Which boxes will be the easy ones: the first, the
+# Which of these versions will do the task, and which not? Which boxes will be the easy ones: the first, the
 # last, those in the middle? Write down your guess for {glue:text}`reference` before you read on.
 # ```
 
@@ -119,7 +121,7 @@ show(accuracy_figure(scores, chance=chance, paper=paper))
 # {glue:text}`half_width_max:.3f` to either side.
 #
 # The comparison that counts is *paired*: each version against {glue:text}`reference` on the same
-# prompts. What makes a prompt easy or hard for both cancels, so small differences show.
+# prompts. What makes a prompt easy or hard for both cancels, so that smaller differences show.
 
 # %%
 show(tables.versions(scores, base=base, titles=titles))
@@ -252,9 +254,9 @@ judge(
 # Every version was asked {glue:text}`n_prompts_each` times for the object in one of seven boxes,
 # and was right if the likeliest of all words was that object. {glue:text}`reference` is right on
 # {glue:text}`acc_reference` of the prompts, where a guess would be right on
-# {glue:text}`chance:.2f`; clearly better on the same prompts are {glue:text}`clearly_better`, and
-# that arithmetic helps, as in the paper, *{glue:text}`verdict_arithmetic_helps`*. The intervals
-# speak of other scenes of this kind, and not of other training runs.
+# {glue:text}`chance:.2f`. Of the versions fine-tuned from it, better on the same prompts are
+# {glue:text}`clearly_better`, and that arithmetic helps, as in the paper,
+# *{glue:text}`verdict_arithmetic_helps`*.
 #
 # *Next:* {doc}`02_hooks_and_patching` opens the model and asks what it carries at each token.
 
@@ -578,7 +580,7 @@ def half_widths(first, second, scenes):
 # %% [markdown]
 # What makes a scene hard for both versions is in both accuracies and cancels in their difference.
 # So pairing buys much where versions find the same scenes hard, and nothing where what they find
-# hard is unrelated. The table of this chapter pairs for that reason.
+# hard is unrelated. The table that compares the versions pairs for that reason.
 #
 # :::{solution-end}
 # :::
