@@ -90,8 +90,9 @@ show(tables.described(titles, family=family))
 # %% [markdown]
 # ```{admonition} Predict before you run
 # :class: tip
-# Which of these versions will do the task, and which not? Which boxes will be the easy ones: the first, the
-# last, those in the middle? Write down your guess for {glue:text}`reference` before you read on.
+# Which of these versions will do the task, and which not? Which boxes will be the easy ones: the
+# first, the last, those in the middle? Write down your guess for {glue:text}`reference` before you
+# read on.
 # ```
 
 # %%
@@ -255,7 +256,7 @@ judge(
 # and was right if the likeliest of all words was that object. {glue:text}`reference` is right on
 # {glue:text}`acc_reference` of the prompts, where a guess would be right on
 # {glue:text}`chance:.2f`. Of the versions fine-tuned from it, better on the same prompts are
-# {glue:text}`clearly_better`, and that arithmetic helps, as in the paper,
+# {glue:text}`clearly_better`; that arithmetic helps, as in the paper:
 # *{glue:text}`verdict_arithmetic_helps`*.
 #
 # *Next:* {doc}`02_hooks_and_patching` opens the model and asks what it carries at each token.

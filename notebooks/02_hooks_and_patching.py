@@ -1,11 +1,12 @@
 # %% [markdown]
 # # Hooks and patching, from the first step
 #
-# What does a model hold at a token, and in which layer? A *{term}`patch`* takes an activation from
-# another prompt and puts it in; then we see what the answer becomes. In {glue:text}`model_name`, a
-# patch of the last token makes up to {glue:text}`best_position_last` of the prompts follow the
-# *position* that the other prompt asks for; without a patch {glue:text}`floor_position:.2f` give
-# that answer. A patch of the query label does so in up to {glue:text}`best_position_query_label`.
+# What does a model hold at a token, and in which layer? To find out, we have to change what it
+# holds there. A *{term}`patch`* takes an activation from another prompt and puts it in; then we see
+# what the answer becomes. In {glue:text}`model_name`, a patch of the last token makes up to
+# {glue:text}`best_position_last` of the prompts follow the *position* that the other prompt asks
+# for; without a patch {glue:text}`floor_position:.2f` give that answer. A patch of the query label
+# does so in up to {glue:text}`best_position_query_label`.
 #
 # *Objectives:* see what a hook sees; patch by hand and know that the patch happened; read a
 # patching curve against its {term}`floor`; read an attention pattern and know what it does not
@@ -366,11 +367,14 @@ glue(
 )
 
 # %% [markdown]
-# Open the table for the layers. They are those around the best that reach at least half of its
-# share above the floor. Read a row as: patch this token at one of these layers, and so many prompts
-# take this from the source. Compare the two tokens: what does each of them carry, and in which
-# layers? The object's share at the last token rises most across layer
+# Compare the two figures: what does each of the two tokens carry, and in which layers? At the query
+# label it is first the label, and in higher layers the position. At the last token it is first the
+# position, and above that the object. The object's share there rises most across layer
 # {glue:text}`object_takes_over`: that layer brings most of the object there.
+#
+# The folded table names the layers: those around the best that reach at least half of its share
+# above the floor. Read a row as: patch this token at one of these layers, and so many prompts take
+# this from the source.
 #
 # *Caveats.* A patch of the whole stream says that something is there, not which heads put it there
 # or read it: that takes heads and paths, from {doc}`the next chapter <03_circuit>` on. And
@@ -451,9 +455,11 @@ glue(
 #
 # ## What the paper claims, what we find
 #
-# The paper patches groups of heads and not the stream, so its numbers and ours are not on one
-# scale; what can be compared is *what is carried where*. Each number below is a share of prompts at
-# the best layer, minus the share without a patch, on the same prompts.
+# The paper patches groups of heads and not the stream: position transmitters (B) at the last token,
+# position detectors (C) at the query label. So its numbers and ours are not on one scale; what can
+# be compared is *what is carried where*. The number for "before" is the share of prompts with the
+# position less that with the object, at the layer that is best for the position. Each other is a
+# share of prompts at the best layer, minus the share without a patch, on the same prompts.
 
 # %%
 from entrack.stats.metrics import difference
@@ -484,9 +490,9 @@ judge(
 # it held there in another prompt, and we counted the answers. Patched at the last token, up to
 # {glue:text}`best_position_last` of the prompts follow the position that the source asks for, where
 # {glue:text}`floor_position:.2f` give that answer without a patch; that the last token holds where
-# to look in lower layers than the object: *{glue:text}`verdict_position_before_object`*. Each
-# number is that of the best layer, chosen on the same prompts, and a patch of the whole stream does
-# not say which heads did it.
+# to look in lower layers than the object: *{glue:text}`verdict_position_before_object`*. Each share
+# is that of the best layer, chosen on the same prompts, and a patch of the whole stream does not
+# say which heads did it.
 #
 # *Next:* {doc}`03_circuit` asks which heads bring the object there.
 

@@ -5,12 +5,12 @@
 # ask what each part does, and later what fine-tuning did to it.
 #
 # **Which attention {term}`heads <head>` find the apple?** {glue:text}`size_pruned` of the
-# {glue:text}`n_heads` heads of {glue:text}`version`, all others at their mean, answer
-# {glue:text}`acc_circuit` of held-out prompts right; the whole model answers {glue:text}`acc_full`.
-# Such a set of heads is a *{term}`circuit`*. They are searched for backwards from the answer, in
-# the paper's four groups ({term}`value fetchers <value fetcher>` A, {term}`position transmitters
-# <position transmitter>` B, {term}`position detectors <position detector>` C and {term}`structure
-# readers <structure reader>` D), by {term}`path patching`
+# {glue:text}`n_heads` heads of {glue:text}`version`, with the outputs of all others replaced by
+# their mean over many prompts, answer {glue:text}`acc_circuit` of held-out prompts right; the whole
+# model answers {glue:text}`acc_full`. Such a set of heads is a *{term}`circuit`*. They are searched
+# for backwards from the answer, in the paper's four groups ({term}`value fetchers <value fetcher>`
+# A, {term}`position transmitters <position transmitter>` B, {term}`position detectors <position
+# detector>` C and {term}`structure readers <structure reader>` D), by {term}`path patching`
 # {cite:p}`prakash2024finetuning,wang2023ioi`. A head that serves in two groups counts in both.
 #
 # *Objectives:* say what path patching does to one head; read the effects of all heads; judge how
@@ -76,7 +76,8 @@ show(schematic.mean_ablation())
 #
 # ```{admonition} Predict before you run
 # :class: tip
-# Here are six sets of tokens. Which is the smallest that will do nearly as well as the whole model?
+# Look at the six sets in the next cell. Which is the smallest with which the model will do nearly
+# as well as with all heads alive at every token?
 # ```
 
 # %%
@@ -122,9 +123,9 @@ glue(
 # less the first is {glue:text}`live_shift`, on the same prompts. Above zero, this model reads the
 # segment one token later than the paper's Llama does; below zero, at the label itself.
 #
-# No set but the last comes near the whole model, not even with the tokens after all labels. So part
-# of the work is done at other tokens. The search below looks at three, as the paper's does, and can
-# find only the part that is done there.
+# The last row, with every token, is the whole model. No other set comes near it, not even the one
+# with the tokens after all labels. So part of the work is done at other tokens. The search below
+# looks at three, as the paper's does, and can find only the part that is done there.
 #
 # The token after an earlier occurrence is where an induction head looks
 # {cite:p}`olsson2022induction`: one that asks "what followed this letter before?" lands there. The
@@ -239,7 +240,8 @@ glue(
 # the clean run. With head {glue:text}`top_head` as the sender it has
 # {glue:text}`one_direct_p:.3f`, and with head {glue:text}`one_sender`, through queries only,
 # {glue:text}`one_queries_p:.3f`. What changes from the clean run is the effect of that head on this
-# prompt. The search takes the mean of such changes over all pairs, for every head.
+# prompt, and on a prompt of which the model is sure it can be small. The search takes the mean of
+# such changes, in the unit of its score, over all pairs and for every head.
 #
 # ```{admonition} Predict before you read on
 # :class: tip
@@ -364,7 +366,7 @@ glue(
 # Is it the left-out heads that the circuit lacks, or the left-out tokens? With *all* heads live at
 # its three tokens, the first table had {glue:text}`acc_live_after`, on other prompts. That is about
 # what the circuit has. So most of what it lacks is done at other tokens, and more heads at these
-# three would not bring it back, as the flat end of the curve above says too.
+# three would bring back little of it, as the flat end of the curve above says too.
 #
 # Leaving out one head changes the answer to few prompts. Of the {glue:text}`size_pruned` heads,
 # {glue:text}`size_clear` cost accuracy clearly when they are left out alone: the interval lies
@@ -389,8 +391,9 @@ show(circuit_graph(found.circuit, found.discovery, n_layers=model.n_layers))
 # %% [markdown]
 # Read it from below. D, at the {glue:text}`structure_where`, notes which segment has this label. C,
 # at the question's label, reads from there which segment is meant. B brings that to the last token,
-# and A uses it to look for the object. This is the paper's reading of the groups; what they carry
-# is tested in {doc}`chapter 6 <06_what_the_heads_carry>`.
+# and A uses it to look for the object. This is the paper's reading of the groups. This chapter
+# shows that they matter and through what; what they carry is tested in {doc}`chapter 6
+# <06_what_the_heads_carry>`.
 #
 # ## The circuit reads one prompt
 #
@@ -428,12 +431,13 @@ looks = attention_of_strongest(model, held_out, found=found)
 show(tables.attention(looks, n_prompts=n_evaluation), folded=True)
 
 # %% [markdown]
-# The table has the shares of the two strongest heads of each group. Where a share is near zero, the
-# head has its effect in another way than by reading there: it may pass on what an earlier head has
-# already brought to its own token. The map shows where the heads look instead; a row that sums to
-# little looks at tokens without a column, such as its own. The rows of D have more at the right
-# object than at the label. Both stand in one segment, so these heads read more of the segment than
-# its label, and attention does not say which of the two they pass on.
+# The map has the shares of the two strongest heads of each group, the folded table their intervals.
+# Where a share is near zero, as in the strongest head of A, the head has its effect in another way
+# than by reading there: it may pass on what an earlier head has already brought to its own token.
+# The map shows where the heads look instead; a row that sums to little looks at tokens without a
+# column, such as its own. The rows of D have more at the right object than at the label. Both stand
+# in one segment, so these heads read more of the segment than its label, and attention does not say
+# which of the two they pass on.
 
 # %%
 # figure: fig-attention
@@ -476,7 +480,8 @@ show(tables.writes(list(written.values())), folded=True)
 
 # %% [markdown]
 # *Caveat.* This is the direct way to the answer alone. A head can also help by what later layers
-# make of its output, and the effects above count that too.
+# make of its output, and the effects above count that too. So a head that speaks against the right
+# object here can still be one that the circuit needs.
 #
 # ## Beside Llama-7B
 #
@@ -506,7 +511,8 @@ show(tables.medians(side_by_side), folded=True)
 # ## What the paper claims, what we find
 #
 # Each verdict follows from the rule in its last column. In the circuit that the authors released,
-# the median layer of D lies above that of C, so the claim about depth leaves D out.
+# the median layer of D lies above that of C, so the claim about depth leaves D out. Relative to the
+# number of layers, every group lies higher here than in Llama.
 
 # %%
 from itertools import pairwise
@@ -537,9 +543,9 @@ judge(
 # {glue:text}`n_heads` heads were kept, in four groups of which each acts through the one before. On
 # prompts that the search never saw they alone answer {glue:text}`acc_circuit`, the whole model
 # {glue:text}`acc_full`, as many random heads {glue:text}`acc_random`. That such a circuit exists,
-# as in the paper, *{glue:text}`verdict_circuit_exists`*, and that it reads at the same token as
-# there, *{glue:text}`verdict_structure_place`*; for {glue:text}`size_unclear` of its heads it is
-# open whether each is needed.
+# as in the paper: *{glue:text}`verdict_circuit_exists`*; that it reads at the same token as there:
+# *{glue:text}`verdict_structure_place`*; and for {glue:text}`size_unclear` of its heads it is open
+# whether each is needed.
 #
 # *Next:* {doc}`04_same_circuit` runs it in the fine-tuned versions.
 
