@@ -180,11 +180,12 @@ glue(
 # %% [markdown]
 # ## Discovery: where stage D reads the corrupt prompt
 #
-# The effect of the strongest {term}`structure readers <structure reader>` (D) is
-# {glue:text}`discovery_off` without the slip and {glue:text}`discovery_on` with it. The corrupt
-# prompt's question names no box, so there is no earlier label to read from. The released code takes
-# that of a **random** box, drawn anew for every head and batch: noise on top of the effect. With
-# {glue:text}`n_noisy` pairs only a large change would show.
+# The effect of the strongest {term}`structure readers <structure reader>` (D), counted as a loss,
+# so positive where they help, is {glue:text}`discovery_off` without the slip and
+# {glue:text}`discovery_on` with it. The corrupt prompt's question names no box, so there is no
+# earlier label to read from. The released code takes that of a **random** box, drawn anew for every
+# head and batch, which adds noise to the effect. With {glue:text}`n_noisy` pairs only a large
+# change would show.
 
 # %%
 both = encode_pairs(model.tokenizer, pairs(n_pairs, split="discovery", seed=seed))
@@ -197,7 +198,8 @@ show(tables.switched([stage_d], "The slip of discovery"), folded=True)
 # ## Desiderata: four slips in drawing and scoring
 #
 # A {term}`desideratum` says which answer a {term}`patch` should bring, and the score is the share
-# of pairs that give it. The groups are candidates, before any pruning.
+# of pairs that give it. The groups, here {term}`position transmitters <position transmitter>` (B),
+# {term}`position detectors <position detector>` (C) and D, are candidates, before any pruning.
 #
 # - The *label* is scored by the word **without its space**, a token that {glue:text}`version` gave
 #   as the answer in {glue:text}`bare:.0%` of the pairs.
@@ -221,9 +223,9 @@ show(tables.switched(desiderata, "Slips of desiderata"))
 # %% [markdown]
 # ## DCM: two slips in choosing a mask
 #
-# DCM notes {term}`masks <mask>` while it learns, and keeps the one that validates best
-# ({doc}`06_what_the_heads_carry`). Here it learns with the released penalty and rate, in
-# {glue:text}`n_steps` steps instead of {glue:text}`n_steps_published`.
+# Desiderata-based component masking (DCM) notes {term}`masks <mask>` while it learns, and keeps the
+# one that validates best ({doc}`06_what_the_heads_carry`). Here it learns with the released penalty
+# and rate, in {glue:text}`n_steps` steps instead of {glue:text}`n_steps_published`.
 #
 # - **Other prompts' places.** D acts at the earlier mention of the queried label, or just after it,
 #   and that stands elsewhere in every prompt. In validation, the released code looks it up in the
@@ -316,14 +318,15 @@ show(tables.switched([dropped], "The slip of adapters"), folded=True)
 # Of {glue:text}`n_estimates` estimates, {glue:text}`n_clear` change by more than chance; of
 # {glue:text}`n_counts` exact counts, {glue:text}`n_changed` change.
 #
-# *Caveat.* Not beyond chance is not the same as harmless. The intervals of the changes reach up to
-# {glue:text}`widest:.2f` to either side, so an effect of that size can hide in them; the paper's
-# own samples are several times larger.
+# *Caveat.* Not beyond chance is not the same as harmless: an effect as large as an interval is wide
+# can hide in it. The widest reaches {glue:text}`widest:.2f` to either side; it is that of
+# discovery, which rests on the fewest pairs and is no share. The paper's own samples are several
+# times larger.
 
 # %%
 # figure: fig-slips
 # caption: Every slip off (circle) and on (diamond), with 95 % intervals; marks without one are
-#   exact counts. All quantities are shares.
+#   exact counts. All quantities are shares, but for the effect in stage D, which is a loss.
 every = [*pruning, *evaluation, stage_d, *desiderata, *choosing, between, dropped]
 show(figures.slip_bars(every))
 
@@ -347,8 +350,8 @@ show(tables.known({slip.name for slip in every}))
 # %% [markdown]
 # ## What the paper claims, what we find, verdict
 #
-# A claim about a slip *holds* when the same slip has the same effect here: the whole interval of
-# the change, on less off, lies on the side that is claimed.
+# These claims are ours. One about a slip *holds* when the same slip has the same effect here: the
+# whole interval of the change, on less off, lies on the side that is claimed.
 
 # %% tags=["hide-input"]
 judge(
@@ -367,9 +370,9 @@ judge(
 # Each slip of the released code was made on purpose, alone, in our own code. Of
 # {glue:text}`n_estimates` estimates, {glue:text}`n_clear` change by more than chance, the largest
 # by {glue:text}`largest_change`; of {glue:text}`n_counts` exact counts, {glue:text}`n_changed`
-# change. These are one model and few prompts: in an estimate that does not change clearly, an
-# effect of up to {glue:text}`widest:.2f` can hide, and what a slip did to a published number only a
-# run of the paper's models can say.
+# change. These are one model and few prompts: where an estimate does not change clearly, an effect
+# can hide in its interval, and what a slip did to a published number only a run of the paper's
+# models can say.
 #
 # *Next:* {doc}`10_messages`, the test that the paper does not have.
 

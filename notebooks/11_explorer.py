@@ -1,17 +1,16 @@
 # %% [markdown]
 # # The circuit explorer
 #
-# **What does the model say if some of its {term}`heads <head>` say something else? Replace them
-# yourself.** The chapters before this one report what happens on average, over many prompts. Here
-# you see one prompt at a time: which box the model is asked for, where each group of heads looks,
-# and how likely every answer is before and after you replace some heads by what they give
-# elsewhere.
+# **What does the model say if some of its {term}`heads <head>` say something else?** The chapters
+# before this one report what happens on average, over many prompts. Here you see one prompt at a
+# time: which box the model is asked for, where each group of heads looks, and how likely every
+# answer is before and after you replace some heads by what they give elsewhere.
 #
 # The groups are those of the {term}`circuit` of {glue:text}`base_name` ({doc}`03_circuit`). They
-# hand a message on: {term}`structure readers <structure reader>` (D) look back at the box that is
-# asked for, {term}`position detectors <position detector>` (C) pass on where it stands,
-# {term}`position transmitters <position transmitter>` (B) tell the {term}`value fetchers <value
-# fetcher>` (A) where to look, and these fetch the object. *Objectives:* predict what a
+# hand a message on: {term}`structure readers <structure reader>` (D) note which segment a label
+# belongs to, {term}`position detectors <position detector>` (C) find where the box stands that is
+# asked for, {term}`position transmitters <position transmitter>` (B) tell the {term}`value fetchers
+# <value fetcher>` (A) where to look, and these fetch the object. *Objectives:* predict what a
 # {term}`patch` does to one prompt, then check; see how much single prompts differ. *Time:* 20
 # minutes. *Before it:* {doc}`06_what_the_heads_carry` and {doc}`08_what_improved`.
 
@@ -104,7 +103,7 @@ glue(n_answers=sum(each.top.size for each in explored.values()))
 #
 # All {glue:text}`n_answers` combinations were computed above and are stored in this page; nothing
 # is computed while you choose. Say what you expect before you choose. The buttons suggest where to
-# begin; each takes the prompt on which it works best, so try the same on other prompts too.
+# begin; each takes the prompt on which it works best. Try the same on other prompts too.
 
 # %% tags=["hide-input"]
 CircuitExplorer(explored, pairs, circuit=circuit, tokenizer=models[base].tokenizer)
@@ -400,8 +399,8 @@ def has_one(share, n_prompts):
 
 # %% [markdown]
 # With 21 prompts to choose from, a patch that works on one in thirty has its example more likely
-# than not. So the buttons show what an effect looks like where there is one. How often there is
-# one, the averages of the other chapters say.
+# than not. So the buttons show what an effect looks like on a prompt that has it. How often it
+# comes, the averages of the other chapters say.
 #
 # :::{solution-end}
 # :::

@@ -226,7 +226,7 @@ show(Table(needed, header, caption="What each chapter needs beyond the words."))
 # %% [markdown]
 # ## What it costs
 #
-# Costs are told in *passes*: one prompt once through all layers. {term}`Path patching <path
+# Costs are counted in *passes*: one prompt once through all layers. {term}`Path patching <path
 # patching>` is not made of whole passes; it costs as many operations as so many passes. Operations
 # follow from the shape of the model and of the prompts, by the formulas of
 # `entrack.versions.costs`. On the tiny model, here is what they say beside what PyTorch counts as
@@ -313,9 +313,10 @@ show(
 )
 
 # %% [markdown]
-# A larger model costs more passes, and not only longer ones: path patching tries every head, and a
-# 7B model has {glue:text}`heads_7b:,` of them, SmolLM2 {glue:text}`heads_135m`. Chapters share
-# results (the circuit is searched once), so all of them together cost less than the sum.
+# On a larger model most chapters take more passes, and each pass takes longer: path patching tries
+# every head, and a 7B model has {glue:text}`heads_7b:,` of them, SmolLM2 {glue:text}`heads_135m`.
+# Chapters share results (the circuit is searched once), so all of them together cost less than the
+# sum.
 #
 # Memory is that of the weights, of the clean runs that are held at once, and of what is computed on
 # the way. The tiny model's run takes as many bytes as the formula says:
@@ -394,10 +395,10 @@ glue(days_7b=f"{hours['7B'] / 24:.0f}")
 glue(gb_7b=f"{weights['7B'] * 2 / 1e9:.1f}")
 
 # %% [markdown]
-# In a model of the size of SmolLM2 all chapters cost {glue:text}`passes_135m:,` passes from
-# nothing. That is about {glue:text}`hours_135m` hours on the machine of this page; a 7B model would
-# take some {glue:text}`days_7b` days there, and wants a GPU. The rate in the last column is what
-# such a card is taken to reach at best; it was not measured, for no GPU was at hand.
+# In a model of the size of SmolLM2 all chapters cost {glue:text}`passes_135m:,` passes, each
+# chapter from nothing. That is about {glue:text}`hours_135m` hours on the machine of this page; a
+# 7B model would take some {glue:text}`days_7b` days there, and wants a GPU. The rate in the last
+# column is what such a card is taken to reach at best; it was not measured, for no GPU was at hand.
 #
 # ## The paper's own models
 #
@@ -418,7 +419,7 @@ glue(gb_7b=f"{weights['7B'] * 2 / 1e9:.1f}")
 # `adapter_config.json` and `adapter_model.safetensors` into its folder, and it is merged at
 # loading.
 #
-# This was not run here: no GPU was at hand.
+# None of this was run here.
 #
 # ## In three sentences
 #
