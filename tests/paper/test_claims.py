@@ -27,7 +27,7 @@ WORDS = {
     "circuit_sparse": {"half": 17, "n_heads": 270},
     "overlap": {"tests": 16},
     "incomplete": {"tests": 4, "group": "D"},
-    "wide_circuit": {"n": 112},
+    "wide_circuit": {"n": 280},
     "order_of_readings": {"depths": "0.19, 0.64, 0.77"},
     "readings_in_better": {
         "readings": "query label reads earlier label, query label reads token after earlier label,"
