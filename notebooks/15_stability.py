@@ -46,8 +46,7 @@ from entrack.versions import families
 # prompts with one seed, and the sizes. Those called *published* are chapters of this book as they
 # were published, in their full sizes: of the family that the chapters now have, and of the one that
 # they had up to edition 3 ({doc}`../book/changes`), with the code and the sizes of that time. The
-# others have small sizes, like those of the quick edition, so that they can be held beside each
-# other.
+# others have the sizes of the quick edition, so that they can be held beside each other.
 
 # %%
 siblings = siblings.split() or families.family_file(family).get("siblings", [])
@@ -262,15 +261,13 @@ glue(
 # version fine-tuned from it share {glue:text}`heads_version`, though the version was searched with
 # fewer pairs.
 #
-# *Caveats.* The small sizes are like those of the quick edition: circuits come from few pairs and
-# are scored on few prompts, so an interval is wide, and a search misses heads that a larger one
-# finds. Two searches that differ only in prompts show how much of that there is. In the small sizes
-# `smollm2` with its first prompts was searched with fewer pairs than the others, and its circuits
-# are smaller. These runs were made before some chapters got their latest claims. The two published
-# sets have sizes of their own, and the older one was judged by the rules of its time, so a verdict
-# there may differ for these reasons too. Claims of one run share its prompts and heads, so counts
-# of verdicts are no independent votes. And all lineages come from one pretrained model: what is
-# stable here may still be a trait of that one.
+# *Caveats.* In the small sizes circuits come from few pairs and are scored on few prompts, so an
+# interval is wide, and a search misses heads that a larger one finds. Two searches that differ only
+# in prompts show how much of that there is. The two published sets have sizes of their own, and the
+# older one was judged by the rules of its time, so a verdict there may differ for these reasons
+# too. Claims of one run share its prompts and heads, so counts of verdicts are no independent
+# votes. And all lineages come from one pretrained model: what is stable here may still be a trait
+# of that one.
 #
 # ## What we claim, what we find, verdict
 #
