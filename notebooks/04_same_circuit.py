@@ -421,19 +421,25 @@ without = {
 show(circuit_tables.without_fetchers(without, base=base))
 gone = {v: one.hits[ALL_CIRCUITS] for v, one in without.items()}
 stand_ins = {v: difference(gone[v], gone[base]) for v in models if v != base}
+known = {v: f"{one.accuracy(base)}" for v, one in without.items()}
 glue(
+    code_without=known.get("code", "not run here"),
+    boxes_without=known.get("boxes", "not run here"),
     n_fetchers=without[base].n_heads[ALL_CIRCUITS],
     gone_list=listed(f"{one.accuracy(ALL_CIRCUITS)} in {v}" for v, one in without.items()),
 )
 
 # %% [markdown]
-# Without these {glue:text}`n_fetchers` heads the accuracy is {glue:text}`gone_list`. Where a
-# version falls to what `base` has left, its search had missed value fetchers that the others found.
-# Where it does not, it has heads that fetch the object and that no search kept. That the fine-tuned
-# versions have more left than `base`: *{glue:text}`verdict_stand_ins`*.
+# Without these {glue:text}`n_fetchers` heads the accuracy is {glue:text}`gone_list`. That the
+# fine-tuned versions have more left than `base`: *{glue:text}`verdict_stand_ins`*. Random heads of
+# the same layers leave most of it. So no other heads stand in, and the searches had missed some.
+# The table also says which. Without the value fetchers of {glue:text}`base_short` alone, the
+# accuracy of `code` is {glue:text}`code_without`, that of `boxes` {glue:text}`boxes_without`. What
+# these versions have gained still passes through the heads that fetched the object before.
 #
-# *Caveat.* A search looks at one head at a time, with the others alive. Heads that begin to work
-# only when others are gone show no effect in it.
+# *Caveat.* A head that is found by no search is not looked at here. And where many heads of a layer
+# are taken away at once, the rest reads a stream that it has never seen; the random heads are the
+# measure of that.
 #
 # ## Where the rest is
 #

@@ -46,8 +46,7 @@ from entrack.versions import families
 # prompts with one seed, and the sizes. Those called *published* are chapters of this book as they
 # were published, in their full sizes: of the family that the chapters now have, and of the one that
 # they had up to edition 3 ({doc}`../book/changes`), with the code and the sizes of that time. The
-# others have small sizes, like those of the quick edition, so that they can be held beside each
-# other.
+# others have the sizes of the quick edition, so that they can be held beside each other.
 
 # %%
 siblings = siblings.split() or families.family_file(family).get("siblings", [])
@@ -101,7 +100,6 @@ show(shown.readings(claims.get("A_carries_object"), columns))
 #   intervals. Star: the paper's models.
 focus = families.focus(family)
 drawn = {name: [c for c in measured if c.finding == name] for name in shown.FINDINGS}
-on_the_way = [c for c in measured if c.chapter.startswith("14")]
 show(shown.forest(drawn[""], columns, focus=focus, name="the task"))
 
 # %% [markdown]
@@ -110,7 +108,7 @@ show(shown.forest(drawn[""], columns, focus=focus, name="the task"))
 # %%
 # figure: fig-stable-i
 # caption: Claims of finding (i), as above.
-circuits = [c for c in drawn["i"] if c not in on_the_way]
+circuits = [c for c in drawn["i"] if not c.chapter.startswith("14")]
 show(shown.forest(circuits, columns, focus=focus, name="finding i"))
 
 # %% [markdown]
@@ -130,27 +128,14 @@ ours = [c for c in drawn["ii"] if c.ours]
 show(shown.forest(ours, columns, focus=focus, name="finding ii, ours"))
 
 # %% [markdown]
-# Finding (iii), what fine-tuning made better, and by what:
+# Finding (iii), what fine-tuning made better, and by what. What the chapters on two tasks and on
+# training claim stands in the table of all verdicts below.
 
 # %%
 # figure: fig-stable-iii
 # caption: Claims of finding (iii) about heads patched between models, as above.
-across_tasks = [c for c in drawn["iii"] if c.chapter.startswith("13")]
-between = [c for c in drawn["iii"] if c not in across_tasks + on_the_way]
+between = [c for c in drawn["iii"] if c.chapter[:2] not in ("13", "14")]
 show(shown.forest(between, columns, focus=focus, name="finding iii, between models"))
-
-# %%
-# figure: fig-stable-tasks
-# caption: Claims of finding (iii) about boxes and look-ups, as above.
-show(shown.forest(across_tasks, columns, focus=focus, name="finding iii, between tasks"))
-
-# %% [markdown]
-# And what happens while a version is trained, which tells of findings (i) and (iii):
-
-# %%
-# figure: fig-stable-training
-# caption: Claims about the course of training, as above.
-show(shown.forest(on_the_way, columns, focus=focus, name="in the course of training"))
 
 # %% [markdown]
 # Many rows have no star. The paper gives no number for what only we claim, and some of its numbers
@@ -276,15 +261,13 @@ glue(
 # version fine-tuned from it share {glue:text}`heads_version`, though the version was searched with
 # fewer pairs.
 #
-# *Caveats.* The small sizes are like those of the quick edition: circuits come from few pairs and
-# are scored on few prompts, so an interval is wide, and a search misses heads that a larger one
-# finds. Two searches that differ only in prompts show how much of that there is. In the small sizes
-# `smollm2` with its first prompts was searched with fewer pairs than the others, and its circuits
-# are smaller. These runs were made before some chapters got their latest claims. The two published
-# sets have sizes of their own, and the older one was judged by the rules of its time, so a verdict
-# there may differ for these reasons too. Claims of one run share its prompts and heads, so counts
-# of verdicts are no independent votes. And all lineages come from one pretrained model: what is
-# stable here may still be a trait of that one.
+# *Caveats.* In the small sizes circuits come from few pairs and are scored on few prompts, so an
+# interval is wide, and a search misses heads that a larger one finds. Two searches that differ only
+# in prompts show how much of that there is. The two published sets have sizes of their own, and the
+# older one was judged by the rules of its time, so a verdict there may differ for these reasons
+# too. Claims of one run share its prompts and heads, so counts of verdicts are no independent
+# votes. And all lineages come from one pretrained model: what is stable here may still be a trait
+# of that one.
 #
 # ## What we claim, what we find, verdict
 #

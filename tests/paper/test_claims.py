@@ -27,7 +27,7 @@ WORDS = {
     "circuit_sparse": {"half": 17, "n_heads": 270},
     "overlap": {"tests": 16},
     "incomplete": {"tests": 4, "group": "D"},
-    "wide_circuit": {"n": 112},
+    "wide_circuit": {"n": 280},
     "order_of_readings": {"depths": "0.19, 0.64, 0.77"},
     "readings_in_better": {
         "readings": "query label reads earlier label, query label reads token after earlier label,"
@@ -41,9 +41,9 @@ WORDS = {
     "lineage_circuit": {"n": 504},
     "task_circuit": {"n": 252},
     "task_circuit_back": {"n": 252},
-    "stable_lineages": {"n": 150},
-    "stable_prompts": {"n": 10},
-    "stable_heads": {"tests": 3},
+    "stable_lineages": {"n": 162},
+    "stable_prompts": {"n": 74},
+    "stable_heads": {"tests": 2},
 }
 """What the committed chapters fill in."""
 
