@@ -5,7 +5,7 @@
 # code {cite:p}`prakash2024finetuning` line by line, we met some slips. **Do they matter?** Each is
 # made here on purpose, alone, in our own code and on our own models. Of {glue:text}`n_estimates`
 # estimates, {glue:text}`n_clear` change by more than chance; of {glue:text}`n_counts` exact counts,
-# {glue:text}`n_changed` change. The largest change of an estimate is {glue:text}`largest_change`
+# {glue:text}`n_changed` change. The largest change of a share is {glue:text}`largest_change`
 # (“{glue:text}`largest_title`”).
 #
 # An *estimate* comes from prompts and has an interval. A slip is beyond chance when the interval of
@@ -180,8 +180,8 @@ glue(
 # %% [markdown]
 # ## Discovery: where stage D reads the corrupt prompt
 #
-# The effect of the strongest {term}`structure readers <structure reader>` (D), counted as a loss,
-# so positive where they help, is {glue:text}`discovery_off` without the slip and
+# The effect of the strongest {term}`structure readers <structure reader>` (D), counted as a loss in
+# nats of log odds, so positive where they help, is {glue:text}`discovery_off` without the slip and
 # {glue:text}`discovery_on` with it. The corrupt prompt's question names no box, so there is no
 # earlier label to read from. The released code takes that of a **random** box, drawn anew for every
 # head and batch, which adds noise to the effect. With {glue:text}`n_noisy` pairs only a large
@@ -190,7 +190,8 @@ glue(
 # %%
 both = encode_pairs(model.tokenizer, pairs(n_pairs, split="discovery", seed=seed))
 clean, corrupt = (prompts.subset(range(min(n_noisy, n_pairs))) for prompts in both)
-stage_d = slips.random_corrupt_position(model, clean, corrupt, found=found, seed=seed)
+path = settings.discovery.path
+stage_d = slips.random_corrupt_position(model, clean, corrupt, found=found, path=path, seed=seed)
 glue(discovery_off=shown(stage_d.off), discovery_on=shown(stage_d.on), n_noisy=len(clean))
 show(tables.switched([stage_d], "The slip of discovery"), folded=True)
 
@@ -319,21 +320,22 @@ show(tables.switched([dropped], "The slip of adapters"), folded=True)
 # {glue:text}`n_counts` exact counts, {glue:text}`n_changed` change.
 #
 # *Caveat.* Not beyond chance is not the same as harmless: an effect as large as an interval is wide
-# can hide in it. The widest reaches {glue:text}`widest:.2f` to either side; it is that of
-# discovery, which rests on the fewest pairs and is no share. The paper's own samples are several
-# times larger.
+# can hide in it. The widest of a share reaches {glue:text}`widest:.2f` to either side; the effect
+# in stage D rests on the fewest pairs. The paper's own samples are several times larger.
 
 # %%
 # figure: fig-slips
 # caption: Every slip off (circle) and on (diamond), with 95 % intervals; marks without one are
-#   exact counts. All quantities are shares, but for the effect in stage D, which is a loss.
-every = [*pruning, *evaluation, stage_d, *desiderata, *choosing, between, dropped]
-show(figures.slip_bars(every))
+#   exact counts. The effect in stage D is no share and is not drawn.
+shares = [*pruning, *evaluation, *desiderata, *choosing, between, dropped]
+every = [*shares, stage_d]
+show(figures.slip_bars(shares))
 
 # %% tags=["hide-input"]
 counts = [slip for slip in every if slip.counted]
 estimates = [slip for slip in every if not slip.counted]
-largest = max(estimates, key=lambda slip: abs(slip.change.value))
+in_shares = [slip for slip in shares if not slip.counted]
+largest = max(in_shares, key=lambda slip: abs(slip.change.value))
 glue(
     n_estimates=len(estimates),
     n_clear=sum(slip.clear for slip in estimates),
@@ -341,7 +343,7 @@ glue(
     n_changed=sum(slip.clear for slip in counts),
     largest_change=f"{largest.change:+.2f}",
     largest_title=largest.title,
-    widest=max(slip.change.half_width for slip in estimates),
+    widest=max(slip.change.half_width for slip in in_shares),
 )
 
 # %% tags=["hide-input"]
@@ -368,8 +370,8 @@ judge(
 # ## In three sentences
 #
 # Each slip of the released code was made on purpose, alone, in our own code. Of
-# {glue:text}`n_estimates` estimates, {glue:text}`n_clear` change by more than chance, the largest
-# by {glue:text}`largest_change`; of {glue:text}`n_counts` exact counts, {glue:text}`n_changed`
+# {glue:text}`n_estimates` estimates, {glue:text}`n_clear` change by more than chance, a share by
+# {glue:text}`largest_change` at most; of {glue:text}`n_counts` exact counts, {glue:text}`n_changed`
 # change. These are one model and few prompts: where an estimate does not change clearly, an effect
 # can hide in its interval, and what a slip did to a published number only a run of the paper's
 # models can say.

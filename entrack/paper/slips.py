@@ -13,6 +13,7 @@ from entrack.circuit.discovery import stage_scores
 from entrack.circuit.search import FoundCircuit
 from entrack.circuits import Circuit
 from entrack.cross_model.weight_swap import graft
+from entrack.errors import ConfigError
 from entrack.model.decoder import Model
 from entrack.paper.slip import Slip, paired
 from entrack.patching.accuracy import score_task
@@ -37,6 +38,7 @@ def random_corrupt_position(
     corrupt: Prompts,
     *,
     found: FoundCircuit,
+    path: PathConfig,
     seed: int = 0,
 ) -> Slip:
     """Stage D with the corrupt z of the queried label (off, from the search itself) or of a random
@@ -44,9 +46,10 @@ def random_corrupt_position(
 
     Args:
         clean, corrupt: the first pairs of the search.
+        path: how the search patched.
 
-    The quantity is the loss of probability when one of the N_TOP strongest structure readers is
-    patched, averaged.
+    The quantity is the loss when one of the N_TOP strongest structure readers is patched, averaged,
+    in the unit of the search's scores. Raises ConfigError if `path` scores in another.
     Cost: stage D of path patching on these pairs.
     """
     name = "structure_reader"
@@ -55,7 +58,7 @@ def random_corrupt_position(
         found.discovery.receivers[name],
         found.discovery.structure_role,
     )
-    config = PathConfig(as_published=True, seed=seed)
+    config = replace(path, as_published=True, seed=seed)
     on = stage_scores(
         model,
         clean,
@@ -65,6 +68,11 @@ def random_corrupt_position(
         via=GROUPS[name].composition,
         config=config,
     )
+    if on.unit != off.unit:
+        raise ConfigError(
+            f"the search scored by {off.unit!r}, and path={path.score!r} scores by {on.unit!r};"
+            " both sides of a slip have one unit. Pass the path configuration of the search."
+        )
     top = off.ranked()[:N_TOP]
     losses = (
         -np.mean([s.values[h.layer, h.head, : len(clean)] for h in top], axis=0) for s in (off, on)

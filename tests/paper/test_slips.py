@@ -20,7 +20,7 @@ from entrack.model.activations import mean_z
 from entrack.paper import circuit_slips, slips
 from entrack.paper.slip import Slip, paired, shown
 from entrack.patching.masks import DCMConfig, MaskPath, Masks
-from entrack.patching.path_patching import path_patching
+from entrack.patching.path_patching import PathConfig, path_patching
 from entrack.sites import Head
 from entrack.stats.metrics import Estimate, difference, exact
 from entrack.task.draws import examples, pairs
@@ -116,13 +116,15 @@ def test_stage_d_read_at_a_random_label_gives_other_effects(setting):
         scores={"structure_reader": scores}, receivers={"structure_reader": receivers}, model="tiny"
     )
     found = FoundCircuit(discovery=searched, curve=None, minimality=None, circuit=WIDE)
-    slip = slips.random_corrupt_position(
-        model, *(prompts.subset(range(4)) for prompts in (clean, corrupt)), found=found
-    )
+    some = [prompts.subset(range(4)) for prompts in (clean, corrupt)]
+    slip = slips.random_corrupt_position(model, *some, found=found, path=PathConfig())
     assert slip.off.value == pytest.approx(
         -np.mean([scores.values[h.layer, h.head, :4] for h in scores.ranked()[:3]]), rel=1e-4
     )
     assert_apart(slip.on.value, slip.off.value, terms=1000, magnitude=np.float32(1))
+    other = PathConfig(score="log_odds")
+    with pytest.raises(ConfigError, match="both sides of a slip have one unit. Pass the path conf"):
+        slips.random_corrupt_position(model, *some, found=found, path=other)
 
 
 def test_slips_of_the_desiderata_do_in_a_planted_circuit_what_they_do_by_construction(own_cache):
