@@ -197,7 +197,8 @@ def follow(
             that stands in `models/`, and training ends at the last of `steps`.
 
     Raises:
-        ModelError: the version that it starts from is missing or damaged.
+        ModelError: the version that it starts from is missing or damaged, or, without `to_the_end`,
+            the one that it ends at.
         SiteError: no head of a stage helps at some step, so that the next has no receivers.
 
     Cost: the training (`checkpoints.adapter_at`), then for each checkpoint with the default

@@ -76,7 +76,7 @@ def measure_completeness(
     drawn heads which makes |F(C without K) - F(M without K)| largest on the first `n_choosing`
     prompts. All of the prompts score it.
     Raises SiteError for a circuit without heads.
-    Cost: per K and prompt, three tokens (circuit) and the tokens from the earlier label on (model).
+    Cost: per K and prompt, three tokens (circuit) and those that `hits_without` reruns (model).
     """
     if not circuit.size:
         raise SiteError(

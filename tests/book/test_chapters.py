@@ -13,8 +13,10 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import nbformat
+import psutil
 import pytest
 from filelock import FileLock
 from small_book import edit, small_book
@@ -248,6 +250,7 @@ MEET = """
 # %%
 import os
 import time
+import types
 from pathlib import Path
 
 Path("here_{own}").touch()
@@ -283,6 +286,19 @@ def test_two_chapters_are_executed_side_by_side_with_their_share_of_the_cores(
     assert lines[2].startswith("[1/2] ") and lines[3].startswith("[2/2] ") and len(lines) == 4
     told = {chapter.read(chapter.notebook).cells[-1].outputs[0].text for chapter in chosen}
     assert told == {f"{chosen_threads or 4} 0\n"}
+
+
+@pytest.mark.parametrize(
+    ("cores", "free", "jobs"), [(1, 64, 1), (2, 5, 1), (2, 13, 2), (2, 20, 3), (16, 64, 3)]
+)
+def test_as_many_at_once_as_the_memory_holds(monkeypatch, cores, free, jobs):
+    memory = types.SimpleNamespace(available=free * 2**30)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(side_by_side, "_cores", lambda: cores)
+    monkeypatch.setattr(side_by_side.shutil, "which", lambda name: None)
+    assert side_by_side.usual_jobs() == jobs
+    monkeypatch.setattr(side_by_side.shutil, "which", lambda name: name)
+    assert side_by_side.usual_jobs() == 1, "one chapter fills a GPU"
 
 
 def test_the_longest_are_executed_first_and_the_unknown_before_them(book):
