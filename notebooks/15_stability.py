@@ -90,9 +90,10 @@ show(shown.readings(claims.get("A_carries_object"), columns))
 # ## The numbers
 #
 # Each row is a claim that two sets of runs or more have measured, each mark a set with its 95 %
-# interval. A star is a number of the paper in the same unit, one for each of its models that it
-# gives the number for. Of a claim that is judged version by version, the version fine-tuned on
-# look-ups is drawn, for all lineages have it. First the task itself, and what tokens carry:
+# interval; point at a mark and it tells its number. A star is a number of the paper in the same
+# unit, one for each of its models that it gives the number for. Of a claim that is judged version
+# by version, the version fine-tuned on look-ups is drawn, for all lineages have it. First the task
+# itself, and what tokens carry:
 
 # %%
 # figure: fig-stable-task
@@ -100,7 +101,7 @@ show(shown.readings(claims.get("A_carries_object"), columns))
 #   intervals. Star: the paper's models.
 focus = families.focus(family)
 drawn = {name: [c for c in measured if c.finding == name] for name in shown.FINDINGS}
-show(shown.forest(drawn[""], columns, focus=focus, name="the task"))
+shown.forest(drawn[""], columns, focus=focus, name="the task")
 
 # %% [markdown]
 # Finding (i), the circuit and where else it is found:
@@ -108,8 +109,7 @@ show(shown.forest(drawn[""], columns, focus=focus, name="the task"))
 # %%
 # figure: fig-stable-i
 # caption: Claims of finding (i), as above.
-circuits = [c for c in drawn["i"] if not c.chapter.startswith("14")]
-show(shown.forest(circuits, columns, focus=focus, name="finding i"))
+shown.forest(drawn["i"], columns, focus=focus, name="finding i")
 
 # %% [markdown]
 # Finding (ii), what reads what, and what each group carries. The claims of the paper come first,
@@ -119,23 +119,29 @@ show(shown.forest(circuits, columns, focus=focus, name="finding i"))
 # figure: fig-stable-ii
 # caption: The paper's claims of finding (ii), as above.
 theirs = [c for c in drawn["ii"] if not c.ours]
-show(shown.forest(theirs, columns, focus=focus, name="finding ii, the paper's"))
+shown.forest(theirs, columns, focus=focus, name="finding ii, the paper's")
 
 # %%
 # figure: fig-stable-ii-ours
 # caption: Our claims about finding (ii), as above.
 ours = [c for c in drawn["ii"] if c.ours]
-show(shown.forest(ours, columns, focus=focus, name="finding ii, ours"))
+shown.forest(ours, columns, focus=focus, name="finding ii, ours")
 
 # %% [markdown]
-# Finding (iii), what fine-tuning made better, and by what. What the chapters on two tasks and on
-# training claim stands in the table of all verdicts below.
+# Finding (iii), what fine-tuning made better, and by what: first the heads that are patched between
+# models, then the other task and the course of training.
 
 # %%
 # figure: fig-stable-iii
 # caption: Claims of finding (iii) about heads patched between models, as above.
 between = [c for c in drawn["iii"] if c.chapter[:2] not in ("13", "14")]
-show(shown.forest(between, columns, focus=focus, name="finding iii, between models"))
+shown.forest(between, columns, focus=focus, name="finding iii, between models")
+
+# %%
+# figure: fig-stable-iii-training
+# caption: Claims of finding (iii) about another task and the course of training, as above.
+along = [c for c in drawn["iii"] if c.chapter[:2] in ("13", "14")]
+shown.forest(along, columns, focus=focus, name="finding iii, training")
 
 # %% [markdown]
 # Many rows have no star. The paper gives no number for what only we claim, and some of its numbers

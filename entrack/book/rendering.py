@@ -1,10 +1,12 @@
 """Put the pages of the book together in a staging folder and render them with Jupyter Book."""
 
+import copy
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -15,12 +17,21 @@ from nbformat import NotebookNode
 from entrack.book.chapters import Chapter, Project
 from entrack.book.notebooks import for_readers, with_figures
 from entrack.book.pages import STATE
+from entrack.display.cells import CLAIMS
+from entrack.display.tables import FOLDED
 from entrack.errors import ChapterError
+from entrack.stats.rules import OF_OURS, VERDICTS
 
 _TOP_FILES = ("_config.yml", "_toc.yml")
 _JUPYTER_BOOK = "import sys; from jupyter_book.cli.main import main; sys.exit(main())"
 _TAIL_LINES = 25
 _COLOURS = re.compile("\x1b\\[[0-9;]*m")
+_TABLE = re.compile(
+    r'(<div class="entrack-table".*?<tbody>\n)(.*?)(\n</tbody></table></div>\n?)', re.DOTALL
+)
+_VERDICT = re.compile(r'data-verdict="([^"]*)"')
+_BADGES = tuple(dict.fromkeys(word for v in VERDICTS for word in (v, OF_OURS.get(v, v))))
+"""What a badge may say, the best first: of claims of the paper, and of ours."""
 _SKIPPED = {"__pycache__", ".ipynb_checkpoints"}
 
 
@@ -71,9 +82,36 @@ def page_bytes(chapter: Chapter, notebook: NotebookNode) -> bytes:
     no page may hold, as JSON in one line, which is a tenth smaller than one for version control.
     """
     # What a page leaves out was executed and stamped, so its state is that of the whole notebook.
-    page = with_figures(for_readers(notebook))
+    page = with_short_tables(with_figures(for_readers(notebook)))
     page.metadata[STATE] = chapter.state(notebook).name
     return nbformat.writes(page, indent=None, separators=(",", ":"), split_lines=False).encode()
+
+
+def with_short_tables(page: NotebookNode) -> NotebookNode:
+    """A copy in which a table of claims with more rows than a page shows at once (`FOLDED`) ends
+    after these; the rest stands below it, at a click. Other tables fold as they are made.
+    """
+    page = copy.deepcopy(page)
+    for cell in page.cells:
+        for output in cell.get("outputs", []):
+            if CLAIMS in output.get("metadata", {}) and "text/html" in output.data:
+                output.data["text/html"] = _TABLE.sub(_in_two, output.data["text/html"])
+    return page
+
+
+def _in_two(table: re.Match) -> str:
+    opening, body, end = table.groups()
+    rows = body.split("\n")
+    if len(rows) <= FOLDED:
+        return table.group()
+    first, rest = ("\n".join(part) for part in (rows[:FOLDED], rows[FOLDED:]))
+    verdicts = Counter(_VERDICT.findall(rest))
+    told = ", ".join(f"{verdicts[name]} {name}" for name in _BADGES if verdicts[name])
+    return (
+        f"{opening}{first}{end}"
+        f'<details class="entrack-long"><summary>{len(rows) - FOLDED} more claims: {told}</summary>'
+        f"{opening}{rest}{end}</details>\n"
+    )
 
 
 def _is_page(path: Path, project: Project) -> bool:

@@ -3,9 +3,9 @@
 Nothing is computed here that a run did not measure, but for counts. A page of a family that no run
 was made on gets its tables without rows, and a drawing that says so."""
 
+import re
 from collections.abc import Mapping, Sequence
 from math import isnan
-from textwrap import fill
 
 from matplotlib import pyplot as plt
 
@@ -28,64 +28,35 @@ from entrack.sweep.stability import (
     Reading,
     compared,
 )
+from entrack.sweep.strips import Row, Strips, fits
 
-MARKS = tuple(
-    zip("Dovs^P", ("black", "#4c64f5", "#4c64f5", "#cb6b07", "#df399e", "#1d788d"), strict=True)
-)
-"""Marker and colour of the columns, in their order; more of them begin again."""
 FINDINGS = {"": "the task", "i": "(i) same circuit", "ii": "(ii) same job", "iii": "(iii) better"}
-_LIMITS = (-1.05, 1.45)
-_PAGE = 38
-"""Characters of a claim beside a forest before its line breaks."""
 
 
 def forest(
     claims: Sequence[ClaimAcross], columns: Sequence[Column], *, focus: str, name: str
-) -> Picture:
+) -> Strips:
     """A row for each claim whose numbers are shares or their differences, a mark with its 95 %
     interval for each column, and a star for each of the paper's numbers in the same unit.
 
     Of a claim that is judged version by version, `focus` is drawn, or else its first version; of
     one with several numbers the one whose unit the paper's have, or else the first. name: what the
-    claims have in common, for the alternative text.
+    claims have in common, for the alternative text, unlike that of any other drawing of the page.
     """
-    drawn = [claim for claim in claims if _fits(claim, columns, focus)]
-    if not drawn:
-        return _empty(f"No run of this family is recorded for {name}.")
-    with style.look():
-        figure, axes = plt.subplots(figsize=(style.WIDTH, 1.1 + 0.55 * len(drawn)))
-        for i, column in enumerate(columns):
-            marker, colour = MARKS[i % len(MARKS)]
-            offset = 0.3 * (i / max(1, len(columns) - 1) - 0.5) * 2
-            found = [(row, _drawn(claim, column, focus)) for row, claim in enumerate(drawn)]
-            for row, estimate in found:
-                if estimate is not None:
-                    axes.plot([estimate.low, estimate.high], [row + offset] * 2, color=colour, lw=1)
-            axes.plot(
-                [e.value for _, e in found if e],
-                [row + offset for row, e in found if e],
-                ls="",
-                marker=marker,
-                color=colour,
-                ms=4,
-                label=str(column),
-            )
-        stars = [(n, row) for row, claim in enumerate(drawn) for n in _paper(claim)]
-        if stars:
-            axes.plot(*zip(*stars, strict=True), "*", color="black", ms=8, ls="", label="the paper")
-        axes.axvline(0, color=style.NEUTRAL, lw=0.8)
-        texts = [fill(claim.text, _PAGE) for claim in drawn]
-        axes.set_yticks(range(len(drawn)), texts, fontsize=8)
-        axes.set(ylim=(len(drawn) - 0.4, -0.6), xlim=_LIMITS, xlabel="share, or difference")
-        axes.grid(axis="y", visible=False)
-        figure.legend(loc="outside upper center", ncols=2)
-    apart = sum(_apart(claim, columns, focus) for claim in drawn)
-    left = len(claims) - len(drawn)
+    found = [(claim, tuple(_drawn(claim, column, focus) for column in columns)) for claim in claims]
+    drawn = [(c, marks) for c, marks in found if any(marks) and fits([e for e in marks if e])]
+    apart = sum(_apart([e for e in marks if e]) for _, marks in drawn)
     alt = (
         f"Claims drawn, {name}: {len(drawn)}, in {len(columns)} sets of runs. Claims of which two"
-        f" intervals do not touch: {apart}. Left out, in other units or measured nowhere: {left}."
+        f" intervals do not touch: {apart}. Left out, in other units or measured nowhere:"
+        f" {len(claims) - len(drawn)}."
     )
-    return Picture(figure, alt)
+    return Strips(
+        name=re.sub(r"\W+", "-", name),
+        sets=tuple(map(str, columns)),
+        rows=tuple(Row(claim.text, marks, tuple(_paper(claim))) for claim, marks in drawn),
+        alt=alt if drawn else f"No run of this family is recorded for {name}.",
+    )
 
 
 def readings(claim: ClaimAcross | None, columns: Sequence[Column]) -> Table:
@@ -272,17 +243,7 @@ def _drawn(claim: ClaimAcross, column: Column, focus: str) -> Estimate | None:
     return reading.estimates[(near or names)[0]][same_unit(claim.slug)[0]]
 
 
-def _every(claim: ClaimAcross, columns: Sequence[Column], focus: str) -> list[Estimate]:
-    return [e for column in columns if (e := _drawn(claim, column, focus))]
-
-
-def _fits(claim: ClaimAcross, columns: Sequence[Column], focus: str) -> bool:
-    found = _every(claim, columns, focus)
-    return bool(found) and all(_LIMITS[0] <= e.low and e.high <= _LIMITS[1] for e in found)
-
-
-def _apart(claim: ClaimAcross, columns: Sequence[Column], focus: str) -> bool:
-    found = _every(claim, columns, focus)
+def _apart(found: Sequence[Estimate]) -> bool:
     return max(e.low for e in found) > min(e.high for e in found)
 
 

@@ -4,6 +4,7 @@ sentence, cards and stamps as pages.
 
 import importlib
 import json
+import re
 from xml.etree import ElementTree
 
 import nbformat
@@ -13,6 +14,7 @@ from judged import HARMS, HELPS, UNCLEAR, claim, notebook
 from entrack.book import pages
 from entrack.book.chapters import Project, project
 from entrack.book.notebooks import with_figures
+from entrack.book.rendering import with_short_tables
 from entrack.display import model_cards
 from entrack.display.cells import CLAIMS
 from entrack.display.model_cards import models_html
@@ -40,6 +42,25 @@ def test_claims_are_found_on_a_page_too():
     page = with_figures(executed)
     assert CLAIMS not in page.cells[2].outputs[0].data
     assert pages.claims({"01_x": page}) == pages.claims({"01_x": executed}) != []
+
+
+def test_a_long_table_of_claims_is_folded_after_ten_rows():
+    """Nothing is lost, what is folded is counted, and a short table stays as it is."""
+    many = [claim(f"c{i}", HELPS if i != 10 else HARMS) for i in range(12)]
+    mine = [claim("m1", HELPS, ours=True, paper=""), claim("m2", UNCLEAR, ours=True, paper="")]
+    before = with_figures(notebook(*many, *mine))
+    page = with_short_tables(before)
+    was, html = (p.cells[2].outputs[0].data["text/html"] for p in (before, page))
+    shown, _, folded = html.partition('<details class="entrack-long">')
+    assert shown.count("<tr>") == 1 + 10 and folded.count("<tr>") == 1 + 4
+    assert "<summary>4 more claims: 1 replicates, 1 holds, 1 does not replicate, 1 undecided" in (
+        folded
+    )
+    rows = re.findall(r"<tr><th scope=\"row.*?</tr>", html)
+    assert rows == re.findall(r"<tr><th scope=\"row.*?</tr>", was) and len(rows) == 14
+    assert pages.claims({"01_x": page}) == pages.claims({"01_x": before})
+    for few in (notebook(*many[:10]), notebook()):
+        assert with_short_tables(with_figures(few)) == with_figures(few)
 
 
 def test_a_claim_is_judged_in_one_place():
