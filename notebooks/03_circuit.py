@@ -369,11 +369,11 @@ glue(
 # three would bring back little of it, as the flat end of the curve above says too.
 #
 # Leaving out one head changes the answer to few prompts. Of the {glue:text}`size_pruned` heads,
-# {glue:text}`size_clear` cost accuracy clearly when they are left out alone: the interval lies
-# above zero. For the other {glue:text}`size_unclear` only the estimate reaches 1 %. Leaving out all
-# of these at once costs {glue:text}`unclear_bring`, and the circuit without them answers
-# {glue:text}`acc_clear`. Where heads can stand in for each other, only leaving them out together
-# shows what they do.
+# {glue:text}`size_clear` cost accuracy clearly when they are left out after their rivals: the
+# interval lies above zero. For the other {glue:text}`size_unclear` only the estimate reaches 1 %.
+# Leaving out all of these at once costs {glue:text}`unclear_bring`, and the circuit without them
+# answers {glue:text}`acc_clear`. Where heads can stand in for each other, only leaving them out
+# together shows what they do.
 #
 # *Caveat.* Pruning goes by accuracy, not by the effects above. A head with a strong effect can go
 # because others do the same work, and one with a weak effect can stay. The last column of the

@@ -395,7 +395,8 @@ show(circuit_tables.own_completeness(complete_in), folded=True)
 # version itself has left when these heads are gone. `base` and `math` have nothing left, and
 # `instruct` little. `code` and `boxes` go on: other heads then fetch the object, which no circuit
 # run alone can show. These may be heads that stand in, or value fetchers that the searches in these
-# versions missed, for they had fewer pairs than that in `base`.
+# versions missed, for they had fewer pairs than that in `base`. ({doc}`A2_own_circuits` searches in
+# one of them again, with more, and judges every head of these circuits on other prompts.)
 #
 # ## Who stands in?
 #

@@ -46,7 +46,8 @@ from entrack.versions import families
 # prompts with one seed, and the sizes. Those called *published* are chapters of this book as they
 # were published, in their full sizes: of the family that the chapters now have, and of the one that
 # they had up to edition 3 ({doc}`../book/changes`), with the code and the sizes of that time. The
-# others have the sizes of the quick edition, so that they can be held beside each other.
+# others are small, so that they can be held beside each other: they have the sizes of the quick
+# edition at the time when they were run.
 
 # %%
 siblings = siblings.split() or families.family_file(family).get("siblings", [])

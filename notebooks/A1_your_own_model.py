@@ -299,7 +299,10 @@ cost = {
 # %%
 passes = {name: costs.whole(shape, text) for name, shape in shapes.items()}
 rows = [
-    [f"chapter {int(number)}", *[f"{cost[number, name] / passes[name]:,.0f}" for name in shapes]]
+    [
+        f"chapter {number.lstrip('0')}",
+        *[f"{cost[number, name] / passes[name]:,.0f}" for name in shapes],
+    ]
     for number in CHAPTERS
 ]
 total = {name: sum(cost[number, name] for number in CHAPTERS) for name in shapes}
@@ -347,7 +350,7 @@ rows = [
 memory = Table(
     rows,
     ["model", "dtype", "weights of a version, GB", f"a run of {CHUNK} prompts, GB"],
-    caption="Memory by size. Chapters 4 and 8 hold all versions; two runs are held at once.",
+    caption="Memory by size. Chapters 4, 8 and A2 hold all versions; two runs are held at once.",
 )
 show(memory, folded=True)
 

@@ -17,7 +17,7 @@ CHAPTERS = [
     for chapter in project().chapters()
     if "family" in {parameter.name for parameter in chapter.parameters}
 ]
-NEED_A_CIRCUIT = ("03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14")
+NEED_A_CIRCUIT = ("03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13", "14", "A2")
 READ_A_RECORD = ("15",)
 """Chapters that compute no model."""
 SENTENCE = re.compile(r"^(Chapter|Config|Site|Task)Error: .+\. \S.+\.$", re.MULTILINE)

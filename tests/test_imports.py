@@ -32,6 +32,7 @@ LAYERS = [
     ["patching."],
     ["cross_model."],
     ["circuit."],
+    ["rejudged"],
     ["heads."],
     ["paper."],
     ["display."],

@@ -21,11 +21,11 @@ CHAPTERS = [
     for chapter in project().chapters()
     if "family" in {parameter.name for parameter in chapter.parameters}
 ]
-WITHOUT_CLAIMS = {"11_explorer"}
-WITHOUT_FIGURES = WITHOUT_CLAIMS | {"14_along_training"}
+WITHOUT_CLAIMS = {"11_explorer", "A2_own_circuits"}
+WITHOUT_FIGURES = {"11_explorer", "14_along_training"}
 """The second follows recipes, and this family has none."""
 LEAST = {
-    "n_scenes": 4, "n_pairs": 7, "n_pairs_own": 7, "n_means": 28,
+    "n_scenes": 4, "n_pairs": 7, "n_pairs_own": 7, "n_pairs_more": 14, "n_means": 28,
     "n_evaluation": 28, "n_complete": 14, "n_judged": 28, "n_prompts": 42, "n_patterns": 7,
     "n_train": 2, "n_validation": 2, "n_test": 3, "n_seeds": 2, "n_rivals": 4, "n_desiderata": 7,
 }  # fmt: skip

@@ -78,14 +78,16 @@ def shaped(html: str) -> str:
 
 
 def page_assets(app, pagename, templatename, context, doctree):
-    """plotly.js only where a live figure is, the explorer's files only where it is; no script from
-    elsewhere anywhere."""
+    """What a live figure, the explorer or strips need comes only to pages that have one; no script
+    from elsewhere comes anywhere."""
     if 'class="live-figure"' in (context.get("body") or ""):
         app.add_js_file("vendor/plotly.min.js", priority=800)
         app.add_js_file("vendor/live-figures.js", priority=801)
     if 'class="circuit-explorer"' in (context.get("body") or ""):
         app.add_js_file("vendor/circuit-explorer.js", priority=801)
         app.add_css_file("vendor/circuit-explorer.css", priority=801)
+    if 'class="entrack-strips"' in (context.get("body") or ""):
+        app.add_css_file("vendor/strips.css", priority=801)
     context["script_files"] = [
         script for script in context["script_files"] if not _is_thebe(script)
     ]

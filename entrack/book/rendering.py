@@ -79,7 +79,8 @@ def stage(project: Project, pages: Mapping[str, NotebookNode]) -> Path:
 
 def page_bytes(chapter: Chapter, notebook: NotebookNode) -> bytes:
     """What the page of a chapter is rendered from, and readers download: its notebook without what
-    no page may hold, as JSON in one line, which is a tenth smaller than one for version control.
+    no page may hold, and with its long tables of claims in two parts, as JSON in one line, which is
+    a tenth smaller than one for version control.
     """
     # What a page leaves out was executed and stamped, so its state is that of the whole notebook.
     page = with_short_tables(with_figures(for_readers(notebook)))
@@ -107,9 +108,11 @@ def _in_two(table: re.Match) -> str:
     first, rest = ("\n".join(part) for part in (rows[:FOLDED], rows[FOLDED:]))
     verdicts = Counter(_VERDICT.findall(rest))
     told = ", ".join(f"{verdicts[name]} {name}" for name in _BADGES if verdicts[name])
+    n = len(rows) - FOLDED
+    more = f"{n} more claim{'s' if n > 1 else ''}: {told}"
     return (
         f"{opening}{first}{end}"
-        f'<details class="entrack-long"><summary>{len(rows) - FOLDED} more claims: {told}</summary>'
+        f'<details class="entrack-long"><summary>{more}</summary>'
         f"{opening}{rest}{end}</details>\n"
     )
 

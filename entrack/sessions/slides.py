@@ -27,6 +27,7 @@ _ASSETS = {
     'class="live-figure"': ("plotly.min.js", "live-figures.js"),
     'class="math': ("mathjax-tex-svg.js",),
 }
+_STRIPS = 'class="entrack-strips"'
 _HEADINGS = ("h1", "h2", "h3")
 _TALL, _TOWER = (
     0.75,
@@ -103,9 +104,10 @@ def deck(session: Session, pages: Mapping[str, NotebookNode], *, project: Projec
     slides += others[1:]
     shown = "\n".join(_slide(slide, i, len(slides)) for i, slide in enumerate(slides, 1))
     vendor = project.root / "book" / "vendor"
+    sheets = ["slides.css", *(["strips.css"] if _STRIPS in shown else [])]
     return _DECK.format(
         title=escape(_text(page, "h1")),
-        style=(vendor / "slides.css").read_text(),
+        style="\n".join((vendor / sheet).read_text() for sheet in sheets),
         script=(vendor / "slides.js").read_text(),
         slides=shown,
         assets="\n".join(f'<script src="assets/{name}"></script>' for name in _assets(shown)),
@@ -189,6 +191,8 @@ def _slide(slide: Slide, number: int, of: int) -> str:
 
 def _shape(figure: Element) -> str:
     """The kind of slide for a figure, by the shape of its drawing."""
+    if _STRIPS in figure.html():
+        return "figure tower"
     drawing = _found(figure, "svg")
     if drawing is None or "viewbox" not in drawing.attributes:
         return "figure"

@@ -55,7 +55,7 @@ def forest(
         name=re.sub(r"\W+", "-", name),
         sets=tuple(map(str, columns)),
         rows=tuple(Row(claim.text, marks, tuple(_paper(claim))) for claim, marks in drawn),
-        alt=alt if drawn else f"No run of this family is recorded for {name}.",
+        alt=alt if columns else f"No run of this family is recorded for {name}.",
     )
 
 

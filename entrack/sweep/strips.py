@@ -2,7 +2,7 @@
 page leaves: readable on a phone, and a tenth of the size of the same drawing with drawn letters.
 
 Places across are shares of the width, heights are pixels. Colours are in the style sheet of the
-book (`book/vendor/entrack.css`), by the number of the set of runs.
+book (`book/vendor/strips.css`), by the number of the set of runs.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ MARKERS = (
     "M-4.5 3h9L0-4.5z",  # triangle
     "M-1.5-4.5h3v3h3v3h-3v3h-3v-3h-3v-3h3z",  # cross
 )
-"""A shape for each set of runs, in their order; more of them begin again."""
+"""A shape for each set of runs, in their order, with a colour each; more of them begin again."""
 STAR = "M0-6 1.4-1.9H5.7L2.2.7 3.5 4.9 0 2.3-3.5 4.9-2.2.7-5.7-1.9H-1.4z"
 _STEP, _PAD = 9, 8
 _TEXT_BELOW = 14
@@ -81,7 +81,7 @@ class Strips:
 
     def _legend(self) -> str:
         shapes = [
-            (f"s{i}", self._shape(i), MARKERS[i % len(MARKERS)], name)
+            (_kind(i), self._shape(i), MARKERS[i % len(MARKERS)], name)
             for i, name in enumerate(self.sets)
         ]
         if any(row.stars for row in self.rows):
@@ -111,8 +111,8 @@ class Strips:
             told.append("the paper: " + ", ".join(f"{star:+.2f}" for star in row.stars))
             star, y = self._shape("star"), height - _PAD
             parts += [
-                f'<use class="star" href="#{star}" x="{across(x)}" y="{y}"><title>{told[-1]}'
-                "</title></use>"
+                f'<use class="star" href="#{star}" x="{across(x)}" y="{y}"><title>the paper:'
+                f" {x:+.2f}</title></use>"
                 for x in row.stars
             ]
         words = escape("; ".join(told))
@@ -120,7 +120,7 @@ class Strips:
 
     def _mark(self, i: int, mark: Estimate, y: int, told: str) -> str:
         return (
-            f'<g class="s{i}"><title>{escape(told)}</title>'
+            f'<g class="{_kind(i)}"><title>{escape(told)}</title>'
             f'<line x1="{across(mark.low)}" x2="{across(mark.high)}" y1="{y}" y2="{y}"/>'
             f'<use href="#{self._shape(i)}" x="{across(mark.value)}" y="{y}"/></g>'
         )
@@ -134,6 +134,11 @@ def fits(found: Sequence[Estimate]) -> bool:
 def across(value: float) -> str:
     """Where a value lies, in percent of the width."""
     return f"{100 * (value - LIMITS[0]) / (LIMITS[1] - LIMITS[0]):.1f}%"
+
+
+def _kind(i: int) -> str:
+    """The class that gives a set its colour."""
+    return f"s{i % len(MARKERS)}"
 
 
 def _axis() -> str:

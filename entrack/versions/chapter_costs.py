@@ -76,16 +76,24 @@ class Chapter:
 
     def search(self, pairs: str = "n_pairs") -> float:
         """The whole search for one circuit."""
-        n, values = self.shape.n_layers, self.values
-        sets = HEADS * (HEADS + 1) / 2 + 1 + 2 * HEADS
-        pruned = 2 * ablated(self.shape, self.text, circuits=1) + sets * sum(
-            replayed(self.shape, self.text, slots=slots, layers=n / 3) for slots in LATER.values()
-        )
+        values = self.values
         return (
             values[pairs] * sum(self.stages().values())
             + self.passes(values.get("n_means", MEANS))
             + self.alone(FOR_EACH_PAIR * values[pairs], 8)
-            + FOR_EACH_PAIR * values[pairs] * pruned
+            + self.minimality(FOR_EACH_PAIR * values[pairs])
+        )
+
+    def minimality(self, n: float) -> float:
+        """Every candidate head of a circuit judged on `n` prompts."""
+        sets, layers = HEADS * (HEADS + 1) / 2 + 1 + 2 * HEADS, self.shape.n_layers / 3
+        return n * (
+            2 * ablated(self.shape, self.text, circuits=1)
+            + sets
+            * sum(
+                replayed(self.shape, self.text, slots=slots, layers=layers)
+                for slots in LATER.values()
+            )
         )
 
     def alone(self, n: float, circuits: float) -> float:
@@ -221,6 +229,14 @@ def _stability(c: Chapter) -> float:
     return 0.0
 
 
+def _own_circuits(c: Chapter) -> float:
+    n, others = c.values["n_evaluation"], c.compared - 1
+    searches = c.search() + others * c.search("n_pairs_own") + c.search("n_pairs_more")
+    fetchers = n * (5 + c.values["n_random"]) * c.again("query_label", 1.0)
+    scored = c.compared * c.alone(n, 3) + c.alone(n, 3) + fetchers
+    return searches + c.compared * c.minimality(n) + scored
+
+
 CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "01": _task,
     "02": _hooks,
@@ -237,6 +253,7 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
     "13": _two_tasks,
     "14": _along,
     "15": _stability,
+    "A2": _own_circuits,
 }
 """Number of a chapter -> its operations."""
 
@@ -244,6 +261,6 @@ CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {
 def operations(
     number: str, values: Mapping[str, float], *, shape: Shape, text: Text, compared: int = 5
 ) -> float:
-    """Operations of chapter `number` ("01", "02", ...) with its parameters `values`, comparing
+    """Operations of chapter `number` ("01", ..., "A2") with its parameters `values`, comparing
     `compared` versions, with no stored result to go on."""
     return CHAPTERS[number](Chapter(shape, text, values, compared))

@@ -59,6 +59,11 @@ def test_a_long_table_of_claims_is_folded_after_ten_rows():
     rows = re.findall(r"<tr><th scope=\"row.*?</tr>", html)
     assert rows == re.findall(r"<tr><th scope=\"row.*?</tr>", was) and len(rows) == 14
     assert pages.claims({"01_x": page}) == pages.claims({"01_x": before})
+    eleven = with_short_tables(with_figures(notebook(*many[:11])))
+    assert (
+        "<summary>1 more claim: 1 does not replicate<"
+        in (eleven.cells[2].outputs[0].data["text/html"])
+    )
     for few in (notebook(*many[:10]), notebook()):
         assert with_short_tables(with_figures(few)) == with_figures(few)
 

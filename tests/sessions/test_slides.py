@@ -81,6 +81,17 @@ def test_a_tall_figure_has_another_slide(tmp_path, width, height, kind):
     assert re.findall(r'class="slide (figure[^"]*)"', text) == [kind]
 
 
+def test_strips_scroll_and_bring_their_style(tmp_path):
+    book = told_book(tmp_path)
+    assert "entrack-strips" not in slides_of(book)
+    page = book.build / "html/notebooks/02_show.html"
+    edit(page, '<div class="entrack-svg">', '<div class="entrack-strips">')
+    text = (build_slides(book, {"02_show": page_of(book)}) / "session_1.html").read_text()
+    assert re.findall(r'class="slide (figure[^"]*)"', text) == ["figure tower"]
+    style = text.partition("<style>")[2].partition("</style>")[0]
+    assert ".entrack-strips li g line" in style and "entrack-table" in style
+
+
 def test_scripts_of_live_figures_lie_beside_the_deck(tmp_path):
     book = told_book(tmp_path)
     page = book.build / "html/notebooks/02_show.html"

@@ -150,6 +150,12 @@ def samples() -> dict[object, list]:
             (Cell("b", {"last": (Head(1, 1),)}),),
             (Cell("a", {"last": (Head(1, 1),)}, "q"),),
         ],
+        Mapping[str, Sequence[tuple[Head, ...]]]: [
+            {"a": [(), (Head(1, 1),)]},
+            {"b": [(), (Head(1, 1),)]},
+            {"a": [(), (Head(1, 2),)]},
+            {"a": [(Head(1, 1),), ()]},
+        ],
         MinimalityConfig: [MinimalityConfig(), MinimalityConfig(threshold=0.0)],
         PathConfig: [PathConfig(), PathConfig(seed=1)],
         Recipe: [

@@ -1,5 +1,6 @@
 """Strips: what is drawn lies where its number says, and is told in words too."""
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -53,6 +54,8 @@ def test_the_papers_numbers_are_stars_on_a_line_of_their_own(page):
     first, second = strips(page)
     stars = first.findall("use")
     assert [star.get("x") for star in stars] == [across(0.5), across(-0.25)]
+    titles = [star.find("title").text for star in stars]
+    assert titles == ["the paper: +0.50", "the paper: -0.25"]
     lowest = max(float(mark.find("use").get("y")) for mark in first.findall("g"))
     assert all(lowest < float(star.get("y")) < float(first.get("height")) for star in stars)
     assert not second.findall("use") and float(second.get("height")) < float(first.get("height"))
@@ -84,6 +87,10 @@ def test_shapes_begin_again_where_there_are_more_sets():
     page = ElementTree.fromstring(many.html)
     shapes = [path.get("d") for path in page.iter("path")]
     assert shapes == [*MARKERS, MARKERS[0]], "no star where the paper has no number"
+    kinds = [mark.get("class") for mark in strips(page)[0].findall("g")]
+    assert kinds == [f"s{i % len(MARKERS)}" for i in range(n)]
+    sheet = (Path(__file__).parents[2] / "book/vendor/strips.css").read_text()
+    assert all(f".{kind}" in sheet for kind in kinds), "a set without a colour has no interval"
 
 
 def test_the_axis_is_labelled_above_and_below(page):
