@@ -21,7 +21,7 @@ family: str = "smollm2-unprimed"  # a family in models/
 version: str = ""  # the version whose circuit is searched; empty: the reference of the family
 n_pairs: int = 70  # clean and corrupt pairs for path patching [7, 700]
 n_means: int = 112  # prompts behind the ablating means [14, 2000]
-n_evaluation: int = 1176  # prompts on which the final circuit is scored [14, 5000]
+n_evaluation: int = 1540  # prompts on which the final circuit is scored [14, 5000]
 score: str = "log_odds"  # what path patching measures {log_odds, relative_change}
 # empty: as the family file says
 structure_role: str = ""  # where structure readers act {, after_prev_query_label, prev_query_label}

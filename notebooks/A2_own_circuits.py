@@ -90,16 +90,18 @@ glue(
 # To see what a head is for, take it away from the circuit. If another head does the same work, that
 # shows nothing. So the paper first takes away a set K of its rivals and then the head
 # ({term}`minimality`). K are the heads whose loss, when the pruning was done, hurt most with that
-# of the head. Here the own circuit of {glue:text}`one_name` reads the first prompt, every other
-# head {term}`mean-ablated <mean ablation>`. Of the {glue:text}`one_group` we take the head with the
-# most rivals, {glue:text}`one_head`; its rivals are {glue:text}`one_rivals`.
+# of the head. Of the {glue:text}`one_group` in the own circuit of {glue:text}`one_name` we take the
+# head with the most rivals, {glue:text}`one_head`; its rivals are {glue:text}`one_rivals`. The
+# circuit, every other head {term}`mean-ablated <mean ablation>`, reads the first prompt on which
+# the head decides once they are gone:
+#
+# > {glue:text}`one_text`
 
 # %%
 judged = {
     v: rejudge(models[v], held_out, circuit=circuits[v], pruning=search.minimality, means=means[v])
     for v, search in found.items()
 }
-one = one_prompt.ask(held_out)
 
 # %%
 group = next(group for group, heads in circuits[name].groups.items() if heads)
@@ -108,6 +110,10 @@ head = max(rivals_of, key=lambda h: len(rivals_of[h]))
 rivals = rivals_of[head]
 sets = {"the circuit": (), f"less {head}": (head,), "less K": rivals}
 sets[f"less K and {head}"] = (*rivals, head)
+less_k, less_both = judged[name].hits[group][circuits[name].groups[group].index(head)]
+
+# %%
+one = one_prompt.ask(held_out, int((less_k & ~less_both).argmax()))
 ways = {
     way: one_prompt.circuit_alone(
         models[name], one, circuit=circuits[name].without(group, heads), means=means[name]
@@ -120,7 +126,8 @@ told = "One prompt, by the circuit less some of its heads."
 show(patching.one_prompt(one, ways, caption=told), folded=True)
 glue(
     one_name=name,
-    one_group=f"{GROUPS[group].title}s ({GROUPS[group].letter})",
+    one_text=one.prompt.texts[0],
+    one_group=f"{GROUPS[group].title.lower()}s ({GROUPS[group].letter})",
     one_head=str(head),
     one_rivals=listed(map(str, rivals)),
     **{f"one_{i}": float(probs[0]) for i, probs in enumerate(ways.values())},
@@ -129,8 +136,8 @@ glue(
 # %% [markdown]
 # The right object has a probability of {glue:text}`one_0:.3f`, without the head
 # {glue:text}`one_1:.3f`. Without its rivals it has {glue:text}`one_2:.3f`, and without them and the
-# head {glue:text}`one_3:.3f`. The score of the head is the ratio of the accuracies in the last two
-# cases, less 1, over many prompts.
+# head {glue:text}`one_3:.3f`. The prompt was chosen to show this. Over many prompts, the score of
+# the head is the ratio of the accuracies in the last two cases, less 1.
 #
 # ## Which heads are needed
 #
