@@ -299,21 +299,13 @@ cost = {
 # %%
 passes = {name: costs.whole(shape, text) for name, shape in shapes.items()}
 rows = [
-    [
-        f"chapter {number.lstrip('0')}",
-        *[f"{cost[number, name] / passes[name]:,.0f}" for name in shapes],
-    ]
-    for number in CHAPTERS
+    [f"chapter {n.lstrip('0')}", *[f"{cost[n, name] / passes[name]:,.0f}" for name in shapes]]
+    for n in CHAPTERS
 ]
 total = {name: sum(cost[number, name] for number in CHAPTERS) for name in shapes}
 rows.append(["all", *[f"{total[name] / passes[name]:,.0f}" for name in shapes]])
-show(
-    Table(
-        rows,
-        ["", *shapes],
-        caption="Passes that each chapter costs from nothing, by size of model.",
-    )
-)
+told = "Passes that each chapter costs from nothing, by size of model."
+show(Table(rows, ["", *shapes], caption=told))
 
 # %% [markdown]
 # On a larger model most chapters take more passes, and each pass takes longer: path patching tries

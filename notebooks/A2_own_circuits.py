@@ -196,10 +196,13 @@ rows = [[v, rate(s.full), *map(rate, s.hits), difference(*s.hits[::-1])] for v, 
 header = ["version", "whole", "circuit", "clear heads alone", "clear less circuit"]
 show(Table(rows, header, "Accuracy of each version, and of parts of its own circuit alone."))
 clear_less = {v: difference(*s.hits[::-1]) for v, s in parts.items()}
+glue(clear_focus=f"{clear_less[name]:+.2f}")
 glue(clear_less_list=listed(f"{gap:+.2f} in {v}" for v, gap in clear_less.items()))
 
 # %% [markdown]
-# With the clear heads alone the accuracy changes by {glue:text}`clear_less_list`. These heads were
+# With the clear heads alone the accuracy changes by {glue:text}`clear_less_list`. In `base` and
+# `math` nothing is lost with the heads of which we cannot say. In the other versions these carry a
+# part of the work together, and none of them enough of it to be seen alone. The clear heads were
 # chosen on the prompts that they are scored on here, so on others a loss would be a little larger.
 #
 # ## A second search, and a larger one
@@ -304,24 +307,41 @@ glue(
     less_small=f"{difference(left.hits[LARGE], left.hits[SMALL]):+.2f}" if left else NOT_RUN,
     less_other=f"{difference(left.hits[LARGE], left.hits[OTHER]):+.2f}" if left else NOT_RUN,
     left_base=f"{left.accuracy(base)}" if left else NOT_RUN,
+    left_random=f"{left.random_accuracy()}" if left else NOT_RUN,
+    n_small=left.n_heads[SMALL] if left else NOT_RUN,
+    n_large=left.n_heads[LARGE] if left else NOT_RUN,
+    n_together=left.n_heads[ALL_CIRCUITS] if left else NOT_RUN,
     gain=listed((f"{difference(s.hits[2], s.hits[0]):+.2f}" for s in alone.values()), none=NOT_RUN),
 )
 
 # %% [markdown]
-# Alone, the circuit of the larger search is right more often than that of the first by
-# {glue:text}`gain`. Without the value fetchers of the larger search the version is left with
-# {glue:text}`less_small` beside what it has without those of the first, and {glue:text}`less_other`
-# beside what it has without those of the second small one. Without those of
-# {glue:text}`base_name` it has {glue:text}`left_base`.
+# Alone, the circuit of the larger search does no better than the first: its accuracy less that of
+# the first is {glue:text}`gain`. So {term}`faithfulness` does not tell which of them holds the
+# heads that the version lives on. Taking heads away does. Without the {glue:text}`n_small` value
+# fetchers of the first search the version has {glue:text}`left_small`, without the
+# {glue:text}`n_large` of the larger one {glue:text}`left_large`, a difference of
+# {glue:text}`less_small` on the same prompts. What is left without those of the small search on
+# other prompts lies between, {glue:text}`left_other`; there the difference is
+# {glue:text}`less_other`. Without the value fetchers of {glue:text}`base_name` the version has
+# {glue:text}`left_base`, and without {glue:text}`n_together` random heads, as many as all these
+# searches found together, drawn from their layers, {glue:text}`left_random`.
 #
 # *Caveats.* All searches follow the same rules, so what the method cannot see none can find. The
 # clean prompts of the first search are among those of the larger one, with other corrupt prompts
-# beside them. A larger set of heads that is taken away at once disturbs the rest more; the random
-# heads in the folded table are the measure of that for the largest set.
+# beside them. One version was searched again, once with each size; how much another larger search
+# would differ from this one is not known.
 #
 # ## In three sentences
 #
-# PLACEHOLDER
+# Of the {glue:text}`n_kept` heads in the own circuit of {glue:text}`one_name`,
+# {glue:text}`n_again` reach the paper's threshold again on new prompts and {glue:text}`n_help`
+# clearly help; what the others are worth together, {glue:text}`clear_focus`, no single one of them
+# shows. Two searches with {glue:text}`n_pairs_own` pairs find different value fetchers, and without
+# either set the version goes on; without those of a search with {glue:text}`n_pairs_more` pairs it
+# has next to nothing left ({glue:text}`left_large`). So the value fetchers that such a version
+# shares with {glue:text}`base_name` are, if anything, counted too low in {doc}`04_same_circuit`: of
+# those that the first search missed, {glue:text}`only_larger_base` are in the circuit of
+# {glue:text}`base_name`.
 #
 # *Next:* {doc}`04_same_circuit` has what the circuits are compared for, {doc}`15_stability` what
 # comes back on other prompts and in other lineages.
