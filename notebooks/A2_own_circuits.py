@@ -41,6 +41,7 @@ from entrack.circuit.faithfulness import measure_faithfulness
 from entrack.circuit.search import CircuitSettings, ablation_means, find_circuit
 from entrack.display.cells import glue, listed, show
 from entrack.display.tables import NOT_RUN, Table
+from entrack.errors import SiteError
 from entrack.figures import same_circuit as figures
 from entrack.heads import one_prompt
 from entrack.heads.bounds import ALL_CIRCUITS, FETCHERS, without_fetchers
@@ -75,6 +76,11 @@ found = {v: find_circuit(models[v], replace(settings, n_pairs=n)) for v, n in si
 circuits = {v: search.circuit for v, search in found.items()}
 focus = families.focus(family)
 name = focus if focus in searched else [*searched, base][0]
+if not circuits[name].size:
+    raise SiteError(
+        f"the pruning left no head in the circuit of {name}; one that does the task has some. Take"
+        " another version, or more pairs."
+    )
 
 # %% tags=["hide-input"]
 glue(
