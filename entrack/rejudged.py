@@ -63,7 +63,9 @@ class Rejudged:
         return [self.cost(g, h) for g, heads in self.circuit.groups.items() for h in heads]
 
     def clear(self) -> Circuit:
-        """The heads whose cost has an interval above 0."""
+        """The heads whose cost has an interval above 0; unlike `Minimality.clear`, whatever the
+        score.
+        """
         groups = {
             group: tuple(head for head in heads if self.cost(group, head).low > 0)
             for group, heads in self.circuit.groups.items()

@@ -207,9 +207,10 @@ glue(clear_less_list=listed(f"{gap:+.2f} in {v}" for v, gap in clear_less.items(
 
 # %% [markdown]
 # With the clear heads alone the accuracy changes by {glue:text}`clear_less_list`. In `base` and
-# `math` nothing is lost with the heads of which we cannot say. In the other versions these carry a
-# part of the work together, and none of them enough of it to be seen alone. The clear heads were
-# chosen on the prompts that they are scored on here, so on others a loss would be a little larger.
+# `math` nothing that shows is lost with the heads of which we cannot say. In the other versions
+# these carry a part of the work together, and none of them enough of it to be seen alone. The clear
+# heads were chosen on the prompts that they are scored on here, so on others a loss would be a
+# little larger.
 #
 # ## A second search, and a larger one
 #
@@ -343,8 +344,9 @@ glue(
 # {glue:text}`n_again` reach the paper's threshold again on new prompts and {glue:text}`n_help`
 # clearly help; what the others are worth together, {glue:text}`clear_focus`, no single one of them
 # shows. Two searches with {glue:text}`n_pairs_own` pairs find different value fetchers, and without
-# either set the version goes on; without those of a search with {glue:text}`n_pairs_more` pairs it
-# has next to nothing left ({glue:text}`left_large`). So the value fetchers that such a version
+# either set the version keeps much of its accuracy ({glue:text}`left_small` and
+# {glue:text}`left_other`); without those of a search with {glue:text}`n_pairs_more` pairs it has
+# next to nothing left ({glue:text}`left_large`). So the value fetchers that such a version
 # shares with {glue:text}`base_name` are, if anything, counted too low in {doc}`04_same_circuit`: of
 # those that the first search missed, {glue:text}`only_larger_base` are in the circuit of
 # {glue:text}`base_name`.

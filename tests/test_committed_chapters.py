@@ -83,5 +83,5 @@ def test_what_is_glued_is_on_a_page(chapter):
     assert {name for name in names if not name.startswith("verdict_")} <= ON_PAGES
 
 
-def test_the_book_has_its_chapters_in_order_and_then_the_appendix():
+def test_the_book_has_its_chapters_in_order_and_then_the_appendices():
     assert [c.name[:2] for c in CHAPTERS] == [*(f"{n:02}" for n in range(1, 16)), "A1", "A2"]

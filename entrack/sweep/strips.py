@@ -1,5 +1,5 @@
 """Intervals of many runs, claim by claim, as text that wraps and strips that are as wide as the
-page leaves: readable on a phone, and a tenth of the size of the same drawing with drawn letters.
+page leaves: readable on a phone, and much smaller than the same drawing with drawn letters.
 
 Places across are shares of the width, heights are pixels. Colours are in the style sheet of the
 book (`book/vendor/strips.css`), by the number of the set of runs.

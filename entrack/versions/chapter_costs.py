@@ -85,10 +85,14 @@ class Chapter:
         )
 
     def minimality(self, n: float) -> float:
-        """Every candidate head of a circuit judged on `n` prompts."""
-        sets, layers = HEADS * (HEADS + 1) / 2 + 1 + 2 * HEADS, self.shape.n_layers / 3
+        """Every candidate head of a circuit judged on `n` prompts, its rivals found there."""
+        return self.knocked_out(n, HEADS * (HEADS + 1) / 2 + 1) + self.knocked_out(n, 2 * HEADS)
+
+    def knocked_out(self, n: float, sets: float) -> float:
+        """A circuit less `sets` sets of heads of each group, on `n` prompts."""
+        layers = self.shape.n_layers / 3
         return n * (
-            2 * ablated(self.shape, self.text, circuits=1)
+            ablated(self.shape, self.text, circuits=1)
             + sets
             * sum(
                 replayed(self.shape, self.text, slots=slots, layers=layers)
@@ -231,10 +235,10 @@ def _stability(c: Chapter) -> float:
 
 def _own_circuits(c: Chapter) -> float:
     n, others = c.values["n_evaluation"], c.compared - 1
-    searches = c.search() + others * c.search("n_pairs_own") + c.search("n_pairs_more")
-    fetchers = n * (5 + c.values["n_random"]) * c.again("query_label", 1.0)
-    scored = c.compared * c.alone(n, 3) + c.alone(n, 3) + fetchers
-    return searches + c.compared * c.minimality(n) + scored
+    searches = c.search() + (others + 1) * c.search("n_pairs_own") + c.search("n_pairs_more")
+    fetchers = c.passes(n) + n * (6 + c.values["n_random"]) * c.again("query_label", 1.0)
+    scored = c.compared * c.alone(n, 2) + c.alone(n, 4) + fetchers
+    return searches + c.compared * c.knocked_out(n, 2 * HEADS) + scored
 
 
 CHAPTERS: Mapping[str, Callable[[Chapter], float]] = {

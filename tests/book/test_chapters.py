@@ -250,7 +250,6 @@ MEET = """
 # %%
 import os
 import time
-import types
 from pathlib import Path
 
 Path("here_{own}").touch()
