@@ -239,14 +239,11 @@ def _fetch_arguments(sub: argparse.ArgumentParser) -> None:
 
 def train(options: argparse.Namespace) -> int:
     from entrack.finetune.train import train as train_version
+    from entrack.lineages import add_repeated
 
-    card = train_version(
-        options.name,
-        family=options.family,
-        steps=options.steps,
-        seed=options.seed,
-        out=options.out,
-    )
+    add_repeated(options.family)
+    given = {name: getattr(options, name) for name in ("family", "steps", "seed", "out")}
+    card = train_version(options.name, **given)
     print(json.dumps(card, indent=1, ensure_ascii=False))
     return 0
 

@@ -11,9 +11,9 @@
 # {glue:text}`same_prompts` verdicts agree and {glue:text}`opposite_prompts` are opposite; between
 # {term}`lineages <lineage>`, {glue:text}`same_lineage` and {glue:text}`opposite_lineage`. And the
 # heads? Of the smaller of two {term}`circuits <circuit>`, the other has {glue:text}`heads_prompts`
-# of the heads where the same model was searched on other prompts, and {glue:text}`heads_lineage`
-# where another lineage was; heads shuffled within their layers would give
-# {glue:text}`heads_chance` for the latter.
+# of the heads where the same model was searched on other prompts, {glue:text}`heads_seed` where it
+# was trained again with another seed, and {glue:text}`heads_data` where its base was trained on
+# other data; heads shuffled within their layers would give {glue:text}`heads_chance` for the last.
 #
 # This page is ours; the paper has one base. *Objectives:* tell a verdict that changed from one that
 # was only too uncertain to see; say what a second search in the same model is good for. *Time:* 15
@@ -21,20 +21,23 @@
 
 # %% tags=["parameters"]
 family: str = "smollm2-unprimed"  # a family in models/
-siblings: str = ""  # families made from the same model, spaces between; empty: as its file says
+siblings: str = ""  # families made from the same model, spaces between; empty: as files say
 seed: int = 0  # of the draws behind chance [0, 1000000]
 
 # %% tags=["hide-input"]
+from collections import Counter
+
 import numpy as np
 
 from entrack.display.cells import glue, judge, listed, show
 from entrack.display.tables import NOT_RUN
+from entrack.lineages import origin
 from entrack.paper.claims import claim
 from entrack.sites import GROUPS
 from entrack.stats.metrics import rate
 from entrack.sweep import forest as shown
 from entrack.sweep import heads, stability
-from entrack.sweep.recorded import recorded
+from entrack.sweep.recorded import recorded, relatives
 from entrack.sweep.stability import OPPOSITE, SAME
 from entrack.versions import families
 
@@ -46,21 +49,27 @@ from entrack.versions import families
 # prompts with one seed, and the sizes. Those called *published* are chapters of this book as they
 # were published, in their full sizes: of the family that the chapters now have, and of the one that
 # they had up to edition 3 ({doc}`../book/changes`), with the code and the sizes of that time. The
-# others are small, so that they can be held beside each other: they have the sizes of the quick
-# edition at the time when they were run.
+# others are small, so that they can be held beside each other: their sizes are a little above those
+# of the quick edition, and equal in all of them (`workflow/stability.yaml`).
 
 # %%
-siblings = siblings.split() or families.family_file(family).get("siblings", [])
+siblings = siblings.split() or relatives(family)
 record = recorded({family, *siblings})
 met = stability.across(record).values()
 claims = {c.slug: c for c in sorted(met, key=lambda c: c.chapter)}
 columns = sorted(
     stability.columns(claims), key=lambda c: (c.lineage != family, c.lineage, not c.edition, c.seed)
 )
-pairs = stability.one_apart(
-    columns,
-    {"sizes": lambda c: c.edition, "prompts": lambda c: c.seed, "lineage": lambda c: c.lineage},
-)
+
+# %%
+differs = {
+    "sizes": lambda c: c.edition,
+    "prompts": lambda c: c.seed,
+    "training seed": lambda c: origin(c.lineage)[1],
+    "training data": lambda c: origin(c.lineage)[0],
+}
+pairs = stability.one_apart(columns, differs)
+another_lineage = ("training seed", "training data")
 
 # %% tags=["hide-input"]
 measured = [c for c in claims.values() if len(c.measured) > 1]
@@ -175,8 +184,9 @@ show(shown.verdicts(list(claims.values()), columns))
 
 # %% tags=["hide-input"]
 found = {kind: stability.tally(claims, listed) for kind, listed in pairs.items()}
+found["lineage"] = sum((found[kind] for kind in another_lineage), Counter())
 told = {
-    f"{name}_{kind}": f"{one[word]} of {sum(one.values())}" if one else NOT_RUN
+    f"{name}_{kind.replace(' ', '_')}": f"{one[word]} of {sum(one.values())}" if one else NOT_RUN
     for kind, one in found.items()
     for name, word in (("same", SAME), ("opposite", OPPOSITE))
 }
@@ -192,8 +202,12 @@ glue(**told)
 # itself, so the next line is to be read beside this one. Where few verdicts are compared here, this
 # is a rough standard.
 #
-# **What hangs on the lineage.** With the same prompts in another lineage, {glue:text}`same_lineage`
-# verdicts stay, and {glue:text}`opposite_lineage` turn round. A folded table above names them.
+# **What hangs on the lineage.** Train again by the same recipes, with another seed for the data and
+# for the first weights, and {glue:text}`same_training_seed` verdicts stay;
+# {glue:text}`opposite_training_seed` turn round. Train on other data, as for the base of `smollm2`,
+# and {glue:text}`same_training_data` stay; {glue:text}`opposite_training_data` turn round. The last
+# two numbers are of chapters as published, with more prompts, so fewer verdicts are undecided there
+# and more can be opposite. A folded table above names the opposite ones.
 #
 # ## The heads
 #
@@ -227,12 +241,7 @@ show(shown.named(bases), folded=True)
 # %%
 per_layer = families.family_file(family).get("config", {}).get("num_attention_heads", 1)
 kinds = stability.one_apart(
-    bases,
-    {
-        "prompts": lambda s: s.column.seed,
-        "sizes": lambda s: s.column.edition,
-        "lineage": lambda s: s.column.lineage,
-    },
+    bases, {name: lambda s, get=get: get(s.column) for name, get in differs.items()}
 )
 kinds["version"] = [(a, b) for a in bases for b in others if a.column == b.column]
 
@@ -256,17 +265,20 @@ always = {
 }
 glue(
     heads_prompts=shown.mean_share(alike["prompts"]),
-    heads_lineage=shown.mean_share(alike["lineage"]),
+    heads_seed=shown.mean_share(alike["training seed"]),
+    heads_data=shown.mean_share(alike["training data"]),
     heads_version=shown.mean_share(alike["version"]),
-    heads_chance=shown.mean_share(alike["lineage"], by_chance=True),
+    heads_chance=shown.mean_share(alike["training data"], by_chance=True),
     n_searches=len(bases),
     always_list=listed(f"{n} of {GROUPS[g].letter}" for g, n in always.items()),
 )
 
 # %% [markdown]
-# Every one of the {glue:text}`n_searches` searches found {glue:text}`always_list`. A base and the
-# version fine-tuned from it share {glue:text}`heads_version`, though the version was searched with
-# fewer pairs.
+# Every one of the {glue:text}`n_searches` searches found {glue:text}`always_list`. Two
+# searches in one model that differ in nothing but their prompts share {glue:text}`heads_prompts`,
+# so two models trained with different seeds, which share {glue:text}`heads_seed`, could hardly
+# share more. A base and the version fine-tuned from it share {glue:text}`heads_version`, though the
+# version was searched with fewer pairs.
 #
 # *Caveats.* In the small sizes circuits come from few pairs and are scored on few prompts, so an
 # interval is wide, and a search misses heads that a larger one finds. Two searches that differ only
@@ -289,7 +301,8 @@ wrong = {
 }
 excess = {
     f"{a.column.lineage} and {b.column.lineage}": one["all"].excess
-    for (a, b), one in zip(kinds["lineage"], alike["lineage"], strict=True)
+    for kind in another_lineage
+    for (a, b), one in zip(kinds[kind], alike[kind], strict=True)
 }
 
 # %% tags=["hide-input"]

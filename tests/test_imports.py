@@ -39,6 +39,7 @@ LAYERS = [
     ["figures."],
     ["tables."],
     ["finetune."],
+    ["lineages"],
     ["across."],
     ["book."],
     ["record."],

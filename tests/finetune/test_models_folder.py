@@ -7,18 +7,21 @@ import pytest
 
 from entrack.finetune.data import items
 from entrack.finetune.recipes import RECIPES, recipe
+from entrack.lineages import repeated
 from entrack.store.digests import digest
-from entrack.versions.families import DEFAULT, MODELS, family_file, versions
+from entrack.versions.families import DEFAULT, MODELS, families, family_file, versions
 from entrack.versions.loading import load
 from entrack.versions.weights import copy_folder
 from entrack.versions.wheels import sha256_file
 
+EVERY = RECIPES | {family: made for family in families() if (made := repeated(family))}
+"""{family: {version: its recipe}}, those of repeated lineages with them."""
 TRAINED = ("base", "instruct", "math", "code", "boxes")
 MADE = [
     (family, version)
-    for family in RECIPES
+    for family in EVERY
     for version in versions(family)
-    if version in RECIPES[family]
+    if version in EVERY[family]
 ]
 
 
@@ -40,9 +43,9 @@ def test_the_control_lineage_is_complete():
     assert set(RECIPES["smollm2"]) == set(TRAINED)
 
 
-@pytest.mark.parametrize("family", RECIPES)
+@pytest.mark.parametrize("family", EVERY)
 def test_a_family_names_the_versions_that_have_recipes(family):
-    assert set(family_file(family)["versions"]) == {"raw", *RECIPES[family]}
+    assert set(family_file(family)["versions"]) == {"raw", *EVERY[family]}
 
 
 @pytest.mark.parametrize(("family", "version"), MADE)
@@ -54,11 +57,11 @@ class TestEveryVersion:
 
     def test_card_holds_the_recipe_that_train_would_follow(self, family, version):
         told = card(version, family)
-        assert told["recipe"] == json.loads(json.dumps(RECIPES[family][version].record()))
+        assert told["recipe"] == json.loads(json.dumps(EVERY[family][version].record()))
         assert told["family"] == family and told["name"] == version
 
     def test_data_can_be_made_again(self, family, version):
-        chosen = RECIPES[family][version]
+        chosen = EVERY[family][version]
         data = items(chosen.data, chosen.horizon * chosen.batch, seed=chosen.seed)
         assert card(version, family)["data_digest"] == digest(data[: chosen.steps * chosen.batch])
 
@@ -66,7 +69,7 @@ class TestEveryVersion:
         assert (
             card(version, family)["on"]
             == family_file(family)["versions"][version]["on"]
-            == RECIPES[family][version].on
+            == EVERY[family][version].on
         )
 
     def test_measured_on_enough_prompts_in_both_formats(self, family, version):
@@ -103,6 +106,15 @@ class TestEveryVersion:
 def table(family: str) -> list[str]:
     """The lines of the README's first table on `family`, in the section of its name."""
     return readme().split(f"## `{family}`\n")[1].split("\n## ")[0].splitlines()
+
+
+@pytest.mark.parametrize("version", ["base", "code"])
+def test_the_default_lineage_was_made_with_three_seeds(version):
+    lineages = [DEFAULT, f"{DEFAULT}-2", f"{DEFAULT}-3"]
+    made = [card(version, family)["recipe"] for family in lineages]
+    assert len({one.pop("seed") for one in made}) == 3
+    assert made[0] == made[1] == made[2]
+    assert len({card(version, family)["data_digest"] for family in lineages}) == 3
 
 
 class TestOtherRuns:
