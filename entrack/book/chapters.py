@@ -19,7 +19,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from entrack.book.freshness import State, check
+from entrack.book.freshness import State, check, used_modules
 from entrack.book.notebooks import (
     cell_tree,
     code_cells,
@@ -33,6 +33,8 @@ from entrack.errors import ChapterError, ParameterError
 
 NUMBER = "[0-9A-Z][0-9]"
 """What a chapter's name begins with: two digits, or a letter and a digit in the appendix."""
+_ASKS_FOR_RECIPES = "entrack.across.checkpoints"
+"""A chapter that uses this module asks which recipe made a version."""
 _GLUE = "application/papermill.record/text/plain"
 
 
@@ -199,13 +201,15 @@ class Chapter:
         """{parameter: value} for `texts`, as typed on a command line; those equal to their defaults
         are left out.
 
-        Raises ParameterError for an unknown name, a value not allowed, and a family or version that
-        is not there."""
+        Raises ParameterError for an unknown name, a value not allowed, a family or version that is
+        not there, and a family of which the chapter cannot know how it was trained."""
         values = read_all(self.parameters, texts, chapter=self.name)
+        models = models_folders(self.project.root)
         for name in {"family", "model"} & values.keys():
-            _check_model_name(
-                f"{name}={values[name]}", str(values[name]), models_folders(self.project.root)
-            )
+            _check_model_name(f"{name}={values[name]}", str(values[name]), models)
+        if _ASKS_FOR_RECIPES in used_modules(self.source, package=self.project.root / "entrack"):
+            for name in {"family", "siblings"} & values.keys():
+                _check_recipes(f"chapter {self.name}", str(values[name]).split(), models)
         return values
 
     def accepted(self, given: Mapping[str, object]) -> dict[str, Value]:
@@ -241,9 +245,7 @@ def _check_model_name(given: str, name: str, models: Sequence[Path]) -> None:
     """Refuse at once what no loading could find; a folder and a hub id (`org/name`) are left to the
     loading.
     """
-    families = {
-        path.stem: path for folder in reversed(models) for path in sorted(folder.glob("*.json"))
-    }
+    families = _family_files(models)
     family, _, version = name.partition("/")
     if family in families:
         allowed = list(json.loads(families[family].read_bytes()).get("versions", {}))
@@ -259,6 +261,30 @@ def _check_model_name(given: str, name: str, models: Sequence[Path]) -> None:
             f"{given} is not known; there are {known}, and any folder or hub id. {hint}"
         )
 
+
+def _check_recipes(chapter: str, named: Sequence[str], models: Sequence[Path]) -> None:
+    """Refuse a family that repeats another one and has no recipes in the package: the chapter would
+    take its versions for models that were trained on neither task.
+    """
+    # Slow to import, and no other command of this module needs it.
+    from entrack.finetune.recipes import RECIPES
+
+    files = _family_files(models)
+    for family in (f for f in named if f in files):
+        repeats = json.loads(files[family].read_bytes()).get("repeats")
+        if repeats and family not in RECIPES:
+            raise ParameterError(
+                f"{chapter} asks how each version was trained, and the recipes of {family} stand"
+                " only in its file, which repeats those of another family. Name another family, or"
+                " write them into entrack/finetune/recipes.py."
+            )
+
+
+def _family_files(models: Sequence[Path]) -> dict[str, Path]:
+    """{family: its file}; of two files of one name that in the folder named first."""
+    return {
+        path.stem: path for folder in reversed(models) for path in sorted(folder.glob("*.json"))
+    }
 
 def glued(notebook: NotebookNode) -> dict[str, object]:
     """{name: value} of everything that the notebook's cells glue for the prose, in their order."""

@@ -583,3 +583,30 @@ def test_an_unreadable_source_is_named(book):
 def test_the_machine_is_told_in_plain_values():
     told = execution.machine()
     assert json.loads(json.dumps(told)) == told and told["device"] in ("cuda", "mps", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("number", "given"),
+    [
+        ("12", {"siblings": "smollm2 smollm2-unprimed-3"}),
+        ("13", {"family": "smollm2-unprimed-3"}),
+        ("14", {"family": "smollm2-unprimed-3"}),
+    ],
+)
+def test_a_chapter_that_asks_for_recipes_refuses_a_family_that_has_none_in_the_package(
+    number, given
+):
+    chapter = project().find(number)
+    told = (
+        f"chapter {chapter.name} asks how each version was trained, and the recipes of"
+        " smollm2-unprimed-3 stand only in its file, which repeats those of another family."
+    )
+    with pytest.raises(ParameterError, match=told):
+        chapter.values(given)
+    second = {name: value.replace("-3", "-2") for name, value in given.items()}
+    assert chapter.values(second) == second
+
+
+def test_other_chapters_take_it():
+    given = {"family": "smollm2-unprimed-3"}
+    assert project().find("03").values(given) == project().find("15").values(given) == given
