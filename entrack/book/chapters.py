@@ -286,6 +286,7 @@ def _family_files(models: Sequence[Path]) -> dict[str, Path]:
         path.stem: path for folder in reversed(models) for path in sorted(folder.glob("*.json"))
     }
 
+
 def glued(notebook: NotebookNode) -> dict[str, object]:
     """{name: value} of everything that the notebook's cells glue for the prose, in their order."""
     outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
