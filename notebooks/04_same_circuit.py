@@ -198,7 +198,7 @@ show(figures.cross_grid(scores, owners=list(found)))
 
 # %% [markdown]
 # In `code`, `instruct` and `boxes` a version's own circuit is more accurate in it than that of
-# {glue:text}`base_short`; in `math` the two are close.
+# {glue:text}`base_short`; in `math` it is a little less accurate.
 #
 # Two more numbers say what there was to find. The *ceiling*: all heads at the same tokens, no head
 # elsewhere. Where the whole version lies far above it, what is missing is not at these tokens, and
