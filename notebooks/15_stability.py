@@ -276,9 +276,10 @@ glue(
 # %% [markdown]
 # Every one of the {glue:text}`n_searches` searches found {glue:text}`always_list`. Two
 # searches in one model that differ in nothing but their prompts share {glue:text}`heads_prompts`,
-# so two models trained with different seeds, which share {glue:text}`heads_seed`, could hardly
-# share more. A base and the version fine-tuned from it share {glue:text}`heads_version`, though the
-# version was searched with fewer pairs.
+# so two models trained with different seeds, which share {glue:text}`heads_seed`, cannot be
+# expected to share much more. The position detectors (C) change most with the seed. A base and the
+# version fine-tuned from it share {glue:text}`heads_version`, though the version was searched with
+# fewer pairs.
 #
 # *Caveats.* In the small sizes circuits come from few pairs and are scored on few prompts, so an
 # interval is wide, and a search misses heads that a larger one finds. Two searches that differ only
