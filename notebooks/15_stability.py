@@ -273,13 +273,22 @@ glue(
     always_list=listed(f"{n} of {GROUPS[g].letter}" for g, n in always.items()),
 )
 
+# %% tags=["hide-input"]
+detectors = {
+    kind: shown.mean_share([{"all": one["position_detector"]} for one in alike[kind]])
+    for kind in ("prompts", "training seed")
+}
+glue(detectors_prompts=detectors["prompts"], detectors_seed=detectors["training seed"])
+
 # %% [markdown]
 # Every one of the {glue:text}`n_searches` searches found {glue:text}`always_list`. Two
 # searches in one model that differ in nothing but their prompts share {glue:text}`heads_prompts`,
 # so two models trained with different seeds, which share {glue:text}`heads_seed`, cannot be
-# expected to share much more. The position detectors (C) change most with the seed. A base and the
-# version fine-tuned from it share {glue:text}`heads_version`, though the version was searched with
-# fewer pairs.
+# expected to share much more. Of the position detectors (C) alone they share
+# {glue:text}`detectors_seed`, where the two searches in one model share
+# {glue:text}`detectors_prompts`; these are few heads in each search. A base and the version
+# fine-tuned from it share {glue:text}`heads_version`, though the version was searched with fewer
+# pairs.
 #
 # *Caveats.* In the small sizes circuits come from few pairs and are scored on few prompts, so an
 # interval is wide, and a search misses heads that a larger one finds. Two searches that differ only
